@@ -1,0 +1,333 @@
+//! Marks that connections without Talon leave: their pieces are imaged and listed.
+
+use super::course::Rename;
+use super::database::Database;
+use super::settle::{Circumstances, Reason};
+use super::talon::Talon;
+use crate::error::Result;
+use crate::sqlite::{Value, ValueRef};
+use crate::storage::guard::HEADER;
+use crate::storage::key::Key;
+use crate::storage::shape::quote_identifier;
+use crate::storage::trigger::{Code, Event};
+
+struct Mark {
+    rowid: i64,
+    code: Option<Code>,
+    values: Vec<Value>,
+}
+
+/// A piece that marks speak of.
+struct Marked {
+    kind: usize,
+    key: Key,
+    deleted: bool,
+    created: bool,
+}
+
+impl Talon {
+    /// Absorbs all marks in a schema; gives how many pieces were imaged or found lost or gone.
+    ///
+    /// # Errors
+    /// What SQLite reports; the marks then stay.
+    pub fn absorb(&self, place: usize) -> Result<i64> {
+        let result = self.atomically(|| {
+            let mut databases = self.databases()?;
+            let database = &mut databases[place];
+            database.refresh()?;
+            let mut count = 0;
+            loop {
+                let (absorbed, marks) = self.absorb_batch(database, 1000)?;
+                count += absorbed;
+                if marks < 1000 {
+                    return Ok(count);
+                }
+            }
+        });
+        // Another hand than the transaction's own has written what its pieces are compared with.
+        self.course.borrow_mut().forget_states();
+        result
+    }
+
+    /// Absorbs some marks, as part of a commit.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn absorb_some(&self, database: &mut Database, most: usize) -> Result<()> {
+        if database.has_marks()? {
+            self.absorb_batch(database, most)?;
+        }
+        Ok(())
+    }
+
+    fn absorb_batch(&self, database: &mut Database, most: usize) -> Result<(i64, usize)> {
+        let marks = database.marks(most)?;
+        let mut pieces: Vec<Marked> = Vec::new();
+        let mut done: Vec<i64> = Vec::new();
+        for mark in &marks {
+            let Some(code) = mark.code else {
+                done.push(mark.rowid);
+                continue;
+            };
+            let Some(kind) = database.place_of(code.kind) else {
+                // Unguarded since: nobody asks for these pieces any more.
+                done.push(mark.rowid);
+                continue;
+            };
+            // A guard that does not fit any more keeps its marks until it is declared anew.
+            if database.fitted(kind).is_err() {
+                continue;
+            }
+            database.pieces_of(kind, code, &mark.values, &mut pieces)?;
+            done.push(mark.rowid);
+        }
+        let mut count = 0;
+        for piece in pieces {
+            count += i64::from(self.absorb_piece(database, &piece)?);
+        }
+        database.remove_marks(&done)?;
+        // Marks that stay must not be read over and over.
+        Ok((count, if done.len() < marks.len() { 0 } else { marks.len() }))
+    }
+
+    fn absorb_piece(&self, database: &mut Database, piece: &Marked) -> Result<bool> {
+        let at = self.clock.now_ms();
+        let about = Circumstances {
+            created: piece.created,
+            deleted: piece.deleted,
+            reason: Reason::Unguarded,
+            at,
+        };
+        let settled = database.settle(
+            &self.clock,
+            self.station().as_ref(),
+            piece.kind,
+            &piece.key,
+            None,
+            about,
+        )?;
+        if !settled.changed() {
+            return Ok(false);
+        }
+        let detail = match (&settled.snapshot, &settled.now) {
+            (Some(_), _) => "changed on a connection without Talon",
+            (None, Some(now)) if now.gone_at.is_some() => "deleted on a connection without Talon",
+            (None, Some(now)) if now.lost_at.is_some() => "lost its lines on a connection without Talon",
+            _ => "changed and changed back on a connection without Talon",
+        };
+        let id = database.kinds[piece.kind].id;
+        let day = self.clock.day(at);
+        database.store()?.insert_unguarded(id, &settled.key.shown(), at, &day, detail)?;
+        Ok(true)
+    }
+}
+
+impl Database {
+    fn marks(&self, most: usize) -> Result<Vec<Mark>> {
+        let mut statement = self.connection.prepare(&format!(
+            "SELECT rowid, code, k1, k2, k3, k4, k5, k6, k7, k8 FROM {}.talon_touched ORDER BY rowid LIMIT ?1",
+            quote_identifier(&self.schema)
+        ))?;
+        let mut rows = statement.query(&[ValueRef::Integer(most as i64)])?;
+        let mut marks = Vec::new();
+        while rows.next()? {
+            marks.push(Mark {
+                rowid: rows.column(0).as_integer().unwrap_or(0),
+                code: rows.column(1).as_integer().and_then(Code::from_number),
+                values: (2..10).map(|index| rows.column(index).to_value()).collect(),
+            });
+        }
+        Ok(marks)
+    }
+
+    fn remove_marks(&self, rowids: &[i64]) -> Result<()> {
+        let mut statement = self.connection.prepare(&format!(
+            "DELETE FROM {}.talon_touched WHERE rowid = ?1",
+            quote_identifier(&self.schema)
+        ))?;
+        for rowid in rowids {
+            statement.run(&[ValueRef::Integer(*rowid)])?;
+        }
+        Ok(())
+    }
+
+    /// Leaves a mark, as a trigger does.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn leave_mark(&mut self, kind: i64, key: &Key) -> Result<()> {
+        let code = Code { kind, part: HEADER, event: Event::Touch }.number();
+        let values = key.values();
+        let at = |index: usize| values.get(index).map_or(ValueRef::Null, Value::as_ref);
+        let sql = format!(
+            "INSERT INTO {}.talon_touched(code, k1, k2, k3, k4) VALUES (?1, ?2, ?3, ?4, ?5)",
+            quote_identifier(&self.schema)
+        );
+        Ok(self.connection.run(&sql, &[ValueRef::Integer(code), at(0), at(1), at(2), at(3)])?)
+    }
+
+    /// Which pieces a mark speaks of; a renamed one is moved at once.
+    fn pieces_of(
+        &mut self,
+        kind: usize,
+        code: Code,
+        values: &[Value],
+        pieces: &mut Vec<Marked>,
+    ) -> Result<()> {
+        let guard = self.guard(kind)?;
+        let Some(part) = guard.parts.get(code.part) else { return Ok(()) };
+        let width = if code.part == HEADER { guard.header().key.len() } else { part.link.len() };
+        let is_deep = code.part != HEADER && part.parent != HEADER;
+        let mut keys: Vec<Option<Key>> = Vec::new();
+        for columns in values.chunks_exact(width).take(2) {
+            let columns = columns.to_vec();
+            if columns.iter().any(|value| value.as_ref().is_null()) {
+                keys.push(None);
+                continue;
+            }
+            let columns = if is_deep { self.piece_of(kind, code.part, columns)? } else { Some(columns) };
+            keys.push(columns.map(Key::of));
+        }
+        if let (Event::Renamed, [Some(old), Some(new)]) = (code.event, keys.as_slice()) {
+            let rename = Rename { slot: Database::slot(0, kind), old: old.clone(), new: new.clone() };
+            self.move_pieces(kind, &[rename])?;
+        }
+        let two = code.part != HEADER || code.event == Event::Renamed;
+        for key in keys.into_iter().take(if two { 2 } else { 1 }).flatten() {
+            let key = self.own_key(kind, &key)?.unwrap_or(key);
+            let place = pieces.iter().position(|piece| piece.kind == kind && piece.key == key);
+            let place = place.unwrap_or_else(|| {
+                pieces.push(Marked { kind, key, deleted: false, created: false });
+                pieces.len() - 1
+            });
+            pieces[place].deleted |= code.event == Event::Deleting;
+            pieces[place].created |= code.event == Event::Inserted;
+        }
+        Ok(())
+    }
+
+    /// Moves what is stored of renamed pieces to their new keys.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn move_pieces(&mut self, kind: usize, renames: &[Rename]) -> Result<()> {
+        let id = self.kinds[kind].id;
+        let mut moved = Vec::new();
+        for rename in renames {
+            // Only where the piece is at its new key now.
+            if self.own_key(kind, &rename.new)?.is_none() {
+                continue;
+            }
+            let swapped = renames.iter().any(|other| other.new == rename.old);
+            if !swapped && self.own_key(kind, &rename.old)?.is_some() {
+                continue;
+            }
+            let old = rename.old.shown();
+            if let Some(state) = self.store()?.piece(id, &old)? {
+                self.store()?.put_piece(id, &old, Some(&state), None)?;
+                moved.push((rename, state));
+            }
+        }
+        // Snapshots are taken along by way of a place that no piece has, because keys may be swapped.
+        let sql = format!(
+            "UPDATE {}.talon_snapshot SET kind = ?3, key = ?4 WHERE id = ?1 AND kind = ?2",
+            quote_identifier(&self.schema)
+        );
+        for (pass, (from, to)) in [(id, -id), (-id, id)].into_iter().enumerate() {
+            for (rename, state) in &moved {
+                let new = rename.new.shown();
+                for snapshot in self.chain(state.last)? {
+                    self.connection.run(
+                        &sql,
+                        &[
+                            ValueRef::Integer(snapshot),
+                            ValueRef::Integer(from),
+                            ValueRef::Integer(to),
+                            new.as_ref(),
+                        ],
+                    )?;
+                }
+                if pass == 1 {
+                    let taken = self.store()?.piece(id, &new)?;
+                    self.store()?.put_piece(id, &new, taken.as_ref(), None)?;
+                    self.store()?.put_piece(id, &new, None, Some(state))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ids of a piece's snapshots, newest first.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn chain(&self, last: Option<i64>) -> Result<Vec<i64>> {
+        let mut statement = self.connection.prepare(&format!(
+            "SELECT previous FROM {}.talon_snapshot WHERE id = ?1",
+            quote_identifier(&self.schema)
+        ))?;
+        let mut ids = Vec::new();
+        let mut next = last;
+        while let Some(id) = next {
+            let found =
+                statement.first(&[ValueRef::Integer(id)], |row| Ok(row.column(0).as_integer()))?;
+            let Some(previous) = found else { break };
+            ids.push(id);
+            // Each is older than the one before; anything else would be a damaged file.
+            next = previous.filter(|previous| *previous < id);
+        }
+        Ok(ids)
+    }
+}
+
+impl Talon {
+    /// Absorbs all marks, and compares every piece of a kind that may have changed unseen with its last image; gives how
+    /// many pieces were imaged or found lost or gone.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn absorb_everything(&self, place: usize) -> Result<i64> {
+        self.mend_triggers(place)?;
+        let absorbed = self.absorb(place)?;
+        let compared = self.atomically(|| {
+            let mut databases = self.databases()?;
+            let database = &mut databases[place];
+            let mut count = 0;
+            for kind in 0..database.kinds.len() {
+                if database.kinds[kind].suspect_since.is_some() && database.fitted(kind).is_ok() {
+                    count += self.compare_kind(database, kind)?;
+                }
+            }
+            Ok(count)
+        })?;
+        self.course.borrow_mut().forget_states();
+        Ok(absorbed + compared)
+    }
+
+    fn compare_kind(&self, database: &mut Database, kind: usize) -> Result<i64> {
+        let id = database.kinds[kind].id;
+        let columns = database.guard(kind)?.header().key.len();
+        let schema = quote_identifier(&database.schema);
+        let mut keys = Vec::new();
+        {
+            let mut scan = database.connection.prepare(&format!(
+                "SELECT key FROM {schema}.talon_piece WHERE kind = ?1 AND saved = 1 AND gone_at IS NULL"
+            ))?;
+            let mut rows = scan.query(&[ValueRef::Integer(id)])?;
+            while rows.next()? {
+                keys.extend(Key::from_shown(rows.column(0), columns));
+            }
+        }
+        let mut count = 0;
+        for key in keys {
+            let piece = Marked { kind, key, deleted: false, created: false };
+            count += i64::from(self.absorb_piece(database, &piece)?);
+        }
+        database.connection.run(
+            &format!("UPDATE {schema}.talon_kind SET suspect_since = NULL WHERE id = ?1"),
+            &[ValueRef::Integer(id)],
+        )?;
+        database.kinds[kind].suspect_since = None;
+        Ok(count)
+    }
+}

@@ -1,0 +1,451 @@
+//! From a trigger's touch to the images at commit.
+
+use super::course::{Course, Entry, Rename, Slot, Written};
+use super::database::Database;
+use super::settle::{Circumstances, Reason};
+use super::talon::{Latest, Talon};
+use crate::error::{Error, Result};
+use crate::sqlite::{Argument, Failure, Transaction, Value, ValueRef, code};
+use crate::storage::guard::HEADER;
+use crate::storage::key::Key;
+use crate::storage::trigger::{Code, Event, FIXED_ARGUMENTS};
+
+impl Talon {
+    /// A trigger reports a change: `('talon', database, code, values…)`. True when the touch was taken; otherwise the
+    /// trigger leaves a mark, as it does on a connection without Talon.
+    ///
+    /// # Errors
+    /// Only what leaves SQLite itself unable to go on.
+    pub fn touch(&self, arguments: &[Argument]) -> std::result::Result<bool, Failure> {
+        if self.quiet.get() {
+            return Ok(true);
+        }
+        if let Some(latest) = self.latest.get()
+            && latest.is_again(arguments)
+        {
+            return Ok(true);
+        }
+        match self.try_touch(arguments) {
+            Ok(true) => Ok(true),
+            Ok(false) => {
+                self.own_marks.set(true);
+                Ok(false)
+            }
+            Err(error) => {
+                let failure = error.into_failure("talon");
+                if matches!(
+                    failure.primary(),
+                    code::NOMEM | code::IOERR | code::FULL | code::CORRUPT
+                ) {
+                    return Err(failure);
+                }
+                self.own_marks.set(true);
+                Ok(false)
+            }
+        }
+    }
+
+    fn try_touch(&self, arguments: &[Argument]) -> Result<bool> {
+        let integer = |index: usize| arguments.get(index).and_then(|value| value.get().as_integer());
+        let (Some(number), Some(code)) = (integer(1), integer(2).and_then(Code::from_number)) else {
+            return Ok(false);
+        };
+        let values: Vec<ValueRef<'_>> =
+            arguments[FIXED_ARGUMENTS..].iter().map(Argument::get).collect();
+        if !self.enlisted.get() && self.schemas_changed() {
+            self.discover()?;
+        }
+        let mut databases = self.databases()?;
+        let mut taken = false;
+        for place in 0..databases.len() {
+            let database = &mut databases[place];
+            if database.live && database.number == number {
+                taken = self.touch_database(place, database, code, &values)?;
+                if !taken {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    fn touch_database(
+        &self,
+        place: usize,
+        database: &mut Database,
+        code: Code,
+        values: &[ValueRef<'_>],
+    ) -> Result<bool> {
+        database.begin()?;
+        let Some(kind) = database.place_of(code.kind) else { return Ok(false) };
+        let guard = database.guard(kind)?;
+        let slot = Database::slot(place, kind);
+        let width = guard.header().key.len();
+        if code.part >= guard.parts.len() {
+            return Ok(false);
+        }
+        let parent = guard.parts[code.part].parent;
+        if code.part != HEADER && parent != HEADER {
+            let width = guard.parts[code.part].link.len();
+            for link in values.chunks_exact(width).take(2) {
+                if link.iter().any(|value| value.is_null()) {
+                    continue;
+                }
+                let link = link.iter().map(|value| value.to_value()).collect();
+                if let Some(piece) = database.piece_of(kind, code.part, link)? {
+                    self.take(slot, database, Key::of(piece), Taking::Touch)?;
+                }
+            }
+            return Ok(true);
+        }
+        let key = |from: usize| -> Option<Key> {
+            let columns = values.get(from..from + width)?;
+            let key = Key::of(columns.iter().map(|value| value.to_value()).collect());
+            (!key.has_null()).then_some(key)
+        };
+        match code.event {
+            Event::Touch => {
+                let both = code.part != HEADER;
+                let first = key(0);
+                let second = if both { key(width) } else { None };
+                for key in first.iter().chain(second.iter().filter(|key| Some(*key) != first.as_ref())) {
+                    self.take(slot, database, key.clone(), Taking::Touch)?;
+                }
+                if let (Some(Key::Single(Value::Integer(key))), true) = (&first, guard.key_is_rowid()) {
+                    self.remember(database.number, &guard, *key);
+                }
+            }
+            Event::Inserting | Event::Replacing => {
+                // -1 stands for a key that SQLite has yet to assign.
+                let assigned = !matches!(key(0), None | Some(Key::Single(Value::Integer(-1))));
+                let mut found = database.colliding(kind, values)?;
+                if assigned && let Some(key) = key(0) {
+                    found.extend(database.own_key(kind, &key)?);
+                }
+                for key in found {
+                    self.take(slot, database, key, Taking::Touch)?;
+                }
+            }
+            Event::Inserted => {
+                if let Some(key) = key(0) {
+                    self.take(slot, database, key, Taking::Created)?;
+                }
+            }
+            Event::Renamed => {
+                if let (Some(old), Some(new)) = (key(0), key(width))
+                    && old != new
+                {
+                    self.take(slot, database, old.clone(), Taking::Touch)?;
+                    self.take(slot, database, new.clone(), Taking::Renamed)?;
+                    self.course.borrow_mut().rename(Rename { slot, old, new });
+                    self.latest.set(None);
+                }
+            }
+            Event::Deleting => {
+                if let Some(key) = key(0) {
+                    self.take(slot, database, key, Taking::Deleted)?;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn remember(&self, number: i64, guard: &crate::storage::guard::Guard, key: i64) {
+        let mut direct_parts = 0;
+        for (place, part) in guard.parts.iter().enumerate().take(64) {
+            if part.parent == HEADER {
+                direct_parts |= 1 << place;
+            }
+        }
+        self.latest.set(Some(Latest { number, kind: guard.id, direct_parts, key }));
+    }
+
+    /// Counts a piece as touched; at its first touch makes sure that what it was before is stored.
+    fn take(&self, slot: Slot, database: &mut Database, key: Key, taking: Taking) -> Result<()> {
+        let known = self.course.borrow().find(slot, &key);
+        if let Some(place) = known {
+            taking.note(&mut self.course.borrow_mut(), place);
+            return Ok(());
+        }
+        let kind = slot.kind as usize;
+        // What refers to a header may spell its key otherwise: the header's own spelling is the piece.
+        let exact = taking != Taking::Touch
+            || matches!(key, Key::Single(Value::Integer(_))) && database.guard(kind)?.key_is_rowid();
+        let own = if exact { None } else { database.own_key(kind, &key)? };
+        let (key, spelling) = match own {
+            Some(own) if own != key => (own, Some(key)),
+            _ => (key, None),
+        };
+        self.enlist()?;
+        let state = match taking {
+            Taking::Created | Taking::Renamed => None,
+            Taking::Touch | Taking::Deleted => Some(self.before_image(database, kind, &key)?),
+        };
+        let entry = Entry { slot, key, created: false, deleted: false, state, written: None };
+        let mut course = self.course.borrow_mut();
+        let place = course.add(entry, spelling);
+        taking.note(&mut course, place);
+        Ok(())
+    }
+
+    /// Stores what a piece is before its first change, unless that is stored already; gives what is known of it then.
+    fn before_image(
+        &self,
+        database: &mut Database,
+        kind: usize,
+        key: &Key,
+    ) -> Result<Option<crate::storage::store::PieceState>> {
+        let id = database.kinds[kind].id;
+        let shown = key.shown();
+        let state = database.store()?.piece(id, &shown)?;
+        let is_known = state.as_ref().is_some_and(|state| state.saved);
+        if is_known && database.trusted && database.kinds[kind].suspect_since.is_none() {
+            return Ok(state);
+        }
+        if !database.read(kind, key)? || database.image.lines == 0 {
+            return Ok(state);
+        }
+        let at = self.clock.now_ms();
+        let reason = if is_known { Reason::Unguarded } else { Reason::Before };
+        let about = Circumstances { created: false, deleted: false, reason, at };
+        let settled =
+            database.settle(&self.clock, self.station().as_ref(), kind, key, Some(state), about)?;
+        if is_known && settled.snapshot.is_some() {
+            let day = self.clock.day(at);
+            let detail = "changed unseen before this transaction";
+            database.store()?.insert_unguarded(id, &shown, at, &day, detail)?;
+        }
+        Ok(settled.now)
+    }
+
+    /// Takes the images of everything touched. Run by xSync: it reads and writes ordinary tables only.
+    fn capture(&self) -> Result<()> {
+        let mut databases = self.databases()?;
+        let changes = self.connection.changes();
+        let rowid = self.connection.last_insert_rowid();
+        let mut entries = self.course.borrow_mut().take_entries();
+        let mut result = self.apply_renames(&mut databases, &mut entries);
+        if result.is_ok() {
+            for entry in &mut entries {
+                let database = &mut databases[entry.slot.database as usize];
+                result = self.capture_entry(database, entry);
+                if let Err(error) = &result
+                    && !error.is_fatal()
+                {
+                    result = self.owe(database, entry, error);
+                }
+                if result.is_err() {
+                    break;
+                }
+            }
+        }
+        self.course.borrow_mut().put_back(entries);
+        if result.is_ok() {
+            for database in databases.iter_mut().filter(|database| database.has_begun()) {
+                if !database.trusted || self.own_marks.get() {
+                    // Marks that cannot be absorbed now stay for later.
+                    match self.absorb_some(database, 1000) {
+                        Err(error) if error.is_fatal() => result = Err(error),
+                        _ => {}
+                    }
+                }
+            }
+            self.own_marks.set(false);
+        }
+        if self.connection.changes() != changes
+            && let Some(database) = databases.iter_mut().find(|database| database.has_begun())
+        {
+            // Only counts for an explicit COMMIT; a statement of its own sets its count after this.
+            let _ = database.store()?.leave_changes(changes);
+        }
+        self.connection.set_last_insert_rowid(rowid);
+        result
+    }
+
+    fn capture_entry(&self, database: &mut Database, entry: &mut Entry) -> Result<()> {
+        let kind = entry.slot.kind as usize;
+        let id = database.kinds[kind].id;
+        if let Some(written) = entry.written.take() {
+            // The commit was tried before and did not come to pass: this one says it anew.
+            if let Some(snapshot) = written.snapshot {
+                database.store()?.delete_snapshot(snapshot)?;
+            }
+            let shown = written.key.shown();
+            database.store()?.put_piece(id, &shown, written.now.as_ref(), written.was.as_ref())?;
+        }
+        let about = Circumstances {
+            created: entry.created,
+            deleted: entry.deleted,
+            reason: Reason::Edit,
+            at: self.clock.now_ms(),
+        };
+        let state = entry.state.clone();
+        let settled = database.settle(&self.clock, self.station().as_ref(), kind, &entry.key, state, about)?;
+        if settled.changed() {
+            entry.written = Some(Written {
+                key: settled.key,
+                snapshot: settled.snapshot,
+                was: settled.was,
+                now: settled.now,
+            });
+        }
+        Ok(())
+    }
+
+    /// An image could not be taken for a reason that is no reason to refuse the host's commit: leaves a mark instead.
+    fn owe(&self, database: &mut Database, entry: &Entry, why: &Error) -> Result<()> {
+        let id = database.kinds[entry.slot.kind as usize].id;
+        let at = self.clock.now_ms();
+        let day = self.clock.day(at);
+        let detail = format!("not imaged at commit: {why}");
+        database.store()?.insert_unguarded(id, &entry.key.shown(), at, &day, &detail)?;
+        self.own_marks.set(true);
+        database.leave_mark(id, &entry.key)
+    }
+
+    /// A header's new key inherits the images of the old one.
+    fn apply_renames(&self, databases: &mut [Database], entries: &mut [Entry]) -> Result<()> {
+        let renames = self.course.borrow().net_renames();
+        if renames.is_empty() {
+            return Ok(());
+        }
+        for slot_renames in renames.chunk_by(|a, b| a.slot == b.slot) {
+            let Some(slot) = slot_renames.first().map(|rename| rename.slot) else { continue };
+            databases[slot.database as usize].move_pieces(slot.kind as usize, slot_renames)?;
+        }
+        for entry in entries.iter_mut() {
+            if entry.written.is_none() {
+                entry.state = None;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a piece comes to be touched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taking {
+    Touch,
+    Created,
+    Renamed,
+    Deleted,
+}
+
+impl Taking {
+    fn note(self, course: &mut Course, place: usize) {
+        if let Some(entry) = course.entry_mut(place) {
+            match self {
+                Taking::Created => entry.created = true,
+                Taking::Deleted => entry.deleted = true,
+                Taking::Touch | Taking::Renamed => {}
+            }
+        }
+    }
+}
+
+impl Latest {
+    /// Whether a trigger reports nothing but another touch of the same piece.
+    fn is_again(&self, arguments: &[Argument]) -> bool {
+        let [_, number, code, key, further, ..] = arguments else { return false };
+        let ValueRef::Integer(code) = code.get() else { return false };
+        let part = code >> 4 & 0xff;
+        if code & 0xf != Event::Touch as i64
+            || code >> 12 != self.kind
+            || part > 63
+            || self.direct_parts >> part & 1 == 0
+        {
+            return false;
+        }
+        let same = |value: ValueRef<'_>| matches!(value, ValueRef::Integer(key) if key == self.key);
+        number.get().as_integer() == Some(self.number)
+            && same(key.get())
+            && (further.get().is_null() || same(further.get()))
+    }
+}
+
+impl Transaction for Talon {
+    fn begin(&self) -> std::result::Result<(), Failure> {
+        self.enlisted.set(true);
+        Ok(())
+    }
+
+    fn sync(&self) -> std::result::Result<(), Failure> {
+        let result = self.quietly(|| self.run_waiting().and_then(|()| self.capture_despite_limits()));
+        match result {
+            Ok(()) => Ok(()),
+            // An interrupt or a progress handler that stops our reading: the host's commit goes on, and what is
+            // missing is found by the audit.
+            Err(Error::Sqlite(failure)) if failure.primary() == code::INTERRUPT => {
+                self.incomplete.set(true);
+                Ok(())
+            }
+            Err(error) => Err(error.into_failure("talon")),
+        }
+    }
+
+    fn commit(&self) {
+        self.end(true);
+    }
+
+    fn rollback(&self) {
+        if self.connection.is_writing() {
+            // A close that may yet fail, no rollback: what was touched stays touched.
+            self.enlisted.set(false);
+            self.latest.set(None);
+            return;
+        }
+        self.end(false);
+    }
+
+    fn savepoint(&self, number: i32) {
+        self.course.borrow_mut().savepoint(number);
+    }
+
+    fn release(&self, number: i32) -> std::result::Result<(), Failure> {
+        self.course.borrow_mut().release(number);
+        self.quietly(|| self.run_waiting()).map_err(|error| error.into_failure("talon_restore"))
+    }
+
+    fn rollback_to(&self, number: i32) {
+        self.course.borrow_mut().rollback_to(number);
+        self.latest.set(None);
+        self.waiting.borrow_mut().clear();
+        if let Ok(mut databases) = self.databases() {
+            databases.iter_mut().for_each(Database::forget_rows);
+        }
+    }
+}
+
+impl Talon {
+    fn end(&self, committed: bool) {
+        self.course.borrow_mut().clear();
+        self.enlisted.set(false);
+        self.latest.set(None);
+        self.waiting.borrow_mut().clear();
+        if let Ok(mut databases) = self.databases() {
+            let complete = committed && !self.incomplete.replace(false);
+            databases.iter_mut().for_each(|database| database.end(complete));
+        }
+    }
+
+    /// Limits that a host may have set for itself do not hold for what its commit needs.
+    fn capture_despite_limits(&self) -> Result<()> {
+        let limit = self.connection.lift_length_limit();
+        let mut result = self.capture();
+        if let Err(Error::Sqlite(failure)) = &result
+            && failure.primary() == code::READONLY
+            && self.is_query_only()
+        {
+            // Set between the last statement and COMMIT, it would refuse the images, not the commit.
+            self.connection.compile_only("PRAGMA query_only = 0")?;
+            result = self.capture();
+            self.connection.compile_only("PRAGMA query_only = 1")?;
+        }
+        self.connection.set_length_limit(limit);
+        result
+    }
+
+    fn is_query_only(&self) -> bool {
+        matches!(self.connection.value("PRAGMA query_only", &[]), Ok(Some(Value::Integer(1))))
+    }
+}

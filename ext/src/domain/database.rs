@@ -1,0 +1,510 @@
+//! One file with guarded kinds, as the connection sees it: its guards fitted to today's schema, its statements.
+
+use super::course::Slot;
+use crate::error::{Error, Result};
+use crate::sqlite::{Connection, Statement, Value, ValueRef};
+use crate::storage::definition::{Columns, Definition};
+use crate::storage::guard::{self, Guard, HEADER};
+use crate::storage::image::{Image, ImageReader, Reading};
+use crate::storage::key::Key;
+use crate::storage::schema::schema_version;
+use crate::storage::shape::{quote_identifier, quote_list};
+use crate::storage::store::Store;
+use crate::storage::trigger::{self, further_unique};
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::rc::Rc;
+
+/// A guarded kind on this connection.
+pub struct Kind {
+    /// Row of `talon_kind`.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// Since when its pieces may have changed unseen, in ms since 1970; None when they may not.
+    pub suspect_since: Option<i64>,
+    definition: Definition,
+    fitted: Option<Fitted>,
+    /// Why the definition does not fit the schema any more.
+    pub broken: Option<String>,
+}
+
+/// A guard with the statements that capture runs for it.
+pub struct Fitted {
+    /// The guard.
+    pub guard: Rc<Guard>,
+    reader: ImageReader,
+    shape: Option<i64>,
+    own_key: Statement,
+    unique: Vec<(usize, Statement)>,
+    /// For parts below the lines: from a row's link to its parent's link.
+    upward: Vec<Option<Statement>>,
+    /// What restores run over and over, by its text.
+    statements: HashMap<String, Statement>,
+}
+
+/// A database with Talon's tables.
+pub struct Database {
+    /// The connection it is attached to.
+    pub connection: Connection,
+    /// Its schema name there.
+    pub schema: String,
+    schema_text: CString,
+    /// What triggers call the file by.
+    pub number: i64,
+    /// It is still attached under this name.
+    pub live: bool,
+    /// The kinds, guarded ones only.
+    pub kinds: Vec<Kind>,
+    store: Option<Store>,
+    /// The image read last.
+    pub image: Image,
+    begun: bool,
+    /// Nobody has committed since this connection's own last capture: stored images are what the tables hold.
+    pub trusted: bool,
+    committed_version: Option<u32>,
+    schema_version: i64,
+    station: Option<i64>,
+}
+
+impl Database {
+    /// Opens the database behind a schema name.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn open(connection: Connection, schema: &str, number: i64) -> Result<Database> {
+        let mut database = Database {
+            connection,
+            schema: schema.to_owned(),
+            schema_text: CString::new(schema).unwrap_or_default(),
+            number,
+            live: true,
+            kinds: Vec::new(),
+            store: None,
+            image: Image::default(),
+            begun: false,
+            trusted: false,
+            committed_version: None,
+            schema_version: schema_version(connection, schema)?,
+            station: None,
+        };
+        database.load_kinds()?;
+        Ok(database)
+    }
+
+    fn load_kinds(&mut self) -> Result<()> {
+        let mut statement = self.connection.prepare(&format!(
+            "SELECT id, kind, definition, suspect_since FROM {}.talon_kind WHERE guarded = 1 ORDER BY id",
+            quote_identifier(&self.schema)
+        ))?;
+        let mut rows = statement.query(&[])?;
+        let mut found = Vec::new();
+        while rows.next()? {
+            let text = |index: usize| rows.column(index).as_str().unwrap_or_default().to_owned();
+            let name = text(1);
+            let definition = Definition::from_json(&name, &text(2))?;
+            found.push(Kind {
+                id: rows.column(0).as_integer().unwrap_or(0),
+                name,
+                suspect_since: rows.column(3).as_integer(),
+                definition,
+                fitted: None,
+                broken: None,
+            });
+        }
+        // Places of kinds stay, because touched pieces refer to them.
+        for kind in found {
+            match self.kinds.iter_mut().find(|known| known.id == kind.id) {
+                Some(known) => *known = kind,
+                None => self.kinds.push(kind),
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to take part in a transaction: is what was known before still so?
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn begin(&mut self) -> Result<()> {
+        if self.begun {
+            return Ok(());
+        }
+        if self.store.is_none() {
+            self.store = Some(Store::prepare(self.connection, &self.schema, true)?);
+        }
+        let version = self.connection.data_version(&self.schema_text);
+        self.trusted = version.is_some() && version == self.committed_version;
+        if !self.trusted {
+            self.refresh()?;
+        }
+        self.begun = true;
+        Ok(())
+    }
+
+    /// Whether a transaction has begun here.
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Fits the guards anew when the schema has changed.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn refresh(&mut self) -> Result<()> {
+        let version = schema_version(self.connection, &self.schema)?;
+        if version != self.schema_version {
+            self.refit()?;
+            self.schema_version = version;
+        }
+        Ok(())
+    }
+
+    /// Reads the guards again.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn refit(&mut self) -> Result<()> {
+        for kind in &mut self.kinds {
+            kind.fitted = None;
+            kind.broken = None;
+        }
+        self.load_kinds()
+    }
+
+    /// The transaction is over; `committed` when it was.
+    pub fn end(&mut self, committed: bool) {
+        if committed && self.begun {
+            self.committed_version = self.connection.data_version(&self.schema_text);
+        }
+        if !committed {
+            self.committed_version = None;
+            self.forget_rows();
+        }
+        self.begun = false;
+    }
+
+    /// Rows that this connection made may have been undone.
+    pub fn forget_rows(&mut self) {
+        self.station = None;
+        for kind in &mut self.kinds {
+            if let Some(fitted) = &mut kind.fitted {
+                fitted.shape = None;
+            }
+        }
+    }
+
+    /// Drops every kept statement.
+    pub fn release_statements(&mut self) {
+        self.store = None;
+        for kind in &mut self.kinds {
+            kind.fitted = None;
+        }
+        self.begun = false;
+        self.committed_version = None;
+    }
+
+    /// The statements on Talon's tables.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn store(&mut self) -> Result<&mut Store> {
+        let store = match self.store.take() {
+            Some(store) => store,
+            None => Store::prepare(self.connection, &self.schema, true)?,
+        };
+        Ok(self.store.insert(store))
+    }
+
+    /// The place of a kind by its row.
+    pub fn place_of(&self, id: i64) -> Option<usize> {
+        self.kinds.iter().position(|kind| kind.id == id)
+    }
+
+    /// A kind's guard and statements, fitted when they are not.
+    ///
+    /// # Errors
+    /// [`Error::Definition`] when the schema has moved away from under the definition.
+    pub fn fitted(&mut self, place: usize) -> Result<&mut Fitted> {
+        let kind = &mut self.kinds[place];
+        if kind.fitted.is_none() {
+            if let Some(problem) = &kind.broken {
+                return Err(Error::Definition { kind: kind.name.clone(), problem: problem.clone() });
+            }
+            match fit_followed(self.connection, &self.schema, kind) {
+                Ok(fitted) => kind.fitted = Some(fitted),
+                Err(error) => {
+                    if let Error::Definition { problem, .. } = &error {
+                        kind.broken = Some(problem.clone());
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        kind.fitted.as_mut().ok_or_else(|| Error::Argument("no guard".to_owned()))
+    }
+
+    /// The guard of a kind.
+    ///
+    /// # Errors
+    /// As [`Database::fitted`].
+    pub fn guard(&mut self, place: usize) -> Result<Rc<Guard>> {
+        Ok(Rc::clone(&self.fitted(place)?.guard))
+    }
+
+    /// Reads a piece into [`Database::image`]; false when it is not there, or not of this kind.
+    ///
+    /// # Errors
+    /// What SQLite reports, or [`Error::Memory`].
+    pub fn read(&mut self, place: usize, key: &Key) -> Result<bool> {
+        let mut image = std::mem::take(&mut self.image);
+        let mut reading = self.fitted(place)?.reader.read(key, &mut image);
+        if matches!(reading, Ok(Reading::Stale)) {
+            // Compiled anew: after a change of the schema the columns may be others.
+            self.refresh()?;
+            reading = self.fitted(place)?.reader.read(key, &mut image);
+            if matches!(reading, Ok(Reading::Stale)) {
+                reading = self.fitted(place)?.reader.read(key, &mut image);
+            }
+        }
+        self.image = image;
+        Ok(reading? == Reading::Taken)
+    }
+
+    /// The header's own spelling of a key that something refers to.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn own_key(&mut self, place: usize, key: &Key) -> Result<Option<Key>> {
+        let fitted = self.fitted(place)?;
+        let columns = fitted.guard.header().key.len();
+        let values: Vec<ValueRef<'_>> = key.values().iter().map(Value::as_ref).collect();
+        Ok(fitted.own_key.first(&values, |row| {
+            Ok(Key::of((0..columns).map(|column| row.column(column).to_value()).collect()))
+        })?)
+    }
+
+    /// Keys of headers that hold any of these unique values: the key's columns first, then each further unique index.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn colliding(&mut self, place: usize, values: &[ValueRef<'_>]) -> Result<Vec<Key>> {
+        let fitted = self.fitted(place)?;
+        let columns = fitted.guard.header().key.len();
+        let mut found = Vec::new();
+        let mut from = columns;
+        for (count, statement) in &mut fitted.unique {
+            let Some(wanted) = values.get(from..from + *count) else { break };
+            from += *count;
+            if wanted.iter().any(|value| value.is_null()) {
+                continue;
+            }
+            let key = statement.first(wanted, |row| {
+                Ok(Key::of((0..columns).map(|column| row.column(column).to_value()).collect()))
+            })?;
+            found.extend(key);
+        }
+        Ok(found)
+    }
+
+    /// Climbs from the link of a row of `part` to the piece's key.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn piece_of(&mut self, place: usize, part: usize, link: Vec<Value>) -> Result<Option<Vec<Value>>> {
+        let fitted = self.fitted(place)?;
+        let (mut part, mut link) = (part, link);
+        while fitted.guard.parts[part].parent != HEADER {
+            let parent = fitted.guard.parts[part].parent;
+            let columns = fitted.guard.parts[parent].link.len();
+            let Some(statement) = &mut fitted.upward[part] else { return Ok(None) };
+            let values: Vec<ValueRef<'_>> = link.iter().map(Value::as_ref).collect();
+            let up = statement.first(&values, |row| {
+                Ok((0..columns).map(|column| row.column(column).to_value()).collect())
+            })?;
+            match up {
+                Some(up) => link = up,
+                None => return Ok(None),
+            }
+            part = parent;
+        }
+        Ok(Some(link))
+    }
+
+    /// A statement on the kind's tables, prepared once.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn statement(&mut self, place: usize, sql: &str) -> Result<&mut Statement> {
+        let connection = self.connection;
+        let statements = &mut self.fitted(place)?.statements;
+        if !statements.contains_key(sql) {
+            statements.insert(sql.to_owned(), connection.prepare_kept(sql)?);
+        }
+        statements.get_mut(sql).ok_or(Error::Memory)
+    }
+
+    /// The row of `talon_shape` for a kind's columns today.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn shape(&mut self, place: usize) -> Result<i64> {
+        let fitted = self.fitted(place)?;
+        if let Some(shape) = fitted.shape {
+            return Ok(shape);
+        }
+        let columns = fitted.reader.columns.clone();
+        let shape = self.store()?.shape(&columns)?;
+        self.fitted(place)?.shape = Some(shape);
+        Ok(shape)
+    }
+
+    /// The row of `talon_station` for who this connection says it is.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn station(&mut self, who: Option<&(String, String)>) -> Result<Option<i64>> {
+        let Some((station, user)) = who else { return Ok(None) };
+        if self.station.is_none() {
+            self.station = Some(self.store()?.station(station, user)?);
+        }
+        Ok(self.station)
+    }
+
+    /// This connection says it is somebody else from here on.
+    pub fn forget_station(&mut self) {
+        self.station = None;
+    }
+
+    /// Whether connections without Talon have left marks.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn has_marks(&self) -> Result<bool> {
+        let sql = format!("SELECT 1 FROM {}.talon_touched LIMIT 1", quote_identifier(&self.schema));
+        Ok(self.connection.value(&sql, &[])?.is_some())
+    }
+
+    /// Where a kind stands, for the course of a transaction.
+    pub fn slot(database: usize, kind: usize) -> Slot {
+        Slot { database: database as u32, kind: kind as u32 }
+    }
+}
+
+/// Fits a definition; where a table or a key column has another name by now, follows the triggers, which SQLite keeps
+/// true when it renames.
+fn fit_followed(connection: Connection, schema: &str, kind: &mut Kind) -> Result<Fitted> {
+    let fitted = guard::fit(connection, schema, kind.id, &kind.name, &kind.definition);
+    let guard = match fitted {
+        Err(error @ Error::Definition { .. }) => {
+            match followed(connection, schema, kind)? {
+                Some(definition) => {
+                    let guard = guard::fit(connection, schema, kind.id, &kind.name, &definition)?;
+                    kind.definition = definition;
+                    guard
+                }
+                None => return Err(error),
+            }
+        }
+        other => other?,
+    };
+    prepare(connection, schema, guard)
+}
+
+/// The definition with the names that the triggers know.
+fn followed(connection: Connection, schema: &str, kind: &Kind) -> Result<Option<Definition>> {
+    let mut definition = kind.definition.clone();
+    let mut changed = false;
+    for installed in trigger::installed(connection, schema, kind.id)? {
+        let mut words = installed.name.rsplit('_');
+        let (Some("deleting"), Some(part)) = (words.next(), words.next()) else { continue };
+        let Ok(part) = part.parse::<usize>() else { continue };
+        let columns = Columns::Several(trigger::named_columns(&installed.sql));
+        let (table, link) = match part {
+            guard::HEADER => (&mut definition.header.table, &mut definition.header.key),
+            guard::LINES => (&mut definition.lines.table, &mut definition.lines.piece),
+            part => match definition.details.get_mut(part - 2) {
+                Some(detail) => (&mut detail.table, &mut detail.piece),
+                None => continue,
+            },
+        };
+        let same = link.as_ref().is_some_and(|link| link.names() == columns.names());
+        if *table != installed.table || !same {
+            changed = true;
+            *table = installed.table;
+            *link = Some(columns);
+        }
+    }
+    Ok(changed.then_some(definition))
+}
+
+fn prepare(connection: Connection, schema: &str, guard: Guard) -> Result<Fitted> {
+    let header = guard.header();
+    let key = quote_list("h.", &header.key);
+    let from = header.from_clause(schema);
+    let own_key = connection.prepare_kept(&format!("SELECT {key} FROM {from} WHERE {}", guard.header_is()))?;
+    let mut unique = Vec::new();
+    for columns in further_unique(header) {
+        let terms: Vec<String> = columns
+            .iter()
+            .enumerate()
+            .map(|(place, column)| format!("h.{} = ?{}", quote_identifier(column), place + 1))
+            .collect();
+        let sql = format!("SELECT {key} FROM {from} WHERE {}", terms.join(" AND "));
+        unique.push((columns.len(), connection.prepare_kept(&sql)?));
+    }
+    let mut upward = Vec::new();
+    for part in &guard.parts {
+        if part.parent == HEADER {
+            upward.push(None);
+            continue;
+        }
+        let parent = &guard.parts[part.parent];
+        let terms: Vec<String> = parent
+            .key
+            .iter()
+            .enumerate()
+            .map(|(place, column)| format!("{}.{} = ?{}", parent.alias, quote_identifier(column), place + 1))
+            .collect();
+        let sql = format!(
+            "SELECT {} FROM {} WHERE {}",
+            quote_list(&format!("{}.", parent.alias), &parent.link),
+            parent.from_clause(schema),
+            terms.join(" AND ")
+        );
+        upward.push(Some(connection.prepare_kept(&sql)?));
+    }
+    Ok(Fitted {
+        reader: ImageReader::prepare(connection, schema, &guard, true)?,
+        guard: Rc::new(guard),
+        shape: None,
+        own_key,
+        unique,
+        upward,
+        statements: HashMap::new(),
+    })
+}
+
+impl Database {
+    /// The piece that a person names: the header's own spelling where there is one, otherwise as given.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when it cannot be a key of this kind.
+    pub fn named_piece(&mut self, kind: usize, piece: ValueRef<'_>) -> Result<Key> {
+        let columns = self.guard(kind)?.header().key.clone();
+        let key = Key::from_shown(piece, columns.len()).filter(|key| !key.has_null());
+        let Some(key) = key else {
+            let wanted = if columns.len() == 1 {
+                format!("a value of {}", columns[0])
+            } else {
+                format!("a JSON array of {}", columns.join(", "))
+            };
+            return Err(Error::Argument(format!(
+                "{} is no piece of {}: give {wanted}",
+                piece.describe(),
+                self.kinds[kind].name
+            )));
+        };
+        Ok(self.own_key(kind, &key)?.unwrap_or(key))
+    }
+}

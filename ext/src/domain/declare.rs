@@ -1,0 +1,331 @@
+//! Guards are declared, replaced, taken away, looked after.
+
+use super::settle::{Circumstances, Reason};
+use super::talon::Talon;
+use crate::error::{Error, Result};
+use crate::sqlite::{Value, ValueRef};
+use crate::storage::definition::Definition;
+use crate::storage::guard::{self, Guard};
+use crate::storage::key::Key;
+use crate::storage::schema::{install, schema_version};
+use crate::storage::shape::{quote_identifier, quote_list};
+use crate::storage::trigger;
+
+impl Talon {
+    /// Declares a guard, or replaces the one of this kind; gives a line that says what is guarded.
+    ///
+    /// # Errors
+    /// [`Error::Definition`] when it does not fit the schema; nothing is left half installed.
+    pub fn declare(&self, schema: &str, kind: &str, definition: &Definition) -> Result<String> {
+        if !self.has_schema(schema)? {
+            return Err(Error::UnknownSchema(schema.to_owned()));
+        }
+        if kind.trim().is_empty() || kind.chars().any(char::is_control) {
+            return Err(Error::Argument(format!("{kind:?} is no name for a kind: give it a word such as 'sale'")));
+        }
+        // Fitted once before anything is written, so that a mistake costs nothing.
+        guard::fit(self.connection, schema, 0, kind, definition)?;
+        let guard = self.atomically(|| {
+            self.discover()?;
+            let number = match self.database_place(schema) {
+                Ok(place) => self.databases()?[place].number,
+                Err(Error::NotInstalled(_)) => install(self.connection, schema)?,
+                Err(error) => return Err(error),
+            };
+            let id = self.kind_row(schema, kind, definition)?;
+            let guard = guard::fit(self.connection, schema, id, kind, definition)?;
+            self.drop_triggers(schema, id)?;
+            for trigger in trigger::triggers(&guard, schema, number) {
+                self.connection.run(&trigger.sql, &[])?;
+            }
+            self.note_schema_version(schema)?;
+            Ok(guard)
+        })?;
+        self.refit_all()?;
+        Ok(described(&guard, schema))
+    }
+
+    fn kind_row(&self, schema: &str, kind: &str, definition: &Definition) -> Result<i64> {
+        let quoted = quote_identifier(schema);
+        let json = definition.to_json();
+        let (kind, json) = (ValueRef::Text(kind.as_bytes()), ValueRef::Text(json.as_bytes()));
+        self.connection.run(
+            &format!(
+                "INSERT INTO {quoted}.talon_kind(kind, definition, guarded, schema_version) VALUES (?1, ?2, 1, 0)
+                 ON CONFLICT (kind) DO UPDATE SET definition = excluded.definition,
+                   suspect_since = CASE guarded WHEN 1 THEN suspect_since ELSE ?3 END, guarded = 1"
+            ),
+            &[kind, json, ValueRef::Integer(self.clock.now_ms())],
+        )?;
+        let id = self.connection.value(&format!("SELECT id FROM {quoted}.talon_kind WHERE kind = ?1"), &[kind])?;
+        match id {
+            Some(Value::Integer(id)) => Ok(id),
+            _ => Err(Error::Argument("the kind's row is not there".to_owned())),
+        }
+    }
+
+    /// Takes a guard's triggers away and keeps its snapshots.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKind`].
+    pub fn undeclare(&self, schema: &str, kind: &str) -> Result<String> {
+        let place = self.kind_place(schema, kind)?;
+        let (schema, id) = {
+            let databases = self.databases()?;
+            (databases[place.database].schema.clone(), databases[place.database].kinds[place.kind].id)
+        };
+        // What marks speak of is imaged while the guard still says how.
+        self.absorb(place.database)?;
+        self.atomically(|| {
+            self.drop_triggers(&schema, id)?;
+            let sql = format!("UPDATE {}.talon_kind SET guarded = 0 WHERE id = ?1", quote_identifier(&schema));
+            Ok(self.connection.run(&sql, &[ValueRef::Integer(id)])?)
+        })?;
+        self.forget_databases()?;
+        Ok(format!("{kind} is no longer guarded; its snapshots stay"))
+    }
+
+    fn drop_triggers(&self, schema: &str, id: i64) -> Result<()> {
+        for installed in trigger::installed(self.connection, schema, id)? {
+            self.connection.run(
+                &format!("DROP TRIGGER {}.{}", quote_identifier(schema), quote_identifier(&installed.name)),
+                &[],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Notes that all triggers of a schema are whole as the schema stands now.
+    fn note_schema_version(&self, schema: &str) -> Result<()> {
+        let version = schema_version(self.connection, schema)?;
+        let sql = format!("UPDATE {}.talon_kind SET schema_version = ?1 WHERE guarded = 1", quote_identifier(schema));
+        Ok(self.connection.run(&sql, &[ValueRef::Integer(version)])?)
+    }
+
+    fn refit_all(&self) -> Result<()> {
+        self.discover()?;
+        for database in self.databases()?.iter_mut() {
+            database.refit()?;
+        }
+        self.latest.set(None);
+        Ok(())
+    }
+
+    /// Reads everything anew. Only while no transaction has touched anything; otherwise the kind is left to fail softly.
+    fn forget_databases(&self) -> Result<()> {
+        self.latest.set(None);
+        if self.course.borrow().is_empty() {
+            self.databases()?.clear();
+        }
+        self.discover()
+    }
+
+    /// Snapshots every piece of a kind that has none; gives how many.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn baseline(&self, schema: &str, kind: &str) -> Result<i64> {
+        let place = self.look(schema, Some(kind))?.ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
+        let result = self.atomically(|| {
+            let mut databases = self.databases()?;
+            let database = &mut databases[place.database];
+            let guard = database.guard(place.kind)?;
+            let header = guard.header();
+            let columns = header.key.len();
+            let condition = header.condition.as_ref().map_or("1".to_owned(), |text| format!("({text}\n)"));
+            let mut scan = self.connection.prepare(&format!(
+                "SELECT {} FROM {} WHERE {condition}",
+                quote_list("h.", &header.key),
+                header.from_clause(&database.schema)
+            ))?;
+            let about = Circumstances {
+                created: false,
+                deleted: false,
+                reason: Reason::Baseline,
+                at: self.clock.now_ms(),
+            };
+            let id = database.kinds[place.kind].id;
+            let mut count = 0;
+            let mut rows = scan.query(&[])?;
+            while rows.next()? {
+                let key = Key::of((0..columns).map(|column| rows.column(column).to_value()).collect());
+                if key.has_null() {
+                    continue;
+                }
+                let state = database.store()?.piece(id, &key.shown())?;
+                if state.as_ref().is_some_and(|state| state.saved) {
+                    continue;
+                }
+                let who = self.station();
+                let settled = database.settle(&self.clock, who.as_ref(), place.kind, &key, Some(state), about)?;
+                count += i64::from(settled.snapshot.is_some());
+            }
+            Ok(count)
+        });
+        self.course.borrow_mut().forget_states();
+        result
+    }
+
+    /// Accepts that a piece has no lines.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPiece`]; [`Error::Argument`] when it has lines.
+    pub fn dismiss(&self, schema: &str, kind: &str, piece: ValueRef<'_>) -> Result<String> {
+        let place = self.look(schema, Some(kind))?.ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
+        let result = self.atomically(|| {
+            let mut databases = self.databases()?;
+            let database = &mut databases[place.database];
+            let key = database.named_piece(place.kind, piece)?;
+            let unknown = || Error::UnknownPiece { kind: kind.to_owned(), piece: key.to_string() };
+            if !database.read(place.kind, &key)? {
+                return Err(unknown());
+            }
+            if database.image.lines > 0 {
+                return Err(Error::HasLines {
+                    kind: kind.to_owned(),
+                    piece: key.to_string(),
+                    lines: database.image.lines,
+                });
+            }
+            let id = database.kinds[place.kind].id;
+            let shown = key.shown();
+            let was = database.store()?.piece(id, &shown)?.ok_or_else(unknown)?;
+            let mut now = was.clone();
+            now.dismissed_at = Some(self.clock.now_ms());
+            now.lost_at = None;
+            database.store()?.put_piece(id, &shown, Some(&was), Some(&now))?;
+            Ok(format!("{kind} {key} is accepted without lines"))
+        });
+        self.course.borrow_mut().forget_states();
+        result
+    }
+
+    /// What every call that looks does first: finds the files, mends triggers that are gone, absorbs marks. What cannot
+    /// be written now (another writer, a read-only file) is left for the next call.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSchema`], [`Error::NotInstalled`], [`Error::UnknownKind`].
+    pub fn look(&self, schema: &str, kind: Option<&str>) -> Result<Option<super::talon::Place>> {
+        let place = self.database_place(schema)?;
+        self.databases()?[place].refresh()?;
+        self.tend(place)?;
+        match kind {
+            Some(kind) => self.kind_place(schema, kind).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn tend(&self, place: usize) -> Result<()> {
+        let (schema, has_marks) = {
+            let databases = self.databases()?;
+            (databases[place].schema.clone(), databases[place].has_marks()?)
+        };
+        if self.connection.is_readonly(&schema) {
+            return Ok(());
+        }
+        let softly = |result: Result<()>| match result {
+            Err(error @ Error::Memory) => Err(error),
+            _ => Ok(()),
+        };
+        softly(self.mend_triggers(place))?;
+        if has_marks {
+            softly(self.absorb(place).map(drop))?;
+        }
+        Ok(())
+    }
+
+    /// Creates triggers that a migration has dropped with their table, and notes since when pieces may have changed
+    /// unseen.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn mend_triggers(&self, place: usize) -> Result<()> {
+        let (schema, number) = {
+            let databases = self.databases()?;
+            (databases[place].schema.clone(), databases[place].number)
+        };
+        let version = schema_version(self.connection, &schema)?;
+        let stale = self.connection.value(
+            &format!(
+                "SELECT 1 FROM {}.talon_kind WHERE guarded = 1 AND schema_version <> ?1 LIMIT 1",
+                quote_identifier(&schema)
+            ),
+            &[ValueRef::Integer(version)],
+        )?;
+        if stale.is_none() {
+            return Ok(());
+        }
+        self.atomically(|| {
+            let mut databases = self.databases()?;
+            let database = &mut databases[place];
+            let mut mended = false;
+            for kind in 0..database.kinds.len() {
+                // A guard that does not fit stays as it is until it is declared anew.
+                let Ok(guard) = database.guard(kind) else { continue };
+                let missing = missing_triggers(self, &guard, &schema, number)?;
+                if missing.is_empty() {
+                    continue;
+                }
+                // One that was renamed or half dropped is made whole.
+                self.drop_triggers(&schema, guard.id)?;
+                for trigger in trigger::triggers(&guard, &schema, number) {
+                    self.connection.run(&trigger.sql, &[])?;
+                }
+                let at = self.clock.now_ms();
+                self.connection.run(
+                    &format!(
+                        "UPDATE {}.talon_kind SET suspect_since = coalesce(suspect_since, ?2) WHERE id = ?1",
+                        quote_identifier(&schema)
+                    ),
+                    &[ValueRef::Integer(guard.id), ValueRef::Integer(at)],
+                )?;
+                database.kinds[kind].suspect_since.get_or_insert(at);
+                mended = true;
+            }
+            self.note_schema_version(&schema)?;
+            if mended {
+                database.refit()?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The triggers that a guard needs and that are not there, or not as they should be.
+///
+/// # Errors
+/// What SQLite reports.
+pub fn missing_triggers(talon: &Talon, guard: &Guard, schema: &str, number: i64) -> Result<Vec<String>> {
+    let installed = trigger::installed(talon.connection, schema, guard.id)?;
+    Ok(trigger::triggers(guard, schema, number)
+        .into_iter()
+        .filter(|trigger| {
+            !installed.iter().any(|found| found.name == trigger.name && found.sql == trigger.kept)
+        })
+        .map(|trigger| trigger.name)
+        .collect())
+}
+
+fn described(guard: &Guard, schema: &str) -> String {
+    let parts: Vec<String> = guard
+        .parts
+        .iter()
+        .map(|part| {
+            let key = part.key.join(", ");
+            let by = if part.link.is_empty() {
+                format!("key {key}")
+            } else {
+                let of = &guard.parts[part.parent].name;
+                format!("{} -> {of}, key {key}", part.link.join(", "))
+            };
+            format!("{} {} ({by})", part.name, quote_if_needed(&part.table.name))
+        })
+        .collect();
+    let place = if schema.eq_ignore_ascii_case("main") { String::new() } else { format!(" in {schema}") };
+    format!("{} is guarded{place}: {}", guard.kind, parts.join("; "))
+}
+
+fn quote_if_needed(name: &str) -> String {
+    let is_plain = name.chars().all(|character| character.is_alphanumeric() || character == '_');
+    if is_plain { name.to_owned() } else { quote_identifier(name) }
+}

@@ -1,0 +1,16 @@
+//! Decisions, and the work they lead to.
+
+pub mod absorb;
+
+pub mod capture;
+pub mod clock;
+pub mod course;
+pub mod database;
+pub mod declare;
+pub mod lost;
+
+
+pub mod settle;
+pub mod snapshot;
+pub mod talon;
+pub mod restore;

@@ -1,0 +1,304 @@
+//! Compares a piece with what is stored of it, and stores what is new.
+
+use super::clock::Clock;
+use super::database::Database;
+use crate::error::Result;
+use crate::storage::key::Key;
+use crate::storage::store::{Hash, NewSnapshot, PieceState};
+
+/// Why an image is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// `talon_baseline`.
+    Baseline,
+    /// The transaction that made the piece.
+    Create,
+    /// A transaction that changed it.
+    Edit,
+    /// As it was before an edit, where no snapshot said so.
+    Before,
+    /// As it was found after changes that nobody watched.
+    Unguarded,
+    /// After it was restored.
+    Restore,
+}
+
+impl Reason {
+    /// As snapshots show it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Reason::Baseline => "baseline",
+            Reason::Create => "create",
+            Reason::Edit => "edit",
+            Reason::Before => "before",
+            Reason::Unguarded => "unguarded",
+            Reason::Restore => "restore",
+        }
+    }
+}
+
+/// What is known about a piece beside its rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances {
+    /// Its header was inserted in this transaction.
+    pub created: bool,
+    /// Its header was deleted by DELETE.
+    pub deleted: bool,
+    /// Why the image is taken.
+    pub reason: Reason,
+    /// In ms since 1970.
+    pub at: i64,
+}
+
+/// What a piece's rows come to, against what is stored.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing is to be written.
+    Unchanged,
+    /// The state is to be written, no image.
+    State(PieceState),
+    /// An image is to be stored, and the state with it (its `last` still to be filled in).
+    Image(PieceState),
+}
+
+/// What the tables show of a piece.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// How many lines it has now.
+    pub lines: i64,
+    /// Hash of its image now.
+    pub hash: Hash,
+}
+
+/// Decides what is to be stored: pure, from what was known and what is seen (`None`: no such header).
+pub fn judge(was: Option<&PieceState>, seen: Option<Seen>, about: Circumstances) -> Verdict {
+    let Some(seen) = seen else {
+        return match was {
+            // Gone without a DELETE: not recorded, so that the audit finds it.
+            Some(was) if about.deleted && was.gone_at.is_none() => Verdict::State(PieceState {
+                version: was.version + 1,
+                gone_at: Some(about.at),
+                lost_at: None,
+                ..was.clone()
+            }),
+            _ => Verdict::Unchanged,
+        };
+    };
+    let Some(was) = was else {
+        return Verdict::Image(PieceState {
+            saved: true,
+            version: 1,
+            lines: seen.lines,
+            hash: Some(seen.hash),
+            ..PieceState::new()
+        });
+    };
+    let reborn = about.created && was.gone_at.is_some();
+    let is_same = was.saved && was.hash == Some(seen.hash);
+    if is_same && !reborn && about.reason != Reason::Restore {
+        if was.lost_at.is_none() && was.gone_at.is_none() && was.dismissed_at.is_none() {
+            return Verdict::Unchanged;
+        }
+        return Verdict::State(PieceState {
+            version: was.version + 1,
+            lost_at: None,
+            gone_at: None,
+            dismissed_at: None,
+            ..was.clone()
+        });
+    }
+    if seen.lines == 0 && was.saved && was.lines > 0 && !reborn {
+        // An image without lines never replaces one that has some.
+        if was.lost_at.is_some() || was.dismissed_at.is_some() {
+            return Verdict::Unchanged;
+        }
+        return Verdict::State(PieceState {
+            version: was.version + 1,
+            lost_at: Some(about.at),
+            gone_at: None,
+            ..was.clone()
+        });
+    }
+    Verdict::Image(PieceState {
+        saved: true,
+        version: was.version + 1,
+        last: was.last,
+        lines: seen.lines,
+        hash: Some(seen.hash),
+        lost_at: None,
+        gone_at: None,
+        dismissed_at: None,
+    })
+}
+
+/// What was written.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// The piece's key as its header spells it.
+    pub key: Key,
+    /// The snapshot stored.
+    pub snapshot: Option<i64>,
+    /// What was known before.
+    pub was: Option<PieceState>,
+    /// What is known now.
+    pub now: Option<PieceState>,
+}
+
+impl Settled {
+    /// Whether anything was written.
+    pub fn changed(&self) -> bool {
+        self.was != self.now
+    }
+}
+
+impl Database {
+    /// Reads a piece and stores what is new about it. `was` is what is known of it, where that was looked up.
+    ///
+    /// # Errors
+    /// What SQLite reports; nothing half written is ever referred to.
+    pub fn settle(
+        &mut self,
+        clock: &Clock,
+        who: Option<&(String, String)>,
+        kind: usize,
+        key: &Key,
+        was: Option<Option<PieceState>>,
+        about: Circumstances,
+    ) -> Result<Settled> {
+        let is_there = self.read(kind, key)?;
+        let own = if is_there { self.image.key.clone() } else { None };
+        let (key, was) = match own {
+            Some(own) if own != *key => (own, None),
+            _ => (key.clone(), was),
+        };
+        let shown = key.shown();
+        let id = self.kinds[kind].id;
+        let was = match was {
+            Some(was) => was,
+            None => self.store()?.piece(id, &shown)?,
+        };
+        let seen = is_there.then(|| Seen {
+            lines: self.image.lines,
+            hash: *blake3::hash(&self.image.payload).as_bytes(),
+        });
+        // A header that is there but no longer of this kind has left it on purpose.
+        let about = Circumstances {
+            deleted: about.deleted || !is_there && was.is_some() && self.own_key(kind, &key)?.is_some(),
+            ..about
+        };
+        let (snapshot, now) = match judge(was.as_ref(), seen, about) {
+            Verdict::Unchanged => return Ok(Settled { key, snapshot: None, now: was.clone(), was }),
+            Verdict::State(now) => (None, now),
+            Verdict::Image(mut now) => {
+                let reason = if about.created && about.reason == Reason::Edit {
+                    Reason::Create
+                } else {
+                    about.reason
+                };
+                let snapshot = self.store_image(clock, who, kind, &shown, &now, reason, about.at)?;
+                now.last = Some(snapshot);
+                (Some(snapshot), now)
+            }
+        };
+        self.store()?.put_piece(id, &shown, was.as_ref(), Some(&now))?;
+        Ok(Settled { key, snapshot, was, now: Some(now) })
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn store_image(
+        &mut self,
+        clock: &Clock,
+        who: Option<&(String, String)>,
+        kind: usize,
+        key: &crate::sqlite::Value,
+        now: &PieceState,
+        reason: Reason,
+        at: i64,
+    ) -> Result<i64> {
+        let shape = self.shape(kind)?;
+        let station = self.station(who)?;
+        let id = self.kinds[kind].id;
+        let hash = now.hash.unwrap_or_default();
+        let payload = std::mem::take(&mut self.image.payload);
+        let store = self.store()?;
+        let stored = clock.with_day(at, |day| {
+            store.insert_snapshot(&NewSnapshot {
+                kind: id,
+                key,
+                version: now.version,
+                previous: now.last,
+                shape,
+                taken_at: at,
+                day,
+                reason: reason.text(),
+                station,
+                lines: now.lines,
+                hash: &hash,
+                payload: &payload,
+            })
+        });
+        self.image.payload = payload;
+        stored
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(lines: i64, hash: u8) -> PieceState {
+        PieceState {
+            saved: true,
+            version: 3,
+            last: Some(7),
+            lines,
+            hash: Some([hash; 32]),
+            ..PieceState::new()
+        }
+    }
+
+    fn seen(lines: i64, hash: u8) -> Option<Seen> {
+        Some(Seen { lines, hash: [hash; 32] })
+    }
+
+    const EDIT: Circumstances =
+        Circumstances { created: false, deleted: false, reason: Reason::Edit, at: 1000 };
+
+    #[test]
+    fn an_unchanged_piece_stores_nothing() {
+        assert_eq!(judge(Some(&state(2, 1)), seen(2, 1), EDIT), Verdict::Unchanged);
+    }
+
+    #[test]
+    fn a_piece_without_lines_keeps_the_image_that_has_some() {
+        let lost = match judge(Some(&state(2, 1)), seen(0, 2), EDIT) {
+            Verdict::State(lost) => lost,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((lost.lines, lost.last, lost.lost_at), (2, Some(7), Some(1000)));
+        assert_eq!(judge(Some(&lost), seen(0, 3), EDIT), Verdict::Unchanged);
+    }
+
+    #[test]
+    fn lines_that_come_back_as_they_were_end_the_loss_without_a_new_image() {
+        let lost = PieceState { lost_at: Some(5), ..state(2, 1) };
+        let Verdict::State(now) = judge(Some(&lost), seen(2, 1), EDIT) else { panic!() };
+        assert_eq!((now.lost_at, now.version), (None, 4));
+    }
+
+    #[test]
+    fn only_a_delete_is_recorded_as_one() {
+        assert_eq!(judge(Some(&state(2, 1)), None, EDIT), Verdict::Unchanged);
+        let deleted = Circumstances { deleted: true, ..EDIT };
+        let Verdict::State(now) = judge(Some(&state(2, 1)), None, deleted) else { panic!() };
+        assert_eq!(now.gone_at, Some(1000));
+    }
+
+    #[test]
+    fn a_key_used_again_is_a_new_piece_even_without_lines() {
+        let gone = PieceState { gone_at: Some(5), ..state(2, 1) };
+        let created = Circumstances { created: true, ..EDIT };
+        let Verdict::Image(now) = judge(Some(&gone), seen(0, 2), created) else { panic!() };
+        assert_eq!((now.lines, now.version), (0, 4));
+    }
+}

@@ -1,0 +1,159 @@
+//! Stored snapshots, read back.
+
+use super::database::Database;
+use crate::error::{Error, Result};
+use crate::sqlite::{Value, ValueRef};
+use crate::storage::payload;
+use crate::storage::shape::quote_identifier;
+
+/// A snapshot's rows by part, with the names that their columns had.
+#[derive(Debug)]
+pub struct Stored {
+    /// Its id.
+    pub id: i64,
+    /// Each part's name, columns and rows.
+    pub parts: Vec<StoredPart>,
+}
+
+/// One part of a stored image.
+#[derive(Debug)]
+pub struct StoredPart {
+    /// `header`, `lines`, or a detail's name.
+    pub name: String,
+    /// Its columns.
+    pub columns: Vec<String>,
+    /// Its rows, values in the order of the columns.
+    pub rows: Vec<Vec<Value>>,
+}
+
+/// What is asked of a snapshot without reading its image.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// Its id.
+    pub id: i64,
+    /// How many lines it has.
+    pub lines: i64,
+    /// When it was taken, in ms since 1970.
+    pub taken_at: i64,
+    /// Why it was taken.
+    pub reason: String,
+}
+
+impl Stored {
+    /// The part of this name.
+    pub fn part(&self, name: &str) -> Option<&StoredPart> {
+        self.parts.iter().find(|part| part.name == name)
+    }
+}
+
+/// Puts a payload and the columns of its shape together.
+///
+/// # Errors
+/// A text that says what does not fit.
+pub fn assemble(id: i64, payload: &[u8], columns: &str) -> std::result::Result<Stored, String> {
+    let names: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(columns).map_err(|error| format!("its shape: {error}"))?;
+    let mut parts = Vec::new();
+    for (name, rows) in payload::read(payload)? {
+        let columns: Vec<String> = names
+            .get(&name)
+            .and_then(|columns| serde_json::from_value(columns.clone()).ok())
+            .ok_or_else(|| format!("its shape has no columns for {name:?}"))?;
+        if let Some(row) = rows.iter().find(|row| row.len() != columns.len()) {
+            return Err(format!(
+                "a row of {name:?} has {} values for {} columns",
+                row.len(),
+                columns.len()
+            ));
+        }
+        parts.push(StoredPart { name, columns, rows });
+    }
+    Ok(Stored { id, parts })
+}
+
+impl Database {
+    /// Reads a snapshot back, its hash checked first.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] when it is not what was stored.
+    pub fn stored(&self, id: i64) -> Result<Stored> {
+        let unreadable = |problem: String| Error::Unreadable { snapshot: id, problem };
+        let schema = quote_identifier(&self.schema);
+        let sql = format!(
+            "SELECT s.payload, s.hash, c.columns, c.hash
+             FROM {schema}.talon_snapshot AS s LEFT JOIN {schema}.talon_shape AS c ON c.id = s.shape WHERE s.id = ?1"
+        );
+        let found = self.connection.prepare(&sql)?.first(&[ValueRef::Integer(id)], |row| {
+            let bytes = |index: usize| match row.column(index) {
+                ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes,
+                _ => &[],
+            };
+            if blake3::hash(bytes(0)).as_bytes() != bytes(1) {
+                return Ok(Err("its hash does not match".to_owned()));
+            }
+            let columns = bytes(2);
+            if blake3::hash(columns).as_bytes() != bytes(3) {
+                return Ok(Err("the hash of its shape does not match".to_owned()));
+            }
+            Ok(assemble(id, bytes(0), &String::from_utf8_lossy(columns)))
+        })?;
+        match found {
+            Some(stored) => stored.map_err(unreadable),
+            None => Err(unreadable("it is not there".to_owned())),
+        }
+    }
+
+    /// What a snapshot's row says beside its image.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn head(&self, id: i64) -> Result<Option<Head>> {
+        let sql = format!(
+            "SELECT lines, taken_at, reason FROM {}.talon_snapshot WHERE id = ?1",
+            quote_identifier(&self.schema)
+        );
+        Ok(self.connection.prepare(&sql)?.first(&[ValueRef::Integer(id)], |row| {
+            Ok(Head {
+                id,
+                lines: row.column(0).as_integer().unwrap_or(0),
+                taken_at: row.column(1).as_integer().unwrap_or(0),
+                reason: row.column(2).as_str().unwrap_or_default().to_owned(),
+            })
+        })?)
+    }
+
+    /// The snapshots that a lost piece can be restored from without naming one, newest first: those with lines, back to
+    /// the piece's own beginning (an older piece may have had its key).
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn candidates(&self, last: Option<i64>) -> Result<Vec<Head>> {
+        let mut found = Vec::new();
+        for id in self.chain(last)? {
+            let Some(head) = self.head(id)? else { break };
+            let is_first = head.reason == "create";
+            if head.lines > 0 {
+                found.push(head);
+            }
+            if is_first {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_do_not_fit_their_shape_are_refused() {
+        let payload = br#"{"header":[1,"A"],"lines":[[1,2]]}"#;
+        let fits = r#"{"header":["id","number"],"lines":["id","sale"]}"#;
+        assert_eq!(assemble(1, payload, fits).unwrap().parts.len(), 2);
+        let short = r#"{"header":["id"],"lines":["id","sale"]}"#;
+        assert!(assemble(1, payload, short).unwrap_err().contains("2 values for 1 columns"));
+        assert!(assemble(1, payload, r#"{"header":["id","number"]}"#).is_err());
+    }
+}

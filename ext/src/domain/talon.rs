@@ -1,0 +1,263 @@
+//! What Talon keeps for one connection.
+
+use super::clock::Clock;
+use super::course::Course;
+use super::database::Database;
+use crate::error::{Error, Result};
+use crate::sqlite::{Connection, Statement};
+use crate::storage::schema::{database_number, schemas};
+use std::cell::{Cell, Ref, RefCell, RefMut};
+
+/// One connection's Talon: shared by all functions and tables registered on it, gone when it is closed.
+pub struct Talon {
+    /// The host's connection.
+    pub connection: Connection,
+    /// Its clock.
+    pub clock: Clock,
+    station: RefCell<Option<(String, String)>>,
+    databases: RefCell<Vec<Database>>,
+    schemas_seen: Cell<usize>,
+    /// Pieces touched by the open transaction.
+    pub course: RefCell<Course>,
+    /// The transaction's end will be told to us.
+    pub enlisted: Cell<bool>,
+    enlist: RefCell<Option<Statement>>,
+    /// Somebody holds our statements who gives them back when the connection closes.
+    home: Cell<bool>,
+    /// Talon itself is writing: touches are not counted.
+    pub quiet: Cell<bool>,
+    /// This connection has left marks itself, because a touch could not be taken.
+    pub own_marks: Cell<bool>,
+    /// The commit under way goes on without all of its images.
+    pub incomplete: Cell<bool>,
+    /// The touch taken last, to be recognized at a glance.
+    pub latest: Cell<Option<Latest>>,
+    /// Restores that wait for the end of the statement that asked for them.
+    pub waiting: RefCell<Vec<super::restore::Request>>,
+}
+
+/// The piece touched last: lines of one piece mostly come one after another.
+#[derive(Clone, Copy)]
+pub struct Latest {
+    /// The database's number.
+    pub number: i64,
+    /// The kind's row.
+    pub kind: i64,
+    /// Bit n: part n refers to the header directly.
+    pub direct_parts: u64,
+    /// The piece's key.
+    pub key: i64,
+}
+
+/// What a name that a connection may be asked about leads to.
+pub struct Place {
+    /// Place among the connection's databases.
+    pub database: usize,
+    /// Place of the kind in it.
+    pub kind: usize,
+}
+
+impl Talon {
+    /// For a connection that has just loaded the extension.
+    pub fn new(connection: Connection) -> Talon {
+        Talon {
+            connection,
+            clock: Clock::default(),
+            station: RefCell::default(),
+            databases: RefCell::default(),
+            schemas_seen: Cell::new(0),
+            course: RefCell::default(),
+            enlisted: Cell::new(false),
+            enlist: RefCell::default(),
+            home: Cell::new(false),
+            quiet: Cell::new(false),
+            own_marks: Cell::new(false),
+            incomplete: Cell::new(false),
+            latest: Cell::new(None),
+            waiting: RefCell::default(),
+        }
+    }
+
+    /// Says who this connection is.
+    pub fn set_station(&self, station: &str, user: &str) -> Result<()> {
+        *self.station.borrow_mut() = Some((station.to_owned(), user.to_owned()));
+        for database in self.databases()?.iter_mut() {
+            database.forget_station();
+        }
+        Ok(())
+    }
+
+    /// Who this connection is, where it was said.
+    pub fn station(&self) -> Ref<'_, Option<(String, String)>> {
+        self.station.borrow()
+    }
+
+    /// The databases, for reading and writing.
+    ///
+    /// # Errors
+    /// When Talon is called from within itself (a host's function in a guard's expression, for instance).
+    pub fn databases(&self) -> Result<RefMut<'_, Vec<Database>>> {
+        self.come_home()?;
+        self.databases
+            .try_borrow_mut()
+            .map_err(|_| Error::Argument("Talon is at work on this connection already".to_owned()))
+    }
+
+    /// Connects the virtual table whose disconnection tells us to let go of our statements.
+    fn come_home(&self) -> Result<()> {
+        if !self.home.get() {
+            self.connection.compile_only("SELECT 1 FROM talon_connection")?;
+            self.home.set(true);
+        }
+        Ok(())
+    }
+
+    /// The connection closes, or may be about to: lets go of every statement.
+    pub fn leave_home(&self) {
+        self.home.set(false);
+        if let Ok(mut databases) = self.databases.try_borrow_mut() {
+            databases.iter_mut().for_each(Database::release_statements);
+        }
+        self.enlist.borrow_mut().take();
+        self.latest.set(None);
+    }
+
+    /// Has the transaction's end told to us.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn enlist(&self) -> Result<()> {
+        if self.enlisted.get() {
+            return Ok(());
+        }
+        self.come_home()?;
+        let mut enlist = self.enlist.borrow_mut();
+        let statement = match enlist.take() {
+            Some(statement) => statement,
+            None => self.connection.prepare_kept("INSERT INTO talon_capture(touched) VALUES (1)")?,
+        };
+        enlist.insert(statement).run(&[])?;
+        Ok(())
+    }
+
+    /// Finds the files with guarded kinds among what is attached now.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn discover(&self) -> Result<()> {
+        let mut databases = self.databases()?;
+        for database in databases.iter_mut() {
+            database.live = false;
+        }
+        for schema in schemas(self.connection)? {
+            let Some(number) = database_number(self.connection, &schema)? else { continue };
+            let known = databases
+                .iter_mut()
+                .find(|known| known.number == number && known.schema == schema);
+            match known {
+                Some(known) => known.live = true,
+                None => databases.push(Database::open(self.connection, &schema, number)?),
+            }
+        }
+        if self.course.borrow().is_empty() {
+            databases.retain(|database| database.live);
+        }
+        let seen = (0..).take_while(|index| self.connection.has_schema_at(*index) == Some(true));
+        self.schemas_seen.set(seen.count());
+        Ok(())
+    }
+
+    /// Whether files were attached or detached since they were last looked for.
+    pub fn schemas_changed(&self) -> bool {
+        let seen = self.schemas_seen.get();
+        seen == 0
+            || self.connection.has_schema_at(seen) != Some(false)
+            || self.connection.has_schema_at(seen - 1) != Some(true)
+    }
+
+    /// The place of a schema with guarded kinds.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSchema`], [`Error::NotInstalled`].
+    pub fn database_place(&self, schema: &str) -> Result<usize> {
+        self.discover()?;
+        let found = self
+            .databases()?
+            .iter()
+            .position(|database| database.live && database.schema.eq_ignore_ascii_case(schema));
+        match found {
+            Some(place) => Ok(place),
+            None if self.has_schema(schema)? => Err(Error::NotInstalled(schema.to_owned())),
+            None => Err(Error::UnknownSchema(schema.to_owned())),
+        }
+    }
+
+    /// Whether a schema of this name is attached.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn has_schema(&self, schema: &str) -> Result<bool> {
+        Ok(schemas(self.connection)?.iter().any(|name| name.eq_ignore_ascii_case(schema)))
+    }
+
+    /// The place of a guarded kind.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKind`] with the kinds there are.
+    pub fn kind_place(&self, schema: &str, kind: &str) -> Result<Place> {
+        let database = self.database_place(schema)?;
+        let databases = self.databases()?;
+        let kinds = &databases[database].kinds;
+        match kinds.iter().position(|known| known.name == kind) {
+            Some(kind) => Ok(Place { database, kind }),
+            None => {
+                let known: Vec<&str> = kinds.iter().map(|kind| kind.name.as_str()).collect();
+                let known = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
+                Err(Error::UnknownKind { kind: kind.to_owned(), known })
+            }
+        }
+    }
+
+    /// Runs `work` with Talon's own writes uncounted.
+    pub fn quietly<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = self.quiet.replace(true);
+        let result = work();
+        self.quiet.set(before);
+        result
+    }
+
+    /// Runs `work` so that it happens whole or not at all. Inside a running INSERT no savepoint can be opened; SQLite
+    /// then undoes that statement if it fails.
+    ///
+    /// # Errors
+    /// What `work` reports.
+    pub fn atomically<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        if self.connection.running_write().is_some() {
+            return self.quietly(work);
+        }
+        self.connection.run("SAVEPOINT talon", &[])?;
+        let result = self.quietly(work);
+        match result {
+            Ok(value) => {
+                if let Err(failure) = self.connection.run("RELEASE talon", &[]) {
+                    self.undo();
+                    return Err(failure.into());
+                }
+                Ok(value)
+            }
+            Err(error) => {
+                self.undo();
+                Err(error)
+            }
+        }
+    }
+
+    fn undo(&self) {
+        // After a full disk SQLite has rolled everything back by itself, and there is no savepoint left.
+        let _ = self.connection.run("ROLLBACK TO talon", &[]);
+        let _ = self.connection.run("RELEASE talon", &[]);
+        if let Ok(mut databases) = self.databases() {
+            databases.iter_mut().for_each(Database::forget_rows);
+        }
+    }
+}

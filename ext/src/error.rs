@@ -1,0 +1,128 @@
+//! What can go wrong, one variant a situation.
+
+use crate::sqlite::{Failure, code};
+
+/// Why Talon did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// SQLite reported it.
+    #[error("{0}")]
+    Sqlite(#[from] Failure),
+    /// Memory for an image could not be had.
+    #[error("out of memory")]
+    Memory,
+    /// An argument of a function or a column of an INSERT.
+    #[error("{0}")]
+    Argument(String),
+    /// A guard's definition does not fit the schema.
+    #[error("{kind}: {problem}")]
+    Definition {
+        /// The kind that was to be guarded.
+        kind: String,
+        /// What does not fit, and what would.
+        problem: String,
+    },
+    /// There is no such schema on the connection.
+    #[error("no database {0:?} is attached to this connection")]
+    UnknownSchema(String),
+    /// Nothing was ever guarded there.
+    #[error("nothing is guarded in {0:?} yet: SELECT talon_guard(kind, header table, lines table)")]
+    NotInstalled(String),
+    /// Talon's tables are of a version that this library does not know.
+    #[error("Talon's tables in {schema:?} have format {found}; this library knows {known}: load a newer libtalon")]
+    NewerFormat {
+        /// The schema's name.
+        schema: String,
+        /// What the file says.
+        found: i64,
+        /// The newest format this library reads.
+        known: i64,
+    },
+    /// No guard of this name.
+    #[error("{kind:?} is not guarded; guarded: {known}")]
+    UnknownKind {
+        /// What was asked for.
+        kind: String,
+        /// What there is.
+        known: String,
+    },
+    /// Neither a header nor a snapshot.
+    #[error("there is no {kind} {piece}")]
+    UnknownPiece {
+        /// Its kind.
+        kind: String,
+        /// Its key.
+        piece: String,
+    },
+    /// Restoring was asked for a piece that is whole.
+    #[error("{kind} {piece} has {lines} line{}, nothing to recover", if *.lines == 1 { "" } else { "s" })]
+    HasLines {
+        /// Its kind.
+        kind: String,
+        /// Its key.
+        piece: String,
+        /// How many it has.
+        lines: i64,
+    },
+    /// Nothing to restore from.
+    #[error("{kind} {piece} has no snapshot{detail}")]
+    NoSnapshot {
+        /// Its kind.
+        kind: String,
+        /// Its key.
+        piece: String,
+        /// Which one was asked for, or which ones there are.
+        detail: String,
+    },
+    /// It was deleted on purpose, or so it is recorded.
+    #[error("{kind} {piece} was deleted; to bring it back all the same, name one of its snapshots")]
+    Deleted {
+        /// Its kind.
+        kind: String,
+        /// Its key.
+        piece: String,
+    },
+    /// A snapshot that cannot be read.
+    #[error("snapshot {snapshot} cannot be read: {problem}")]
+    Unreadable {
+        /// Its id.
+        snapshot: i64,
+        /// Why.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// The error as an SQL user reads it, said by the function or table `speaker`.
+    pub fn into_failure(self, speaker: &str) -> Failure {
+        let code = match &self {
+            Error::Sqlite(failure) => failure.code,
+            Error::Memory => code::NOMEM,
+            _ => code::ERROR,
+        };
+        Failure::with_code(code, format!("{speaker}: {self}"))
+    }
+
+    /// Whether SQLite's own state forbids going on: memory, disk, locks. Everything else is about one piece.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Error::Memory => true,
+            Error::Sqlite(failure) => matches!(
+                failure.primary(),
+                code::NOMEM
+                    | code::IOERR
+                    | code::FULL
+                    | code::CORRUPT
+                    | code::NOTADB
+                    | code::BUSY
+                    | code::LOCKED
+                    | code::PROTOCOL
+                    | code::INTERRUPT
+            ),
+            _ => false,
+        }
+    }
+}
+
+/// A result of Talon's own.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,274 @@
+//! The host's connection, as the callbacks see it.
+
+use super::statement::Statement;
+use super::{Failure, ValueRef, code};
+use core::ffi::{CStr, c_int, c_void};
+use sqlite3ext_sys as sys;
+use std::ffi::CString;
+use std::ptr::NonNull;
+
+/// A handle on the host's open connection.
+///
+/// It is never owned: it lives in objects that SQLite destroys while it closes the connection (function data, modules,
+/// virtual tables), so it does not outlive it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Connection(NonNull<sys::sqlite3>);
+
+impl Connection {
+    /// # Safety
+    /// `db` is an open connection, and the handle is dropped before it is closed.
+    pub(super) unsafe fn from_raw(db: *mut sys::sqlite3) -> Option<Connection> {
+        NonNull::new(db).map(Connection)
+    }
+
+    #[inline]
+    pub(super) fn raw(self) -> *mut sys::sqlite3 {
+        self.0.as_ptr()
+    }
+
+    /// The connection's last error, under the code that a call returned.
+    pub(super) fn failure(self, result: c_int) -> Failure {
+        if result & 0xff == code::NOMEM {
+            return Failure::no_memory();
+        }
+        // SAFETY: errmsg gives a text that lives until the next call on the connection; it is copied at once.
+        let message = unsafe { CStr::from_ptr(sys::sqlite3_errmsg(self.raw())) };
+        Failure {
+            code: result,
+            message: message.to_string_lossy().into_owned(),
+        }
+    }
+
+    /// Prepares a statement for use within one call.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn prepare(self, sql: &str) -> Result<Statement, Failure> {
+        Statement::prepare(self, sql, false)
+    }
+
+    /// Prepares a statement to be kept across calls. Its owner must drop it while the connection closes.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn prepare_kept(self, sql: &str) -> Result<Statement, Failure> {
+        Statement::prepare(self, sql, true)
+    }
+
+    /// Runs one statement, ignoring rows.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn run(self, sql: &str, values: &[ValueRef<'_>]) -> Result<(), Failure> {
+        self.prepare(sql)?.run(values)
+    }
+
+    /// Runs a script of statements without parameters. They end with `;` at the end of a line, as in the files of `sql/`.
+    ///
+    /// # Errors
+    /// What SQLite reports for the first statement that fails.
+    pub fn run_script(self, script: &str) -> Result<(), Failure> {
+        for statement in script.split_inclusive(";\n") {
+            let code_only = statement
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("--") && !line.trim().is_empty())
+                .count();
+            if code_only > 0 {
+                self.run(statement, &[])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for one value, in the first column of the first row.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn value(
+        self,
+        sql: &str,
+        values: &[ValueRef<'_>],
+    ) -> Result<Option<super::Value>, Failure> {
+        self.prepare(sql)?
+            .first(values, |row| Ok(row.column(0).to_value()))
+    }
+
+    /// Compiles a statement and throws it away. Switch pragmas act while they are compiled; unlike running them,
+    /// that does not expire the statements that are running.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn compile_only(self, sql: &str) -> Result<(), Failure> {
+        self.prepare(sql).map(drop)
+    }
+
+    /// Rows that the host's last finished INSERT, UPDATE or DELETE changed.
+    #[inline]
+    pub fn changes(self) -> i32 {
+        // SAFETY: the connection is open.
+        unsafe { sys::sqlite3_changes(self.raw()) }
+    }
+
+    /// The rowid of the last row inserted.
+    #[inline]
+    pub fn last_insert_rowid(self) -> i64 {
+        // SAFETY: the connection is open.
+        unsafe { sys::sqlite3_last_insert_rowid(self.raw()) }
+    }
+
+    /// Sets what `last_insert_rowid()` answers.
+    #[inline]
+    pub fn set_last_insert_rowid(self, rowid: i64) {
+        // SAFETY: the connection is open.
+        unsafe { sys::sqlite3_set_last_insert_rowid(self.raw(), rowid) }
+    }
+
+    /// Whether no explicit transaction is open.
+    pub fn is_autocommit(self) -> bool {
+        // SAFETY: the connection is open.
+        unsafe { sys::sqlite3_get_autocommit(self.raw()) != 0 }
+    }
+
+    /// Whether any schema has a write transaction open.
+    pub fn is_writing(self) -> bool {
+        // SAFETY: a null schema asks for the highest state of all schemas.
+        let state = unsafe { sys::sqlite3_txn_state(self.raw(), std::ptr::null()) };
+        state == sys::SQLITE_TXN_WRITE as c_int
+    }
+
+    /// The version of SQLite that runs the connection, as `3040001`.
+    pub fn sqlite_version(self) -> c_int {
+        // SAFETY: takes nothing.
+        unsafe { sys::sqlite3_libversion_number() }
+    }
+
+    /// Raises the length limit to what this SQLite was built for, and gives the limit that was set.
+    pub fn lift_length_limit(self) -> c_int {
+        // SAFETY: a limit above the built-in one is cut down to it.
+        unsafe { sys::sqlite3_limit(self.raw(), sys::SQLITE_LIMIT_LENGTH as c_int, c_int::MAX) }
+    }
+
+    /// Sets the length limit.
+    pub fn set_length_limit(self, limit: c_int) {
+        // SAFETY: any int is accepted.
+        unsafe { sys::sqlite3_limit(self.raw(), sys::SQLITE_LIMIT_LENGTH as c_int, limit) };
+    }
+
+    /// A number that changes with every commit to the file of a schema, by this connection or another; exact inside a
+    /// transaction (<https://sqlite.org/c3ref/c_fcntl_begin_atomic_write.html>, `SQLITE_FCNTL_DATA_VERSION`).
+    pub fn data_version(self, schema: &CStr) -> Option<u32> {
+        let mut version: u32 = 0;
+        // SAFETY: the operation writes one unsigned int.
+        let result = unsafe {
+            sys::sqlite3_file_control(
+                self.raw(),
+                schema.as_ptr(),
+                sys::SQLITE_FCNTL_DATA_VERSION as c_int,
+                (&raw mut version).cast::<c_void>(),
+            )
+        };
+        (result == code::OK).then_some(version)
+    }
+
+    /// Whether the file of a schema was opened for reading only.
+    pub fn is_readonly(self, schema: &str) -> bool {
+        let Ok(name) = CString::new(schema) else {
+            return false;
+        };
+        // SAFETY: the name is a C string.
+        unsafe { sys::sqlite3_db_readonly(self.raw(), name.as_ptr()) == 1 }
+    }
+
+    /// Whether a schema stands at `index` (0 main, 1 temp, then what is attached); None where the host's SQLite is too
+    /// old to say (before 3.39).
+    pub fn has_schema_at(self, index: usize) -> Option<bool> {
+        if self.sqlite_version() < 3_039_000 {
+            return None;
+        }
+        // SAFETY: since 3.39 the table has this entry, checked above; out of range gives null.
+        Some(unsafe { !sys::sqlite3_db_name(self.raw(), index as c_int).is_null() })
+    }
+
+    /// Turns triggers on or off, and gives what they were. Every statement of the connection expires when this changes
+    /// something: a running one cannot open another cursor.
+    pub fn set_triggers(self, enabled: bool) -> bool {
+        let mut was: c_int = 0;
+        let mut now: c_int = 0;
+        let switch = sys::SQLITE_DBCONFIG_ENABLE_TRIGGER as c_int;
+        // SAFETY: the switch takes (int, int *).
+        unsafe {
+            sys::sqlite3_db_config_switch(self.raw(), switch, -1, &mut was);
+            if (was != 0) != enabled {
+                sys::sqlite3_db_config_switch(self.raw(), switch, c_int::from(enabled), &mut now);
+            }
+        }
+        was != 0
+    }
+
+    /// Whether a foreign key is violated that must be mended before the transaction commits.
+    pub fn has_pending_foreign_keys(self) -> bool {
+        let (mut current, mut highest): (c_int, c_int) = (0, 0);
+        // SAFETY: the counter writes two ints.
+        unsafe {
+            sys::sqlite3_db_status(
+                self.raw(),
+                sys::SQLITE_DBSTATUS_DEFERRED_FKS as c_int,
+                &mut current,
+                &mut highest,
+                0,
+            );
+        }
+        current != 0
+    }
+
+    /// A running statement of the host that writes: its text.
+    pub fn running_write(self) -> Option<String> {
+        let mut statement = std::ptr::null_mut();
+        loop {
+            // SAFETY: the list is walked on the connection's own thread; the texts are copied.
+            unsafe {
+                statement = sys::sqlite3_next_stmt(self.raw(), statement);
+                if statement.is_null() {
+                    return None;
+                }
+                if sys::sqlite3_stmt_busy(statement) != 0
+                    && sys::sqlite3_stmt_readonly(statement) == 0
+                {
+                    let sql = sys::sqlite3_sql(statement);
+                    if sql.is_null() {
+                        return Some(String::new());
+                    }
+                    return Some(CStr::from_ptr(sql).to_string_lossy().into_owned());
+                }
+            }
+        }
+    }
+
+    /// Whether the connection still has this statement.
+    pub(super) fn has_statement(self, wanted: *mut sys::sqlite3_stmt) -> bool {
+        let mut statement = std::ptr::null_mut();
+        loop {
+            // SAFETY: the list is walked on the connection's own thread.
+            statement = unsafe { sys::sqlite3_next_stmt(self.raw(), statement) };
+            if statement.is_null() || statement == wanted {
+                return statement == wanted;
+            }
+        }
+    }
+
+    /// Random bytes from SQLite's generator.
+    pub fn random_i64(self) -> i64 {
+        let mut bytes = [0u8; 8];
+        // SAFETY: exactly the buffer's length is written.
+        unsafe { sys::sqlite3_randomness(8, bytes.as_mut_ptr().cast()) };
+        i64::from_ne_bytes(bytes)
+    }
+}
+
+/// The version of the SQLite that loaded the extension, as `3.40.1`.
+pub(super) fn sqlite_version_text() -> String {
+    // SAFETY: a static text of SQLite.
+    unsafe { CStr::from_ptr(sys::sqlite3_libversion()) }
+        .to_string_lossy()
+        .into_owned()
+}

@@ -1,0 +1,202 @@
+//! The JSON of `talon_guard(kind, definition)`.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// What a host declares about a kind. Only the two tables are required; the rest is read from the schema.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// Where the headers are.
+    pub header: HeaderDefinition,
+    /// Where the lines are.
+    pub lines: LinesDefinition,
+    /// Further child tables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<DetailDefinition>,
+    /// What happens to a write on a connection without Talon.
+    #[serde(default)]
+    pub unloaded: Unloaded,
+}
+
+/// The header table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderDefinition {
+    /// The table's name.
+    pub table: String,
+    /// The columns that identify a piece; the primary key where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Columns>,
+    /// Which rows are of this kind: an SQL condition over the header `h`.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// What a person knows the piece by.
+    #[serde(default)]
+    pub labels: Labels,
+}
+
+/// SQL expressions over the header `h`; a header column of the same name where left out.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Labels {
+    /// The number printed on the piece.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<String>,
+    /// The piece's own date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
+    /// Customer or supplier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub party: Option<String>,
+    /// Invoice, credit note, return: F, A, R.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub piece_type: Option<String>,
+    /// Whether it is validated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validated: Option<String>,
+}
+
+/// The lines table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinesDefinition {
+    /// The table's name.
+    pub table: String,
+    /// The columns that refer to the header's key; its foreign key where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub piece: Option<Columns>,
+    /// The columns that identify a line; the primary key where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Columns>,
+    /// The columns that lines are shown in the order of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Columns>,
+    /// Which rows count as lines: an SQL condition over the line `l`.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+}
+
+/// A further child table, below the header or below another part.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetailDefinition {
+    /// The table's name.
+    pub table: String,
+    /// What images call it; the table's name where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Whose rows it belongs to: `header` (the default), `lines`, or the name of an earlier detail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+    /// The columns that refer to the key of what it belongs to.
+    #[serde(default, alias = "line", alias = "parent", skip_serializing_if = "Option::is_none")]
+    pub piece: Option<Columns>,
+    /// The columns that identify a row; the primary key where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Columns>,
+    /// The columns that rows are shown in the order of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Columns>,
+    /// Which rows count: an SQL condition over the row `d`.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+}
+
+/// What a connection without Talon may do to a guarded piece.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unloaded {
+    /// Write; a mark is left and the piece is imaged later.
+    #[default]
+    Mark,
+    /// Nothing: the write fails with a text that says to load libtalon.
+    Refuse,
+}
+
+/// One column or several.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a column's name or an array of names")]
+pub enum Columns {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}
+
+impl Columns {
+    /// The names.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Columns::One(name) => std::slice::from_ref(name),
+            Columns::Several(names) => names,
+        }
+    }
+}
+
+impl Definition {
+    /// The definition that names nothing but the two tables.
+    pub fn of_tables(header: &str, lines: &str) -> Definition {
+        Definition {
+            header: HeaderDefinition {
+                table: header.to_owned(),
+                key: None,
+                condition: None,
+                labels: Labels::default(),
+            },
+            lines: LinesDefinition {
+                table: lines.to_owned(),
+                piece: None,
+                key: None,
+                order: None,
+                condition: None,
+            },
+            details: Vec::new(),
+            unloaded: Unloaded::Mark,
+        }
+    }
+
+    /// Reads a definition.
+    ///
+    /// # Errors
+    /// [`Error::Definition`] with what JSON or a misspelt key has to say, and where.
+    pub fn from_json(kind: &str, json: &str) -> Result<Definition> {
+        serde_json::from_str(json).map_err(|error| Error::Definition {
+            kind: kind.to_owned(),
+            problem: format!("the definition cannot be read: {error}"),
+        })
+    }
+
+    /// The definition as JSON, as it is stored.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_key_is_named_with_what_would_fit() {
+        let error = Definition::from_json("sale", r#"{"header":{"tabel":"x"},"lines":{"table":"y"}}"#)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("tabel"), "{error}");
+        assert!(error.contains("`table`"), "{error}");
+    }
+
+    #[test]
+    fn columns_are_one_name_or_several() {
+        let json = r#"{"header":{"table":"h","key":["a","b"]},"lines":{"table":"l","piece":"p"}}"#;
+        let definition = Definition::from_json("k", json).unwrap();
+        assert_eq!(definition.header.key.unwrap().names(), ["a", "b"]);
+        assert_eq!(definition.lines.piece.unwrap().names(), ["p"]);
+    }
+
+    #[test]
+    fn what_is_stored_reads_back() {
+        let json = Definition::of_tables("h", "l").to_json();
+        assert_eq!(Definition::from_json("k", &json).unwrap().to_json(), json);
+    }
+}

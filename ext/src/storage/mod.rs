@@ -1,0 +1,11 @@
+//! SQL text: the host's tables, the triggers on them, and Talon's own tables.
+
+pub mod definition;
+pub mod guard;
+pub mod image;
+pub mod key;
+pub mod payload;
+pub mod schema;
+pub mod shape;
+pub mod store;
+pub mod trigger;

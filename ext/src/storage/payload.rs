@@ -1,0 +1,220 @@
+//! The text of an image: JSON that a person can read with `json_each`, exact to the bit.
+//!
+//! `{"header":[…],"lines":[[…],[…]],"taxes":[[…]]}`: an array a row, values in the order of the shape's columns.
+//!
+//! | SQLite | JSON |
+//! |---|---|
+//! | NULL | `null` |
+//! | integer | a number without point or exponent |
+//! | real | a number with one (shortest text that reads back to the same bits); infinities `{"real":"inf"}`, `{"real":"-inf"}` |
+//! | text | a string; text that is not UTF-8 `{"text":"hex"}` |
+//! | blob | `{"blob":"hex"}` |
+
+use crate::error::{Error, Result};
+use crate::sqlite::{Value, ValueRef};
+use std::io::Write;
+
+/// Appends, or reports that memory is short instead of aborting the host.
+#[inline]
+pub fn put(buffer: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
+    if buffer.capacity() - buffer.len() < bytes.len() {
+        buffer.try_reserve(bytes.len()).map_err(|_| Error::Memory)?;
+    }
+    buffer.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// Appends one value.
+///
+/// # Errors
+/// [`Error::Memory`].
+#[inline]
+pub fn write_value(buffer: &mut Vec<u8>, value: ValueRef<'_>) -> Result<()> {
+    match value {
+        ValueRef::Null => put(buffer, b"null"),
+        ValueRef::Integer(integer) => {
+            put(buffer, itoa::Buffer::new().format(integer).as_bytes())
+        }
+        ValueRef::Real(real) if real.is_finite() => {
+            put(buffer, ryu::Buffer::new().format_finite(real).as_bytes())
+        }
+        ValueRef::Real(real) if real > 0.0 => put(buffer, br#"{"real":"inf"}"#),
+        ValueRef::Real(_) => put(buffer, br#"{"real":"-inf"}"#),
+        ValueRef::Text(text) => write_text(buffer, text),
+        ValueRef::Blob(blob) => write_hex(buffer, "blob", blob),
+    }
+}
+
+#[inline]
+fn write_text(buffer: &mut Vec<u8>, text: &[u8]) -> Result<()> {
+    let Ok(utf8) = std::str::from_utf8(text) else {
+        return write_hex(buffer, "text", text);
+    };
+    let is_plain = |byte: &u8| *byte >= 0x20 && *byte != b'"' && *byte != b'\\';
+    if text.iter().all(is_plain) {
+        buffer.try_reserve(text.len() + 2).map_err(|_| Error::Memory)?;
+        buffer.push(b'"');
+        buffer.extend_from_slice(text);
+        buffer.push(b'"');
+        return Ok(());
+    }
+    // Escaping makes six characters of one at most.
+    buffer.try_reserve(6 * text.len() + 2).map_err(|_| Error::Memory)?;
+    serde_json::to_writer(buffer.by_ref(), utf8).map_err(|_| Error::Memory)
+}
+
+fn write_hex(buffer: &mut Vec<u8>, tag: &str, bytes: &[u8]) -> Result<()> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    buffer.try_reserve(2 * bytes.len() + tag.len() + 8).map_err(|_| Error::Memory)?;
+    put(buffer, b"{\"")?;
+    put(buffer, tag.as_bytes())?;
+    put(buffer, b"\":\"")?;
+    for byte in bytes {
+        buffer.push(DIGITS[usize::from(byte >> 4)]);
+        buffer.push(DIGITS[usize::from(byte & 0xf)]);
+    }
+    put(buffer, b"\"}")
+}
+
+/// Appends a row as an array.
+///
+/// # Errors
+/// [`Error::Memory`].
+pub fn write_row<'a>(
+    buffer: &mut Vec<u8>,
+    values: impl IntoIterator<Item = ValueRef<'a>>,
+) -> Result<()> {
+    put(buffer, b"[")?;
+    for (place, value) in values.into_iter().enumerate() {
+        if place > 0 {
+            put(buffer, b",")?;
+        }
+        write_value(buffer, value)?;
+    }
+    put(buffer, b"]")
+}
+
+/// A payload read back: the parts by name, each with its rows. The header has one row.
+pub type Parts = Vec<(String, Vec<Vec<Value>>)>;
+
+/// Reads a payload.
+///
+/// # Errors
+/// A text that says what is not as this module writes it.
+pub fn read(payload: &[u8]) -> std::result::Result<Parts, String> {
+    let read: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(payload).map_err(|error| error.to_string())?;
+    let mut parts = Vec::new();
+    for (name, value) in read {
+        let serde_json::Value::Array(rows) = value else {
+            return Err(format!("part {name:?} is no array"));
+        };
+        let rows = if name == "header" {
+            vec![row_of(rows)?]
+        } else {
+            rows.into_iter()
+                .map(|row| match row {
+                    serde_json::Value::Array(row) => row_of(row),
+                    _ => Err(format!("a row of {name:?} is no array")),
+                })
+                .collect::<std::result::Result<_, _>>()?
+        };
+        parts.push((name, rows));
+    }
+    Ok(parts)
+}
+
+/// Reads one row.
+///
+/// # Errors
+/// A text that says what is not as this module writes it.
+pub fn read_row(json: &[u8]) -> std::result::Result<Vec<Value>, String> {
+    let row: Vec<serde_json::Value> =
+        serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    row_of(row)
+}
+
+fn row_of(row: Vec<serde_json::Value>) -> std::result::Result<Vec<Value>, String> {
+    row.into_iter().map(value_of).collect()
+}
+
+fn value_of(json: serde_json::Value) -> std::result::Result<Value, String> {
+    match json {
+        serde_json::Value::Null => Ok(Value::Null),
+        serde_json::Value::Number(number) => number
+            .as_i64()
+            .map(Value::Integer)
+            .or_else(|| number.as_f64().filter(|_| number.is_f64()).map(Value::Real))
+            .ok_or_else(|| format!("{number} is no value of SQLite")),
+        serde_json::Value::String(text) => Ok(Value::text(&text)),
+        serde_json::Value::Object(tagged) => {
+            let mut entries = tagged.iter();
+            match (entries.next(), entries.next()) {
+                (Some((tag, serde_json::Value::String(text))), None) => {
+                    tagged_value(tag, text).ok_or_else(|| format!("{tag}: {text:?}"))
+                }
+                _ => Err("an object that is no tagged value".to_owned()),
+            }
+        }
+        other => Err(format!("{other} is no value of SQLite")),
+    }
+}
+
+fn tagged_value(tag: &str, text: &str) -> Option<Value> {
+    match (tag, text) {
+        ("real", "inf") => Some(Value::Real(f64::INFINITY)),
+        ("real", "-inf") => Some(Value::Real(f64::NEG_INFINITY)),
+        ("blob", hex) => from_hex(hex).map(Value::Blob),
+        ("text", hex) => from_hex(hex).map(Value::Text),
+        _ => None,
+    }
+}
+
+fn from_hex(hex: &str) -> Option<Box<[u8]>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let bytes = hex.as_bytes();
+    if !bytes.len().is_multiple_of(2) {
+        return None;
+    }
+    bytes
+        .chunks_exact(2)
+        .map(|pair| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_reads_back_with_its_storage_class_and_bits() {
+        let values = [
+            Value::Null,
+            Value::Integer(i64::MIN),
+            Value::Integer(i64::MAX),
+            Value::Real(1.0),
+            Value::Real(-0.0),
+            Value::Real(5e-324),
+            Value::Real(1e16),
+            Value::Real(0.1 + 0.2),
+            Value::Real(1.797_693_134_862_315_7e308),
+            Value::Real(f64::INFINITY),
+            Value::Real(f64::NEG_INFINITY),
+            Value::text(""),
+            Value::text("a\0b \u{1} \"\\ é \u{10ffff}"),
+            Value::Text([0xff, 0x00, b'a'].into()),
+            Value::Blob([].into()),
+            Value::Blob([0, 1, 0xfe].into()),
+        ];
+        let mut json = Vec::new();
+        write_row(&mut json, values.iter().map(Value::as_ref)).unwrap();
+        assert_eq!(read_row(&json).unwrap(), values);
+    }
+
+    #[test]
+    fn what_is_no_payload_is_refused_by_name() {
+        for bad in ["", "[]", r#"{"lines":7}"#, r#"{"lines":[7]}"#, r#"{"lines":[[true]]}"#, r#"{"lines":[[{"blob":"x"}]]}"#] {
+            assert!(read(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Talon's own tables: made at a file's first guard, upgraded when a newer library meets them.
+
+use super::shape::quote_identifier;
+use crate::error::{Error, Result};
+use crate::sqlite::{Connection, Value, ValueRef};
+
+const CREATE_TABLES: &str = include_str!("../../../sql/create_tables.sql");
+
+/// The format of the tables that this library writes.
+pub const FORMAT: i64 = 1;
+
+/// The number that the triggers of a schema's file call it by; None where nothing was ever guarded.
+///
+/// # Errors
+/// [`Error::NewerFormat`] when the tables are of a later library.
+pub fn database_number(connection: Connection, schema: &str) -> Result<Option<i64>> {
+    let quoted = quote_identifier(schema);
+    let found = connection.value(
+        &format!("SELECT 1 FROM {quoted}.sqlite_schema WHERE type = 'table' AND name = 'talon_meta'"),
+        &[],
+    )?;
+    if found.is_none() {
+        return Ok(None);
+    }
+    let mut statement =
+        connection.prepare(&format!("SELECT value FROM {quoted}.talon_meta WHERE name = ?1"))?;
+    let mut fact = |name: &str| {
+        statement.first(&[ValueRef::Text(name.as_bytes())], |row| Ok(row.column(0).as_integer()))
+    };
+    let format = fact("format")?.flatten().unwrap_or(0);
+    if format > FORMAT {
+        return Err(Error::NewerFormat { schema: schema.to_owned(), found: format, known: FORMAT });
+    }
+    Ok(fact("database")?.flatten())
+}
+
+/// Makes Talon's tables in a schema and gives its file a number. Run inside a savepoint.
+///
+/// # Errors
+/// What SQLite reports.
+pub fn install(connection: Connection, schema: &str) -> Result<i64> {
+    // Positive, and short enough to read as a number anywhere.
+    let number = (connection.random_i64() & i64::MAX) >> 10;
+    connection.run_script(&CREATE_TABLES.replace("{schema}", &quote_identifier(schema)))?;
+    let mut statement = connection.prepare(&format!(
+        "INSERT INTO {}.talon_meta(name, value) VALUES (?1, ?2)",
+        quote_identifier(schema)
+    ))?;
+    for (name, value) in [("format", FORMAT), ("database", number)] {
+        statement.run(&[ValueRef::Text(name.as_bytes()), ValueRef::Integer(value)])?;
+    }
+    Ok(number)
+}
+
+/// The schemas of the connection that a file can stand behind: all but `temp`.
+///
+/// # Errors
+/// What SQLite reports.
+pub fn schemas(connection: Connection) -> Result<Vec<String>> {
+    let mut statement = connection.prepare("PRAGMA database_list")?;
+    let mut rows = statement.query(&[])?;
+    let mut names = Vec::new();
+    while rows.next()? {
+        if let Some(name) = rows.column(1).as_str().filter(|name| *name != "temp") {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// The number that changes with every change of a schema.
+///
+/// # Errors
+/// What SQLite reports.
+pub fn schema_version(connection: Connection, schema: &str) -> Result<i64> {
+    let sql = format!("PRAGMA {}.schema_version", quote_identifier(schema));
+    match connection.value(&sql, &[])? {
+        Some(Value::Integer(version)) => Ok(version),
+        _ => Ok(0),
+    }
+}

@@ -1,0 +1,326 @@
+//! Every statement on Talon's own tables that capture runs, kept prepared.
+
+use super::shape::quote_identifier;
+use crate::error::Result;
+use crate::sqlite::{Connection, Statement, Value, ValueRef};
+
+/// BLAKE3 over a payload.
+pub type Hash = [u8; 32];
+
+/// A row of `talon_piece`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PieceState {
+    /// At least one snapshot is stored.
+    pub saved: bool,
+    /// How many commits changed the piece.
+    pub version: i64,
+    /// Its newest snapshot.
+    pub last: Option<i64>,
+    /// Lines in that snapshot.
+    pub lines: i64,
+    /// Hash of that snapshot.
+    pub hash: Option<Hash>,
+    /// The commit that left it without lines, in ms since 1970.
+    pub lost_at: Option<i64>,
+    /// The commit that deleted it or took it out of its kind, in ms since 1970.
+    pub gone_at: Option<i64>,
+    /// When its being empty was accepted, in ms since 1970.
+    pub dismissed_at: Option<i64>,
+}
+
+impl PieceState {
+    /// Of a piece that Talon sees for the first time.
+    pub fn new() -> PieceState {
+        PieceState {
+            saved: false,
+            version: 0,
+            last: None,
+            lines: 0,
+            hash: None,
+            lost_at: None,
+            gone_at: None,
+            dismissed_at: None,
+        }
+    }
+}
+
+impl Default for PieceState {
+    fn default() -> Self {
+        PieceState::new()
+    }
+}
+
+/// A snapshot to be stored.
+pub struct NewSnapshot<'a> {
+    /// The kind's row.
+    pub kind: i64,
+    /// Whose it is.
+    pub key: &'a Value,
+    /// The piece's version.
+    pub version: i64,
+    /// The snapshot before.
+    pub previous: Option<i64>,
+    /// Row of `talon_shape`.
+    pub shape: i64,
+    /// In ms since 1970.
+    pub taken_at: i64,
+    /// The station's calendar day.
+    pub day: &'a str,
+    /// Why.
+    pub reason: &'a str,
+    /// Row of `talon_station`.
+    pub station: Option<i64>,
+    /// How many lines.
+    pub lines: i64,
+    /// BLAKE3 over the payload.
+    pub hash: &'a Hash,
+    /// The image.
+    pub payload: &'a [u8],
+}
+
+/// Statements on Talon's tables in one schema.
+pub struct Store {
+    connection: Connection,
+    schema: String,
+    saved_piece: Statement,
+    unsaved_piece: Statement,
+    insert_snapshot: Statement,
+    insert_piece: Statement,
+    update_piece: Statement,
+    delete_piece: Statement,
+}
+
+fn optional(value: Option<i64>) -> ValueRef<'static> {
+    value.map_or(ValueRef::Null, ValueRef::Integer)
+}
+
+impl Store {
+    /// Prepares the statements, to be kept for the connection's life or for one call.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn prepare(connection: Connection, schema: &str, kept: bool) -> Result<Store> {
+        let quoted = quote_identifier(schema);
+        let prepare = |sql: String| {
+            if kept { connection.prepare_kept(&sql) } else { connection.prepare(&sql) }
+        };
+        let columns = "version, last, lines, hash, lost_at, gone_at, dismissed_at";
+        Ok(Store {
+            saved_piece: prepare(format!(
+                "SELECT {columns} FROM {quoted}.talon_piece WHERE kind = ?1 AND saved = 1 AND key = ?2"
+            ))?,
+            unsaved_piece: prepare(format!(
+                "SELECT {columns} FROM {quoted}.talon_piece WHERE kind = ?1 AND saved = 0 AND key = ?2"
+            ))?,
+            insert_snapshot: prepare(format!(
+                "INSERT INTO {quoted}.talon_snapshot(id, kind, key, version, previous, shape, taken_at, day, reason,
+                   station, lines, bytes, hash, payload)
+                 VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+            ))?,
+            insert_piece: prepare(format!(
+                "INSERT INTO {quoted}.talon_piece(kind, saved, key, {columns})
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+            ))?,
+            update_piece: prepare(format!(
+                "UPDATE {quoted}.talon_piece SET ({columns}) = (?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                 WHERE kind = ?1 AND saved = ?2 AND key = ?3"
+            ))?,
+            delete_piece: prepare(format!(
+                "DELETE FROM {quoted}.talon_piece WHERE kind = ?1 AND saved = ?2 AND key = ?3"
+            ))?,
+            connection,
+            schema: schema.to_owned(),
+        })
+    }
+
+    /// Whether SQLite compiled the look-up anew since this was last asked.
+    #[inline]
+    pub fn was_reprepared(&mut self) -> bool {
+        self.saved_piece.was_reprepared()
+    }
+
+    /// What is known of a piece.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn piece(&mut self, kind: i64, key: &Value) -> Result<Option<PieceState>> {
+        for saved in [true, false] {
+            let statement = if saved { &mut self.saved_piece } else { &mut self.unsaved_piece };
+            let values = [ValueRef::Integer(kind), key.as_ref()];
+            let found = statement.first(&values, |row| {
+                let integer = |index: usize| row.column(index).as_integer();
+                let hash = match row.column(3) {
+                    ValueRef::Blob(bytes) => Hash::try_from(bytes).ok(),
+                    _ => None,
+                };
+                Ok(PieceState {
+                    saved,
+                    version: integer(0).unwrap_or(0),
+                    last: integer(1),
+                    lines: integer(2).unwrap_or(0),
+                    hash,
+                    lost_at: integer(4),
+                    gone_at: integer(5),
+                    dismissed_at: integer(6),
+                })
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes what is known of a piece over what was known before (`was`), or removes it.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn put_piece(
+        &mut self,
+        kind: i64,
+        key: &Value,
+        was: Option<&PieceState>,
+        now: Option<&PieceState>,
+    ) -> Result<()> {
+        let place = |saved: bool| {
+            [ValueRef::Integer(kind), ValueRef::Integer(i64::from(saved)), key.as_ref()]
+        };
+        if let Some(was) = was
+            && now.is_none_or(|now| now.saved != was.saved)
+        {
+            self.delete_piece.run(&place(was.saved))?;
+        }
+        let Some(now) = now else { return Ok(()) };
+        let [kind, saved, key] = place(now.saved);
+        let statement = match was {
+            Some(was) if was.saved == now.saved => &mut self.update_piece,
+            _ => &mut self.insert_piece,
+        };
+        statement.run(&[
+            kind,
+            saved,
+            key,
+            ValueRef::Integer(now.version),
+            optional(now.last),
+            ValueRef::Integer(now.lines),
+            now.hash.as_ref().map_or(ValueRef::Null, |hash| ValueRef::Blob(hash)),
+            optional(now.lost_at),
+            optional(now.gone_at),
+            optional(now.dismissed_at),
+        ])?;
+        Ok(())
+    }
+
+    /// Stores a snapshot and gives its id. `last_insert_rowid()` is left at it.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn insert_snapshot(&mut self, snapshot: &NewSnapshot<'_>) -> Result<i64> {
+        self.insert_snapshot.run(&[
+            ValueRef::Integer(snapshot.kind),
+            snapshot.key.as_ref(),
+            ValueRef::Integer(snapshot.version),
+            optional(snapshot.previous),
+            ValueRef::Integer(snapshot.shape),
+            ValueRef::Integer(snapshot.taken_at),
+            ValueRef::Text(snapshot.day.as_bytes()),
+            ValueRef::Text(snapshot.reason.as_bytes()),
+            optional(snapshot.station),
+            ValueRef::Integer(snapshot.lines),
+            ValueRef::Integer(snapshot.payload.len() as i64),
+            ValueRef::Blob(snapshot.hash),
+            ValueRef::Text(snapshot.payload),
+        ])?;
+        Ok(self.connection.last_insert_rowid())
+    }
+
+    /// Takes back a snapshot that the same transaction stored.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn delete_snapshot(&mut self, id: i64) -> Result<()> {
+        self.run("DELETE FROM {s}.talon_snapshot WHERE id = ?1", &[ValueRef::Integer(id)])
+    }
+
+    /// The row of `talon_station` for a station and its user, made when missing.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn station(&mut self, station: &str, user: &str) -> Result<i64> {
+        let who = [ValueRef::Text(station.as_bytes()), ValueRef::Text(user.as_bytes())];
+        self.row_of(
+            "SELECT id FROM {s}.talon_station WHERE station = ?1 AND user = ?2",
+            "INSERT INTO {s}.talon_station(station, user) VALUES (?1, ?2)",
+            &who,
+        )
+    }
+
+    /// The row of `talon_shape` for these columns, made when missing.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn shape(&mut self, columns: &str) -> Result<i64> {
+        let hash = *blake3::hash(columns.as_bytes()).as_bytes();
+        self.row_of(
+            "SELECT id FROM {s}.talon_shape WHERE columns = ?1 AND hash = ?2",
+            "INSERT INTO {s}.talon_shape(columns, hash) VALUES (?1, ?2)",
+            &[ValueRef::Text(columns.as_bytes()), ValueRef::Blob(&hash)],
+        )
+    }
+
+    /// Lists a change that no snapshot was taken of when it was made.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn insert_unguarded(
+        &mut self,
+        kind: i64,
+        key: &Value,
+        at: i64,
+        day: &str,
+        detail: &str,
+    ) -> Result<()> {
+        self.run(
+            "INSERT INTO {s}.talon_unguarded(kind, key, at, day, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
+            &[
+                ValueRef::Integer(kind),
+                key.as_ref(),
+                ValueRef::Integer(at),
+                ValueRef::Text(day.as_bytes()),
+                ValueRef::Text(detail.as_bytes()),
+            ],
+        )
+    }
+
+    /// Makes the connection's `changes()` answer `count`.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn leave_changes(&mut self, count: i32) -> Result<()> {
+        if count == 0 {
+            return self.run("DELETE FROM {s}.talon_tally WHERE id < 0", &[]);
+        }
+        // Writing the same row over itself counts, and leaves its page as it is.
+        self.run(
+            "INSERT OR REPLACE INTO {s}.talon_tally(id, value)
+             WITH RECURSIVE counted(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM counted WHERE n < ?1)
+             SELECT 1, 0 FROM counted",
+            &[ValueRef::Integer(i64::from(count))],
+        )
+    }
+
+    fn row_of(&mut self, find: &str, insert: &str, values: &[ValueRef<'_>]) -> Result<i64> {
+        let schema = quote_identifier(&self.schema);
+        let found = self.connection.value(&find.replace("{s}", &schema), values)?;
+        if let Some(Value::Integer(id)) = found {
+            return Ok(id);
+        }
+        self.run(insert, values)?;
+        Ok(self.connection.last_insert_rowid())
+    }
+
+    fn run(&mut self, sql: &str, values: &[ValueRef<'_>]) -> Result<()> {
+        let schema = quote_identifier(&self.schema);
+        Ok(self.connection.run(&sql.replace("{s}", &schema), values)?)
+    }
+}

@@ -1,0 +1,234 @@
+//! `talon_guard` and its kin, and the table of guards.
+
+use super::arguments::{kinds_asked, schema, shortened, text};
+use crate::domain::declare::missing_triggers;
+use crate::domain::talon::Talon;
+use crate::error::{Error, Result};
+use crate::sqlite::{
+    Argument, Connection, Constraints, Cursor, Failure, Function, Output, Table, Value, ValueRef,
+    create_function, create_module,
+};
+use crate::storage::definition::Definition;
+use crate::storage::shape::quote_identifier;
+use std::rc::Rc;
+
+pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Result<(), Failure> {
+    let functions: &[(&str, std::ops::RangeInclusive<usize>, Function<Talon>)] = &[
+        ("talon_version", 0..=0, version),
+        ("talon_guard", 2..=4, guard),
+        ("talon_unguard", 1..=2, unguard),
+        ("talon_baseline", 1..=2, baseline),
+        ("talon_station", 1..=2, station),
+        ("talon_absorb", 0..=1, absorb),
+        ("talon_dismiss", 2..=3, dismiss),
+    ];
+    for (name, arities, function) in functions {
+        for arity in arities.clone() {
+            create_function(connection, name, arity, false, talon, *function)?;
+        }
+    }
+    create_module::<Guards>(connection, "talon_guards", talon)
+}
+
+fn answer(speaker: &str, result: Result<Output>) -> std::result::Result<Output, Failure> {
+    result.map_err(|error| error.into_failure(speaker))
+}
+
+fn version(_: &Talon, _: &[Argument]) -> std::result::Result<Output, Failure> {
+    Ok(Output::Text(env!("CARGO_PKG_VERSION").to_owned()))
+}
+
+fn guard(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
+    let run = || {
+        let kind = text(arguments, 0, "the kind")?;
+        let second = text(arguments, 1, "the header table, or the definition,")?;
+        // (kind, definition[, schema]) or (kind, header table, lines table[, schema]).
+        let is_json = arguments.len() == 2 || second.trim_start().starts_with('{');
+        let (definition, schema) = if is_json {
+            if arguments.len() == 4 {
+                return Err(Error::Argument(
+                    "a definition in JSON is followed by the schema only".to_owned(),
+                ));
+            }
+            (Definition::from_json(kind, second)?, schema(arguments, 2)?)
+        } else {
+            let lines = text(arguments, 2, "the lines table")?;
+            (Definition::of_tables(second, lines), schema(arguments, 3)?)
+        };
+        Ok(Output::Text(talon.declare(&schema, kind, &definition)?))
+    };
+    answer("talon_guard", run())
+}
+
+fn unguard(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
+    let run = || {
+        let kind = text(arguments, 0, "the kind")?;
+        Ok(Output::Text(talon.undeclare(&schema(arguments, 1)?, kind)?))
+    };
+    answer("talon_unguard", run())
+}
+
+fn baseline(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
+    let run = || {
+        let kind = text(arguments, 0, "the kind")?;
+        Ok(Output::Integer(talon.baseline(&schema(arguments, 1)?, kind)?))
+    };
+    answer("talon_baseline", run())
+}
+
+fn station(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
+    let run = || {
+        let name = text(arguments, 0, "the station")?;
+        let user = if arguments.len() > 1 { text(arguments, 1, "the user")? } else { "" };
+        talon.set_station(name, user)?;
+        Ok(Output::Text(name.to_owned()))
+    };
+    answer("talon_station", run())
+}
+
+fn absorb(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
+    let run = || {
+        let place = talon.database_place(&schema(arguments, 0)?)?;
+        Ok(Output::Integer(talon.absorb_everything(place)?))
+    };
+    answer("talon_absorb", run())
+}
+
+fn dismiss(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
+    let run = || {
+        let kind = text(arguments, 0, "the kind")?;
+        let piece = arguments[1].get();
+        if piece.is_null() {
+            return Err(Error::Argument(format!("the piece is {}", shortened(piece))));
+        }
+        Ok(Output::Text(talon.dismiss(&schema(arguments, 2)?, kind, piece)?))
+    };
+    answer("talon_dismiss", run())
+}
+
+/// `talon_guards`: one row a kind.
+struct Guards;
+
+const KIND: usize = 0;
+const HEADER: usize = 1;
+const LINES: usize = 2;
+const DETAILS: usize = 3;
+const PIECES: usize = 4;
+const SNAPSHOTS: usize = 5;
+const BYTES: usize = 6;
+const TRIGGERS: usize = 7;
+const MARKS: usize = 8;
+const ADVICE: usize = 9;
+const SUSPECT_SINCE: usize = 10;
+const DEFINITION: usize = 11;
+const SCHEMA: usize = 12;
+
+impl Table for Guards {
+    type Data = Talon;
+    type Cursor = Rows;
+    const DECLARATION: &'static str = "CREATE TABLE x(kind TEXT, header TEXT, lines TEXT, details TEXT, pieces INTEGER,
+        snapshots INTEGER, bytes INTEGER, triggers TEXT, marks INTEGER, advice TEXT, suspect_since TEXT, definition TEXT,
+        schema TEXT HIDDEN)";
+    const PUSHED: &'static [usize] = &[KIND, SCHEMA];
+
+    fn open(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> std::result::Result<Rows, Failure> {
+        rows(talon, constraints).map_err(|error| error.into_failure("talon_guards"))
+    }
+}
+
+/// Rows made ready when the scan begins.
+pub struct Rows {
+    rows: std::vec::IntoIter<Vec<Value>>,
+    current: Option<Vec<Value>>,
+    place: i64,
+}
+
+impl Rows {
+    /// A scan over these rows.
+    pub fn new(rows: Vec<Vec<Value>>) -> Rows {
+        let mut rows = rows.into_iter();
+        Rows { current: rows.next(), rows, place: 1 }
+    }
+}
+
+impl Cursor for Rows {
+    fn eof(&self) -> bool {
+        self.current.is_none()
+    }
+    fn next(&mut self) -> std::result::Result<(), Failure> {
+        self.current = self.rows.next();
+        self.place += 1;
+        Ok(())
+    }
+    fn column(&self, index: usize) -> std::result::Result<Value, Failure> {
+        Ok(self.current.as_ref().and_then(|row| row.get(index)).cloned().unwrap_or(Value::Null))
+    }
+    fn rowid(&self) -> i64 {
+        self.place
+    }
+}
+
+fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
+    let asked = kinds_asked(talon, constraints, KIND, SCHEMA)?;
+    let Some(place) = asked.place else { return Ok(Rows::new(Vec::new())) };
+    let mut databases = talon.databases()?;
+    let database = &mut databases[place];
+    let schema = quote_identifier(&database.schema);
+    let mut rows = Vec::new();
+    for kind in asked.kinds {
+        let id = database.kinds[kind].id;
+        let ask = |used: usize, sql: &str, values: &[ValueRef<'_>]| -> Result<Value> {
+            if !constraints.uses(used) {
+                return Ok(Value::Null);
+            }
+            let sql = sql.replace("{s}", &schema);
+            Ok(talon.connection.value(&sql, values)?.unwrap_or(Value::Null))
+        };
+        let of_kind = [ValueRef::Integer(id)];
+        let mut row = vec![Value::Null; SCHEMA + 1];
+        row[KIND] = Value::text(&database.kinds[kind].name);
+        row[PIECES] = ask(PIECES, "SELECT count(*) FROM {s}.talon_piece WHERE kind = ?1 AND gone_at IS NULL", &of_kind)?;
+        row[SNAPSHOTS] = ask(SNAPSHOTS, "SELECT count(*) FROM {s}.talon_snapshot WHERE kind = ?1", &of_kind)?;
+        row[BYTES] = ask(BYTES, "SELECT coalesce(sum(bytes), 0) FROM {s}.talon_snapshot WHERE kind = ?1", &of_kind)?;
+        row[MARKS] = ask(MARKS, "SELECT count(*) FROM {s}.talon_touched WHERE code >> 12 = ?1", &of_kind)?;
+        row[DEFINITION] = ask(DEFINITION, "SELECT definition FROM {s}.talon_kind WHERE id = ?1", &of_kind)?;
+        row[SUSPECT_SINCE] = database.kinds[kind]
+            .suspect_since
+            .map_or(Value::Null, |at| Value::text(&crate::domain::clock::shown(at)));
+        row[SCHEMA] = Value::text(&database.schema);
+        match database.guard(kind) {
+            Ok(guard) => {
+                row[HEADER] = Value::text(&guard.header().table.name);
+                row[LINES] = Value::text(&guard.lines().table.name);
+                let details: Vec<&str> = guard.parts[2..].iter().map(|part| part.table.name.as_str()).collect();
+                row[DETAILS] = if details.is_empty() { Value::Null } else { Value::text(&details.join(", ")) };
+                let missing = missing_triggers(talon, &guard, &database.schema, database.number)?;
+                row[TRIGGERS] = Value::text(&if missing.is_empty() {
+                    "whole".to_owned()
+                } else {
+                    format!("missing: {}", missing.join(", "))
+                });
+                let advice: Vec<String> = guard
+                    .parts
+                    .iter()
+                    .filter(|part| !part.link_is_indexed())
+                    .map(|part| {
+                        format!(
+                            "CREATE INDEX {} ON {}({})",
+                            quote_identifier(&format!("{}_{}", part.table.name, part.link.join("_"))),
+                            quote_identifier(&part.table.name),
+                            part.link.iter().map(|link| quote_identifier(link)).collect::<Vec<_>>().join(", ")
+                        )
+                    })
+                    .collect();
+                row[ADVICE] = if advice.is_empty() { Value::Null } else { Value::text(&advice.join("; ")) };
+            }
+            Err(Error::Definition { problem, .. }) => {
+                row[TRIGGERS] = Value::text(&format!("does not fit any more: {problem}"));
+            }
+            Err(error) => return Err(error),
+        }
+        rows.push(row);
+    }
+    Ok(Rows::new(rows))
+}

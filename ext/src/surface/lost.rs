@@ -1,0 +1,80 @@
+//! `talon_lost`: pieces whose header is there, whose lines are not, and that a snapshot has lines of.
+
+use super::arguments::kinds_asked;
+use super::guards::Rows;
+use crate::domain::clock;
+use crate::domain::lost::labels;
+use crate::domain::talon::Talon;
+use crate::error::Result;
+use crate::sqlite::{Connection, Constraints, Failure, Table, Value, create_module};
+use std::rc::Rc;
+
+pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Result<(), Failure> {
+    create_module::<LostTable>(connection, "talon_lost", talon)
+}
+
+struct LostTable;
+
+const KIND: usize = 0;
+const PIECE: usize = 1;
+const NUMBER: usize = 2;
+const VALIDATED: usize = 6;
+const LOST_AT: usize = 7;
+const SAVED_AT: usize = 8;
+const SAVED_LINES: usize = 9;
+const RESTORABLE: usize = 10;
+const SCHEMA: usize = 11;
+
+impl Table for LostTable {
+    type Data = Talon;
+    type Cursor = Rows;
+    const DECLARATION: &'static str = "CREATE TABLE x(kind TEXT, piece, number, date, party, type, validated, lost_at TEXT,
+        saved_at TEXT, saved_lines INTEGER, restorable INTEGER, schema TEXT HIDDEN)";
+    const PUSHED: &'static [usize] = &[KIND, PIECE, SCHEMA];
+
+    fn open(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> std::result::Result<Rows, Failure> {
+        rows(talon, constraints).map_err(|error| error.into_failure("talon_lost"))
+    }
+}
+
+/// The whole list is made before its first row is given: restoring from it does not change it.
+fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
+    let asked = kinds_asked(talon, constraints, KIND, SCHEMA)?;
+    let Some(place) = asked.place else { return Ok(Rows::new(Vec::new())) };
+    let mut databases = talon.databases()?;
+    let database = &mut databases[place];
+    let moment = |at: Option<i64>| at.map_or(Value::Null, |at| Value::text(&clock::shown(at)));
+    let mut rows = Vec::new();
+    for kind in asked.kinds {
+        let Ok(guard) = database.guard(kind) else { continue };
+        let piece = match constraints.equal(PIECE) {
+            Some(piece) => match database.named_piece(kind, piece) {
+                Ok(key) => Some(key),
+                Err(_) => continue,
+            },
+            None => None,
+        };
+        for lost in talon.lost(database, kind, piece.as_ref())? {
+            let mut row = vec![Value::Null; SCHEMA + 1];
+            row[KIND] = Value::text(&database.kinds[kind].name);
+            row[PIECE] = lost.key.shown();
+            if (NUMBER..=VALIDATED).any(|column| constraints.uses(column)) {
+                row.splice(NUMBER..=VALIDATED, labels(database, &guard, &lost.key)?);
+            }
+            row[LOST_AT] = moment(lost.lost_at);
+            if constraints.uses(SAVED_AT) {
+                let head = lost.last.map(|last| database.head(last)).transpose()?.flatten();
+                row[SAVED_AT] = moment(head.map(|head| head.taken_at));
+            }
+            row[SAVED_LINES] = Value::Integer(lost.lines);
+            if constraints.uses(RESTORABLE) {
+                let candidates = database.candidates(lost.last)?;
+                let sound = candidates.iter().any(|head| database.stored(head.id).is_ok());
+                row[RESTORABLE] = Value::Integer(i64::from(sound));
+            }
+            row[SCHEMA] = Value::text(&database.schema);
+            rows.push(row);
+        }
+    }
+    Ok(Rows::new(rows))
+}

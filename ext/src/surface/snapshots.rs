@@ -1,0 +1,211 @@
+//! `talon_snapshots`, one row a snapshot, and `talon_image(snapshot)`, one row a row of it.
+
+use super::arguments::{kinds_asked, schema_of, shortened};
+use super::guards::Rows;
+use crate::domain::clock;
+use crate::domain::talon::Talon;
+use crate::error::{Error, Result};
+use crate::sqlite::{
+    Connection, Constraints, Cursor, Failure, Statement, Table, Value, ValueRef, create_module,
+};
+use crate::storage::image::compare_keys;
+use crate::storage::payload::write_value;
+use crate::storage::shape::quote_identifier;
+use std::rc::Rc;
+
+pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Result<(), Failure> {
+    create_module::<Snapshots>(connection, "talon_snapshots", talon)?;
+    create_module::<ImageTable>(connection, "talon_image", talon)
+}
+
+struct Snapshots;
+
+const ID: usize = 0;
+const KIND: usize = 1;
+const PIECE: usize = 2;
+const TAKEN_AT: usize = 4;
+const SCHEMA: usize = 12;
+
+impl Table for Snapshots {
+    type Data = Talon;
+    type Cursor = Scan;
+    const DECLARATION: &'static str = "CREATE TABLE x(id INTEGER, kind TEXT, piece, version INTEGER, taken_at TEXT,
+        day TEXT, reason TEXT, station TEXT, user TEXT, lines INTEGER, bytes INTEGER, hash TEXT, schema TEXT HIDDEN)";
+    const PUSHED: &'static [usize] = &[ID, KIND, PIECE, SCHEMA];
+
+    fn open(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> std::result::Result<Scan, Failure> {
+        scan(talon, constraints).map_err(|error| error.into_failure("talon_snapshots"))
+    }
+}
+
+/// A scan that goes from row to row in Talon's own table.
+struct Scan {
+    statement: Option<Statement>,
+    row: bool,
+}
+
+fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
+    let schema = match constraints.equal(SCHEMA) {
+        Some(schema) => schema_of(schema)?,
+        None => "main".to_owned(),
+    };
+    match talon.look(&schema, None) {
+        Err(Error::NotInstalled(_)) => return Ok(Scan { statement: None, row: false }),
+        other => other?,
+    };
+    let quoted = quote_identifier(&schema);
+    // With a piece named, its chain of snapshots is followed; its row is found under either value of `saved`.
+    let source = if constraints.equal(PIECE).is_some() {
+        format!(
+            "WITH RECURSIVE chain(id) AS (
+               SELECT p.last FROM {quoted}.talon_kind AS c CROSS JOIN {quoted}.talon_piece AS p
+               WHERE p.kind = c.id AND p.saved = 1 AND p.key = ?3
+               UNION ALL
+               SELECT s.previous FROM chain JOIN {quoted}.talon_snapshot AS s ON s.id = chain.id
+               WHERE s.previous < s.id)
+             SELECT s.id, k.kind, s.key, s.version, s.taken_at, s.day, s.reason, t.station, nullif(t.user, ''), s.lines,
+               s.bytes, lower(hex(s.hash))
+             FROM chain CROSS JOIN {quoted}.talon_snapshot AS s ON s.id = chain.id"
+        )
+    } else {
+        format!(
+            "SELECT s.id, k.kind, s.key, s.version, s.taken_at, s.day, s.reason, t.station, nullif(t.user, ''), s.lines,
+               s.bytes, lower(hex(s.hash))
+             FROM {quoted}.talon_snapshot AS s"
+        )
+    };
+    let id_condition = if constraints.equal(ID).is_some() { "s.id = ?1" } else { "?1 IS NULL" };
+    let kind_condition = if constraints.equal(KIND).is_some() { "k.kind = ?2" } else { "?2 IS NULL" };
+    let sql = format!(
+        "{source} JOIN {quoted}.talon_kind AS k ON k.id = s.kind
+         LEFT JOIN {quoted}.talon_station AS t ON t.id = s.station
+         WHERE {id_condition} AND {kind_condition} AND (?3 IS NULL OR s.key = ?3)"
+    );
+    let mut statement = talon.connection.prepare(&sql)?;
+    let value = |column: usize| constraints.equal(column).unwrap_or(ValueRef::Null);
+    statement.start(&[value(ID), value(KIND), value(PIECE)])?;
+    let row = statement.step()?;
+    Ok(Scan { statement: Some(statement), row })
+}
+
+impl Cursor for Scan {
+    fn eof(&self) -> bool {
+        !self.row
+    }
+    fn next(&mut self) -> std::result::Result<(), Failure> {
+        if let Some(statement) = &mut self.statement {
+            self.row = statement.step()?;
+        }
+        Ok(())
+    }
+    fn column(&self, index: usize) -> std::result::Result<Value, Failure> {
+        let Some(statement) = &self.statement else { return Ok(Value::Null) };
+        Ok(match index {
+            TAKEN_AT => match statement.column(TAKEN_AT) {
+                ValueRef::Integer(at) => Value::text(&clock::shown(at)),
+                other => other.to_value(),
+            },
+            SCHEMA => Value::Null,
+            index => statement.column(index).to_value(),
+        })
+    }
+    fn rowid(&self) -> i64 {
+        let id = self.statement.as_ref().and_then(|statement| statement.column(ID).as_integer());
+        id.unwrap_or(0)
+    }
+}
+
+/// `talon_image(snapshot)`.
+struct ImageTable;
+
+const IMAGE_SNAPSHOT: usize = 3;
+const IMAGE_SCHEMA: usize = 4;
+
+impl Table for ImageTable {
+    type Data = Talon;
+    type Cursor = Rows;
+    const DECLARATION: &'static str =
+        "CREATE TABLE x(part TEXT, position INTEGER, row TEXT, snapshot INTEGER HIDDEN, schema TEXT HIDDEN)";
+    const PUSHED: &'static [usize] = &[IMAGE_SNAPSHOT, IMAGE_SCHEMA];
+    const REQUIRED: Option<usize> = Some(IMAGE_SNAPSHOT);
+
+    fn open(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> std::result::Result<Rows, Failure> {
+        image(talon, constraints).map_err(|error| error.into_failure("talon_image"))
+    }
+}
+
+fn image(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
+    let asked = constraints.equal(IMAGE_SNAPSHOT).ok_or_else(|| {
+        Error::Argument("name a snapshot: SELECT * FROM talon_image(17)".to_owned())
+    })?;
+    let Some(id) = asked.as_integer() else {
+        return Err(Error::Argument(format!("{} is no snapshot's id: give an integer", shortened(asked))));
+    };
+    let schema = match constraints.equal(IMAGE_SCHEMA) {
+        Some(schema) => schema_of(schema)?,
+        None => "main".to_owned(),
+    };
+    let place = talon.database_place(&schema)?;
+    let mut databases = talon.databases()?;
+    let database = &mut databases[place];
+    if database.head(id)?.is_none() {
+        return Ok(Rows::new(Vec::new()));
+    }
+    let stored = database.stored(id)?;
+    let orders = orders(database, id);
+    let mut rows = Vec::new();
+    // Header and lines first; details follow by name.
+    let mut parts: Vec<_> = stored.parts.iter().collect();
+    parts.sort_by_key(|part| match part.name.as_str() {
+        "header" => (0, ""),
+        "lines" => (1, ""),
+        name => (2, name),
+    });
+    for part in parts {
+        let order: Vec<usize> = orders
+            .iter()
+            .find(|(name, _)| *name == part.name)
+            .map(|(_, order)| {
+                order.iter().filter_map(|name| part.columns.iter().position(|column| column == name)).collect()
+            })
+            .unwrap_or_default();
+        let mut shown: Vec<&Vec<Value>> = part.rows.iter().collect();
+        let key = |row: &Vec<Value>| -> Vec<Value> { order.iter().map(|place| row[*place].clone()).collect() };
+        shown.sort_by(|a, b| compare_keys(&key(a), &key(b)));
+        for (position, row) in shown.into_iter().enumerate() {
+            rows.push(vec![
+                Value::text(&part.name),
+                Value::Integer(position as i64 + 1),
+                Value::Text(object(&part.columns, row)?.into()),
+                Value::Integer(id),
+                constraints.equal(IMAGE_SCHEMA).map_or(Value::Null, |schema| schema.to_value()),
+            ]);
+        }
+    }
+    Ok(Rows::new(rows))
+}
+
+/// The order that each part of the snapshot's kind is shown in, as far as it is still guarded.
+fn orders(database: &mut crate::domain::database::Database, id: i64) -> Vec<(String, Vec<String>)> {
+    let sql = format!("SELECT kind FROM {}.talon_snapshot WHERE id = ?1", quote_identifier(&database.schema));
+    let kind = match database.connection.value(&sql, &[ValueRef::Integer(id)]) {
+        Ok(Some(Value::Integer(kind))) => database.place_of(kind),
+        _ => None,
+    };
+    let Some(guard) = kind.and_then(|kind| database.guard(kind).ok()) else { return Vec::new() };
+    guard.parts.iter().map(|part| (part.name.clone(), part.order.clone())).collect()
+}
+
+fn object(columns: &[String], row: &[Value]) -> Result<Vec<u8>> {
+    let mut json = b"{".to_vec();
+    for (place, (column, value)) in columns.iter().zip(row).enumerate() {
+        if place > 0 {
+            json.push(b',');
+        }
+        write_value(&mut json, ValueRef::Text(column.as_bytes()))?;
+        json.push(b':');
+        write_value(&mut json, value.as_ref())?;
+    }
+    json.push(b'}');
+    Ok(json)
+}
