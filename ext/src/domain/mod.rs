@@ -1,16 +1,15 @@
 //! Decisions, and the work they lead to.
 
 pub mod absorb;
-
+pub mod audit;
 pub mod capture;
 pub mod clock;
 pub mod course;
 pub mod database;
 pub mod declare;
 pub mod lost;
-
-
+pub mod purge;
+pub mod restore;
 pub mod settle;
 pub mod snapshot;
 pub mod talon;
-pub mod restore;

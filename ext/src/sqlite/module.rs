@@ -24,7 +24,7 @@ pub trait Table: Sized + 'static {
 
     /// `CREATE TABLE x(…)`: columns, hidden ones included; at most 16.
     const DECLARATION: &'static str;
-    /// Columns whose `=` and `IS` are handed to [`Table::open`]; at most 8.
+    /// Columns whose `=` and `IS` are handed to [`Table::open`], which alone answers for them; at most 8.
     const PUSHED: &'static [usize] = &[];
     /// A pushed column without which there is no answer: the argument of a table-valued function.
     const REQUIRED: Option<usize> = None;
@@ -304,6 +304,7 @@ unsafe extern "C" fn best_index<T: Table>(
             place += 1;
             mask |= 1 << pushed;
             usages[*index].argvIndex = place;
+            usages[*index].omit = 1;
             rows /= 100.0;
         }
     }

@@ -1,4 +1,192 @@
+//! `talon_restore` and `talon_purge`: an INSERT asks for the work, a SELECT reads the journal of it.
+
+use super::arguments::{schema_of, shortened, text_of};
+use super::guards::Rows;
+use crate::domain::clock;
 use crate::domain::talon::Talon;
-use crate::sqlite::{Connection, Failure};
+use crate::error::{Error, Result};
+use crate::sqlite::{
+    Connection, Constraints, Failure, Row, Table, Value, ValueRef, create_module,
+};
+use crate::storage::shape::quote_identifier;
 use std::rc::Rc;
-pub fn register(_c: Connection, _t: &Rc<Talon>) -> Result<(), Failure> { Ok(()) }
+
+pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Result<(), Failure> {
+    create_module::<Restore>(connection, "talon_restore", talon)?;
+    create_module::<Purge>(connection, "talon_purge", talon)
+}
+
+/// `talon_restore`.
+struct Restore;
+
+mod restore {
+    pub const ID: usize = 0;
+    pub const AT: usize = 1;
+    pub const KIND: usize = 2;
+    pub const PIECE: usize = 3;
+    pub const SNAPSHOT: usize = 4;
+    pub const DRY_RUN: usize = 10;
+    pub const SCHEMA: usize = 11;
+}
+
+impl Table for Restore {
+    type Data = Talon;
+    type Cursor = Rows;
+    const DECLARATION: &'static str = "CREATE TABLE x(id INTEGER, at TEXT, kind TEXT, piece, snapshot INTEGER,
+        lines INTEGER, outcome TEXT, note TEXT, station TEXT, user TEXT, dry_run INTEGER, schema TEXT HIDDEN)";
+    const PUSHED: &'static [usize] = &[restore::ID, restore::KIND, restore::PIECE, restore::SCHEMA];
+    const WRITABLE: bool = true;
+
+    fn open(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> std::result::Result<Rows, Failure> {
+        let read = Journal {
+            select: "SELECT j.id, j.at, j.kind, j.piece, j.snapshot, j.lines, j.outcome, j.note, t.station,
+                nullif(t.user, ''), j.dry_run FROM {s}.talon_restored AS j
+                LEFT JOIN {s}.talon_station AS t ON t.id = j.station",
+            conditions: &[
+                (restore::ID, "j.id"),
+                (restore::KIND, "j.kind"),
+                (restore::PIECE, "j.piece"),
+            ],
+            moment: restore::AT,
+            schema: restore::SCHEMA,
+        };
+        read.rows(talon, constraints).map_err(|error| error.into_failure("talon_restore"))
+    }
+
+    fn insert(talon: &Rc<Talon>, row: &Row<'_>) -> std::result::Result<i64, Failure> {
+        let run = || {
+            let kind = text_of(row.column(restore::KIND), "kind")?;
+            let piece = row.column(restore::PIECE);
+            if piece.is_null() {
+                return Err(Error::Argument("piece is NULL: name the piece to restore".to_owned()));
+            }
+            let snapshot = match row.column(restore::SNAPSHOT) {
+                ValueRef::Null => None,
+                ValueRef::Integer(id) => Some(id),
+                other => {
+                    return Err(Error::Argument(format!(
+                        "snapshot is no snapshot's id: {}; give an integer of talon_snapshots.id",
+                        shortened(other)
+                    )));
+                }
+            };
+            let dry_run = flag(row.column(restore::DRY_RUN), "dry_run")?;
+            refuse_others(row, &[
+                restore::KIND,
+                restore::PIECE,
+                restore::SNAPSHOT,
+                restore::DRY_RUN,
+                restore::SCHEMA,
+            ], restore::SCHEMA, "kind, piece, snapshot and dry_run")?;
+            let schema = schema_of(row.column(restore::SCHEMA))?;
+            talon.ask_restore(&schema, kind, piece, snapshot, dry_run)
+        };
+        run().map_err(|error| error.into_failure("talon_restore"))
+    }
+}
+
+/// `talon_purge`.
+struct Purge;
+
+mod purge {
+    pub const ID: usize = 0;
+    pub const AT: usize = 1;
+    pub const BEFORE: usize = 2;
+    pub const KEEP_LAST: usize = 9;
+    pub const SCHEMA: usize = 10;
+}
+
+impl Table for Purge {
+    type Data = Talon;
+    type Cursor = Rows;
+    const DECLARATION: &'static str = "CREATE TABLE x(id INTEGER, at TEXT, before TEXT, purged INTEGER, kept_lost INTEGER,
+        kept_edited INTEGER, kept_last INTEGER, note TEXT, station TEXT, keep_last INTEGER HIDDEN, schema TEXT HIDDEN)";
+    const PUSHED: &'static [usize] = &[purge::ID, purge::SCHEMA];
+    const WRITABLE: bool = true;
+
+    fn open(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> std::result::Result<Rows, Failure> {
+        let read = Journal {
+            select: "SELECT j.id, j.at, j.before, j.purged, j.kept_lost, j.kept_edited, j.kept_last, j.note, t.station,
+                j.keep_last FROM {s}.talon_purged AS j LEFT JOIN {s}.talon_station AS t ON t.id = j.station",
+            conditions: &[(purge::ID, "j.id")],
+            moment: purge::AT,
+            schema: purge::SCHEMA,
+        };
+        read.rows(talon, constraints).map_err(|error| error.into_failure("talon_purge"))
+    }
+
+    fn insert(talon: &Rc<Talon>, row: &Row<'_>) -> std::result::Result<i64, Failure> {
+        let run = || {
+            let before = text_of(row.column(purge::BEFORE), "before")?;
+            let keep_last = flag(row.column(purge::KEEP_LAST), "keep_last")?;
+            refuse_others(
+                row,
+                &[purge::BEFORE, purge::KEEP_LAST, purge::SCHEMA],
+                purge::SCHEMA,
+                "before and keep_last",
+            )?;
+            let schema = schema_of(row.column(purge::SCHEMA))?;
+            talon.purge(&schema, before, keep_last)
+        };
+        run().map_err(|error| error.into_failure("talon_purge"))
+    }
+}
+
+fn flag(value: ValueRef<'_>, name: &str) -> Result<bool> {
+    match value {
+        ValueRef::Null | ValueRef::Integer(0) => Ok(false),
+        ValueRef::Integer(1) => Ok(true),
+        other => Err(Error::Argument(format!("{name} is 0 or 1, not {}", shortened(other)))),
+    }
+}
+
+/// What the journal fills in cannot be asked for.
+fn refuse_others(row: &Row<'_>, asked: &[usize], last: usize, wanted: &str) -> Result<()> {
+    if (0..=last).any(|column| !asked.contains(&column) && !row.column(column).is_null()) {
+        return Err(Error::Argument(format!("INSERT takes {wanted}; the other columns are the journal's")));
+    }
+    Ok(())
+}
+
+/// How a journal is read.
+struct Journal {
+    select: &'static str,
+    conditions: &'static [(usize, &'static str)],
+    moment: usize,
+    schema: usize,
+}
+
+impl Journal {
+    fn rows(&self, talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
+        let schema = match constraints.equal(self.schema) {
+            Some(schema) => schema_of(schema)?,
+            None => "main".to_owned(),
+        };
+        match talon.look(&schema, None) {
+            Err(Error::NotInstalled(_)) => return Ok(Rows::new(Vec::new())),
+            other => other?,
+        };
+        let mut sql = format!("{} WHERE 1", self.select.replace("{s}", &quote_identifier(&schema)));
+        let mut values = Vec::new();
+        for (column, name) in self.conditions {
+            if let Some(value) = constraints.equal(*column) {
+                values.push(value);
+                sql.push_str(&format!(" AND {name} = ?{}", values.len()));
+            }
+        }
+        sql.push_str(" ORDER BY j.id");
+        let mut statement = talon.connection.prepare(&sql)?;
+        let mut scan = statement.query(&values)?;
+        let mut rows = Vec::new();
+        while scan.next()? {
+            let mut row: Vec<Value> =
+                (0..scan.column_count()).map(|column| scan.column(column).to_value()).collect();
+            if let Some(at) = scan.column(self.moment).as_integer() {
+                row[self.moment] = Value::text(&clock::shown(at));
+            }
+            row.push(Value::text(&schema));
+            rows.push(row);
+        }
+        Ok(Rows::new(rows))
+    }
+}

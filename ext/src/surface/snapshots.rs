@@ -1,6 +1,6 @@
 //! `talon_snapshots`, one row a snapshot, and `talon_image(snapshot)`, one row a row of it.
 
-use super::arguments::{kinds_asked, schema_of, shortened};
+use super::arguments::{schema_of, shortened};
 use super::guards::Rows;
 use crate::domain::clock;
 use crate::domain::talon::Talon;
@@ -42,6 +42,7 @@ impl Table for Snapshots {
 struct Scan {
     statement: Option<Statement>,
     row: bool,
+    schema: String,
 }
 
 fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
@@ -50,7 +51,9 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
         None => "main".to_owned(),
     };
     match talon.look(&schema, None) {
-        Err(Error::NotInstalled(_)) => return Ok(Scan { statement: None, row: false }),
+        Err(Error::NotInstalled(_)) => {
+            return Ok(Scan { statement: None, row: false, schema });
+        }
         other => other?,
     };
     let quoted = quote_identifier(&schema);
@@ -76,16 +79,34 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
     };
     let id_condition = if constraints.equal(ID).is_some() { "s.id = ?1" } else { "?1 IS NULL" };
     let kind_condition = if constraints.equal(KIND).is_some() { "k.kind = ?2" } else { "?2 IS NULL" };
+    let piece_condition = if constraints.equal(PIECE).is_some() { "s.key = ?3" } else { "?3 IS NULL" };
     let sql = format!(
         "{source} JOIN {quoted}.talon_kind AS k ON k.id = s.kind
          LEFT JOIN {quoted}.talon_station AS t ON t.id = s.station
-         WHERE {id_condition} AND {kind_condition} AND (?3 IS NULL OR s.key = ?3)"
+         WHERE {id_condition} AND {kind_condition} AND {piece_condition}"
     );
     let mut statement = talon.connection.prepare(&sql)?;
     let value = |column: usize| constraints.equal(column).unwrap_or(ValueRef::Null);
-    statement.start(&[value(ID), value(KIND), value(PIECE)])?;
+    let piece = own_spelling(talon, &schema, value(KIND), value(PIECE))?;
+    statement.start(&[value(ID), value(KIND), piece.as_ref()])?;
     let row = statement.step()?;
-    Ok(Scan { statement: Some(statement), row })
+    Ok(Scan { statement: Some(statement), row, schema })
+}
+
+/// The piece as its header spells it, where the kind is named too: a person may write '42' for 42.
+fn own_spelling(
+    talon: &Talon,
+    schema: &str,
+    kind: ValueRef<'_>,
+    piece: ValueRef<'_>,
+) -> Result<Value> {
+    if let (Some(kind), false) = (kind.as_str(), piece.is_null())
+        && let Ok(place) = talon.kind_place(schema, kind)
+        && let Ok(key) = talon.databases()?[place.database].named_piece(place.kind, piece)
+    {
+        return Ok(key.shown());
+    }
+    Ok(piece.to_value())
 }
 
 impl Cursor for Scan {
@@ -105,7 +126,7 @@ impl Cursor for Scan {
                 ValueRef::Integer(at) => Value::text(&clock::shown(at)),
                 other => other.to_value(),
             },
-            SCHEMA => Value::Null,
+            SCHEMA => Value::text(&self.schema),
             index => statement.column(index).to_value(),
         })
     }

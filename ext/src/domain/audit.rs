@@ -1,0 +1,415 @@
+//! Compares every piece with its last committed image.
+
+use super::database::Database;
+use super::lost::LostSearch;
+use super::snapshot::{Stored, StoredPart};
+use super::talon::Talon;
+use crate::error::{Error, Result};
+use crate::sqlite::{Statement, Value, ValueRef};
+use crate::storage::guard::{Guard, LINES, parameters};
+use crate::storage::key::Key;
+use crate::storage::payload;
+use crate::storage::shape::{quote_identifier, quote_list};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// What is wrong with a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Its header is there, its lines are not, and a snapshot has lines.
+    Lost,
+    /// It has fewer or other lines than its last image.
+    Partial,
+    /// The same lines, other values.
+    Drifted,
+    /// Its header is gone, and no DELETE is recorded.
+    Vanished,
+    /// Lines whose header is gone.
+    Orphaned,
+    /// It was changed where nobody watched.
+    Unguarded,
+    /// It has no snapshot.
+    Unprotected,
+}
+
+impl Kind {
+    /// All, in the order they are looked for.
+    pub const ALL: [Kind; 7] = [
+        Kind::Lost,
+        Kind::Partial,
+        Kind::Drifted,
+        Kind::Vanished,
+        Kind::Orphaned,
+        Kind::Unguarded,
+        Kind::Unprotected,
+    ];
+
+    /// As the audit shows it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Kind::Lost => "lost",
+            Kind::Partial => "partial",
+            Kind::Drifted => "drifted",
+            Kind::Vanished => "vanished",
+            Kind::Orphaned => "orphaned",
+            Kind::Unguarded => "unguarded",
+            Kind::Unprotected => "unprotected",
+        }
+    }
+}
+
+/// One finding.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// The kind's name.
+    pub kind: String,
+    /// The piece.
+    pub piece: Value,
+    /// What is wrong.
+    pub finding: Kind,
+    /// In words.
+    pub detail: String,
+}
+
+/// A scan over one kind, one sort of question after the other.
+enum Scan {
+    Lost(Box<LostSearch>),
+    /// Saved pieces against their images.
+    Images(Statement),
+    Orphaned(Statement),
+    Unguarded(Statement),
+    Unprotected(Statement),
+}
+
+/// An audit under way.
+pub struct Audit {
+    database: usize,
+    /// Kinds and questions still to come.
+    ahead: VecDeque<(usize, Kind)>,
+    wanted: Option<Kind>,
+    piece: Option<Value>,
+    scan: Option<(usize, Scan)>,
+}
+
+impl Audit {
+    /// Begins an audit of some kinds, for one sort of finding or all, of one piece or all.
+    pub fn begin(database: usize, kinds: &[usize], wanted: Option<Kind>, piece: Option<Value>) -> Audit {
+        let mut ahead = VecDeque::new();
+        for kind in kinds {
+            // Partial, drifted and vanished are found in one go, under the first of them.
+            let questions =
+                [Kind::Lost, Kind::Partial, Kind::Orphaned, Kind::Unguarded, Kind::Unprotected];
+            for question in questions {
+                let is_wanted = wanted.is_none_or(|wanted| {
+                    wanted == question
+                        || question == Kind::Partial && matches!(wanted, Kind::Drifted | Kind::Vanished)
+                });
+                if is_wanted {
+                    ahead.push_back((*kind, question));
+                }
+            }
+        }
+        Audit { database, ahead, wanted, piece, scan: None }
+    }
+
+    /// The next finding.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn next(&mut self, talon: &Talon) -> Result<Option<Finding>> {
+        let mut databases = talon.databases()?;
+        let database = databases
+            .get_mut(self.database)
+            .ok_or_else(|| Error::Argument("the database was detached".to_owned()))?;
+        loop {
+            if self.scan.is_none() {
+                let Some((kind, question)) = self.ahead.pop_front() else { return Ok(None) };
+                self.scan = self.start(database, kind, question)?.map(|scan| (kind, scan));
+                continue;
+            }
+            let Some((kind, scan)) = &mut self.scan else { continue };
+            let kind = *kind;
+            let name = &database.kinds[kind].name.clone();
+            let finding = |piece: Value, finding: Kind, detail: String| Finding {
+                kind: name.clone(),
+                piece,
+                finding,
+                detail,
+            };
+            let found = match scan {
+                Scan::Lost(search) => search.next()?.map(|lost| {
+                    let lines = lost.lines;
+                    let detail = format!("its last image has {lines} line{}", if lines == 1 { "" } else { "s" });
+                    Some(finding(lost.key.shown(), Kind::Lost, detail))
+                }),
+                Scan::Images(statement) => {
+                    if statement.step()? {
+                        let piece = statement.column(0).to_value();
+                        let (last, lines) = (statement.column(1).as_integer(), statement.column(2).as_integer());
+                        let compared = database.compare(kind, &piece, last, lines.unwrap_or(0))?;
+                        let compared =
+                            compared.filter(|(found, _)| self.wanted.is_none_or(|wanted| wanted == *found));
+                        Some(compared.map(|(found, detail)| finding(piece, found, detail)))
+                    } else {
+                        None
+                    }
+                }
+                Scan::Orphaned(statement) => {
+                    if statement.step()? {
+                        let columns = database.guard(kind)?.header().key.len();
+                        let key = Key::of((0..columns).map(|column| statement.column(column).to_value()).collect());
+                        let lines = statement.column(columns).as_integer().unwrap_or(0);
+                        let detail = format!(
+                            "{lines} line{} whose header is gone",
+                            if lines == 1 { "" } else { "s" }
+                        );
+                        Some(Some(finding(key.shown(), Kind::Orphaned, detail)))
+                    } else {
+                        None
+                    }
+                }
+                Scan::Unguarded(statement) => {
+                    if statement.step()? {
+                        let at = statement.column(1).as_integer().unwrap_or(0);
+                        let detail = statement.column(2).as_str().unwrap_or_default();
+                        let detail = format!("{detail}, seen {}", super::clock::shown(at));
+                        Some(Some(finding(statement.column(0).to_value(), Kind::Unguarded, detail)))
+                    } else {
+                        None
+                    }
+                }
+                Scan::Unprotected(statement) => {
+                    if statement.step()? {
+                        let columns = database.guard(kind)?.header().key.len();
+                        let key = Key::of((0..columns).map(|column| statement.column(column).to_value()).collect());
+                        let shown = key.shown();
+                        let id = database.kinds[kind].id;
+                        let is_saved = columns > 1
+                            && database.store()?.piece(id, &shown)?.is_some_and(|state| state.saved);
+                        let found = finding(shown, Kind::Unprotected, "it has no snapshot".to_owned());
+                        Some((!is_saved).then_some(found))
+                    } else {
+                        None
+                    }
+                }
+            };
+            match found {
+                None => self.scan = None,
+                Some(None) => {}
+                Some(Some(finding)) => {
+                    let is_wanted = self.piece.as_ref().is_none_or(|piece| *piece == finding.piece);
+                    if is_wanted {
+                        return Ok(Some(finding));
+                    }
+                }
+            }
+        }
+    }
+
+    fn start(&self, database: &mut Database, kind: usize, question: Kind) -> Result<Option<Scan>> {
+        let schema = quote_identifier(&database.schema);
+        let id = [ValueRef::Integer(database.kinds[kind].id)];
+        let piece = self.piece.as_ref().map(Value::as_ref);
+        let connection = database.connection;
+        let one_piece = if piece.is_some() { " AND key = ?2" } else { "" };
+        let values: Vec<ValueRef<'_>> = id.into_iter().chain(piece).collect();
+        if question == Kind::Unguarded {
+            let mut statement = connection.prepare(&format!(
+                "SELECT key, at, detail FROM {schema}.talon_unguarded WHERE kind = ?1{one_piece} ORDER BY id"
+            ))?;
+            statement.start(&values)?;
+            return Ok(Some(Scan::Unguarded(statement)));
+        }
+        let guard = match database.guard(kind) {
+            Ok(guard) => guard,
+            // Its pieces cannot be looked at; talon_guards says why.
+            Err(Error::Definition { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(match question {
+            Kind::Lost => {
+                let key = piece.and_then(|piece| Key::from_shown(piece, guard.header().key.len()));
+                Scan::Lost(Box::new(LostSearch::begin(database, kind, key.as_ref())?))
+            }
+            Kind::Orphaned => {
+                let mut statement = connection.prepare(&orphans(&guard, &database.schema))?;
+                statement.start(&[])?;
+                Scan::Orphaned(statement)
+            }
+            Kind::Unprotected => {
+                let mut statement = connection.prepare(&without_snapshot(&guard, &database.schema))?;
+                statement.start(&id)?;
+                Scan::Unprotected(statement)
+            }
+            _ => {
+                let mut statement = connection.prepare(&format!(
+                    "SELECT key, last, lines FROM {schema}.talon_piece
+                     WHERE kind = ?1 AND saved = 1 AND gone_at IS NULL{one_piece}"
+                ))?;
+                statement.start(&values)?;
+                Scan::Images(statement)
+            }
+        }))
+    }
+}
+
+/// Lines that refer to a header that is not there, by what they refer to.
+fn orphans(guard: &Guard, schema: &str) -> String {
+    let lines = guard.lines();
+    let header = guard.header();
+    let links = quote_list("l.", &lines.link);
+    let present: Vec<String> =
+        lines.link.iter().map(|link| format!("l.{} IS NOT NULL", quote_identifier(link))).collect();
+    let link_values: Vec<String> =
+        lines.link.iter().map(|link| format!("l.{}", quote_identifier(link))).collect();
+    format!(
+        "SELECT {links}, count(*) FROM {} WHERE {}{} AND NOT EXISTS (SELECT 1 FROM {} WHERE {}) GROUP BY {}",
+        lines.from_clause(schema),
+        present.join(" AND "),
+        guard.parts[LINES].and_condition(),
+        header.from_clause(schema),
+        guard.header_matches(&link_values),
+        parameters(lines.link.len()).iter().map(|place| place.replace('?', "")).collect::<Vec<_>>().join(", "),
+    )
+}
+
+/// Headers that no snapshot is stored of; those with composite keys are sifted by the caller.
+fn without_snapshot(guard: &Guard, schema: &str) -> String {
+    let header = guard.header();
+    let saved = if let [key] = header.key.as_slice() {
+        // The unary plus takes the column's affinity off, so that the index over the keys can be used.
+        format!(
+            " AND NOT EXISTS (SELECT 1 FROM {}.talon_piece AS p WHERE p.kind = ?1 AND p.saved = 1 AND p.key = +h.{})",
+            quote_identifier(schema),
+            quote_identifier(key)
+        )
+    } else {
+        " AND ?1 IS NOT NULL".to_owned()
+    };
+    let present: Vec<String> =
+        header.key.iter().map(|key| format!("h.{} IS NOT NULL", quote_identifier(key))).collect();
+    format!(
+        "SELECT {} FROM {} WHERE {}{}{saved}",
+        quote_list("h.", &header.key),
+        header.from_clause(schema),
+        present.join(" AND "),
+        header.and_condition()
+    )
+}
+
+impl Database {
+    /// Compares a piece with its last image.
+    fn compare(
+        &mut self,
+        kind: usize,
+        piece: &Value,
+        last: Option<i64>,
+        lines: i64,
+    ) -> Result<Option<(Kind, String)>> {
+        let guard = self.guard(kind)?;
+        let columns = guard.header().key.len();
+        let (Some(key), Some(last)) = (Key::from_shown(piece.as_ref(), columns), last) else {
+            return Ok(None);
+        };
+        if !self.read(kind, &key)? {
+            return Ok(match self.own_key(kind, &key)? {
+                // It is of another kind by now.
+                Some(_) => None,
+                None => Some((Kind::Vanished, "its header is gone, and no DELETE was seen".to_owned())),
+            });
+        }
+        if self.image.lines == 0 && lines > 0 {
+            return Ok(None);
+        }
+        let sql = format!("SELECT hash FROM {}.talon_snapshot WHERE id = ?1", quote_identifier(&self.schema));
+        let hash = self.statement(kind, &sql)?.first(&[ValueRef::Integer(last)], |row| {
+            Ok(row.column(0).to_value())
+        })?;
+        let now = Value::Blob(blake3::hash(&self.image.payload).as_bytes()[..].into());
+        if hash == Some(now) {
+            return Ok(None);
+        }
+        let stored = match self.stored(last) {
+            Ok(stored) => stored,
+            Err(Error::Unreadable { problem, .. }) => {
+                return Ok(Some((Kind::Drifted, format!("its last image, snapshot {last}, is damaged: {problem}"))));
+            }
+            Err(error) => return Err(error),
+        };
+        let present = payload::read(&self.image.payload)
+            .map_err(|problem| Error::Unreadable { snapshot: last, problem })?;
+        Ok(differences(&guard, &stored, &present))
+    }
+}
+
+/// Says how a piece differs from its image: pure.
+fn differences(guard: &Rc<Guard>, stored: &Stored, present: &payload::Parts) -> Option<(Kind, String)> {
+    let mut found = Vec::new();
+    let mut is_partial = false;
+    for part in &guard.parts {
+        let Some(before) = stored.part(&part.name) else { continue };
+        let rows: &[Vec<Value>] = present
+            .iter()
+            .find(|(name, _)| *name == part.name)
+            .map_or(&[], |(_, rows)| rows.as_slice());
+        let key_now = part.places(&part.key);
+        let Some(key_before) = places(before, &part.key) else { continue };
+        let key_of = |row: &Vec<Value>, at: &[usize]| -> Key { Key::of(at.iter().map(|at| row[*at].clone()).collect()) };
+        let mut missing = Vec::new();
+        for row in &before.rows {
+            let key = key_of(row, &key_before);
+            match rows.iter().find(|now| key_of(now, &key_now) == key) {
+                None => missing.push(key.to_string()),
+                Some(now) => {
+                    for (at, column) in part.columns.iter().enumerate() {
+                        let Some(was) = before.columns.iter().position(|name| name == column) else { continue };
+                        if row[was] != now[at] {
+                            found.push(format!(
+                                "{} {key}: {column} was {}, is {}",
+                                part.name,
+                                brief(&row[was]),
+                                brief(&now[at])
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+        let added: Vec<String> = rows
+            .iter()
+            .map(|row| key_of(row, &key_now))
+            .filter(|key| !before.rows.iter().any(|row| key_of(row, &key_before) == *key))
+            .map(|key| key.to_string())
+            .collect();
+        for (keys, what) in [(missing, "missing"), (added, "added")] {
+            if !keys.is_empty() {
+                is_partial |= part.name == "lines";
+                found.insert(0, format!("{} {what}: {}", part.name, cut(&keys)));
+            }
+        }
+    }
+    if found.is_empty() {
+        // Only columns that came or went since; the values are the same.
+        return None;
+    }
+    let finding = if is_partial { Kind::Partial } else { Kind::Drifted };
+    Some((finding, cut(&found)))
+}
+
+fn places(part: &StoredPart, columns: &[String]) -> Option<Vec<usize>> {
+    columns.iter().map(|name| part.columns.iter().position(|column| column == name)).collect()
+}
+
+/// The first ten, and how many more there are.
+fn cut(texts: &[String]) -> String {
+    let shown = texts[..texts.len().min(10)].join("; ");
+    if texts.len() > 10 { format!("{shown}; and {} more", texts.len() - 10) } else { shown }
+}
+
+fn brief(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

@@ -1,0 +1,228 @@
+//! Old snapshots go, but never the last one of a piece that has lost its lines.
+
+use super::talon::Talon;
+use crate::error::{Error, Result};
+use crate::sqlite::{Value, ValueRef};
+use crate::storage::shape::quote_identifier;
+use std::collections::{HashMap, HashSet};
+
+/// What a purge did. All counts are snapshots.
+#[derive(Debug, Default)]
+struct Purged {
+    purged: i64,
+    kept_lost: i64,
+    kept_edited: i64,
+    kept_last: i64,
+    notes: Vec<String>,
+}
+
+/// A kept snapshot belongs to a piece that has lost its lines, or to a kind whose pieces cannot be looked at.
+const KEPT: &str = "EXISTS (SELECT 1 FROM {s}.talon_piece AS p WHERE p.kind = s.kind AND p.saved = 1 AND p.key = s.key
+    AND p.lost_at IS NOT NULL)";
+/// It is the newest of a living piece.
+const NEWEST: &str = "EXISTS (SELECT 1 FROM {s}.talon_piece AS p WHERE p.kind = s.kind AND p.saved = 1 AND p.key = s.key
+    AND p.last = s.id AND p.gone_at IS NULL)";
+
+impl Talon {
+    /// Removes the snapshots of the days before `before`, except those of lost pieces (all of them) and, with
+    /// `keep_last`, the newest of each living piece; gives the journal row.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when `before` is no day.
+    pub fn purge(&self, schema: &str, before: &str, keep_last: bool) -> Result<i64> {
+        if chrono::NaiveDate::parse_from_str(before, "%Y-%m-%d").is_err() || before.len() != 10 {
+            return Err(Error::Argument(format!("before is no day: {before:?}; give one such as '2026-11-21'")));
+        }
+        self.look(schema, None)?;
+        let place = self.database_place(schema)?;
+        let result = self.atomically(|| self.purge_database(place, before, keep_last));
+        self.course.borrow_mut().forget_states();
+        result
+    }
+
+    fn purge_database(&self, place: usize, before: &str, keep_last: bool) -> Result<i64> {
+        let mut purged = Purged::default();
+        let kept_kinds = self.mark_lost(place, &mut purged)?;
+        let databases = self.databases()?;
+        let schema = quote_identifier(&databases[place].schema);
+        drop(databases);
+        let fill = |sql: &str| sql.replace("{s}", &schema);
+        let day = ValueRef::Text(before.as_bytes());
+        let number = |sql: &str, values: &[ValueRef<'_>]| -> Result<i64> {
+            match self.connection.value(&fill(sql), values)? {
+                Some(Value::Integer(number)) => Ok(number),
+                _ => Ok(0),
+            }
+        };
+        let kinds: Vec<String> = kept_kinds.iter().map(i64::to_string).collect();
+        let old = format!("s.day < ?1 AND s.kind > 0 AND s.kind NOT IN ({})", kinds.join(", "));
+        let newest_id = number("SELECT max(id) FROM {s}.talon_snapshot", &[])?;
+        // Looked at from the young end: the first old one ends the search.
+        let newest_old = number("SELECT id FROM {s}.talon_snapshot WHERE day < ?1 ORDER BY id DESC LIMIT 1", &[day])?;
+        let some_lost = number("SELECT count(*) FROM {s}.talon_piece WHERE saved = 1 AND lost_at IS NOT NULL", &[])? > 0;
+        let mut condition = old.clone();
+        if some_lost {
+            purged.kept_lost =
+                number(&format!("SELECT count(*) FROM {{s}}.talon_snapshot AS s WHERE {old} AND {KEPT}"), &[day])?;
+            condition.push_str(&format!(" AND NOT {KEPT}"));
+        }
+        if keep_last {
+            purged.kept_last = number(
+                &format!("SELECT count(*) FROM {{s}}.talon_snapshot AS s WHERE {condition} AND {NEWEST}"),
+                &[day],
+            )?;
+            condition.push_str(&format!(" AND NOT {NEWEST}"));
+        }
+        self.connection.run(&fill(&format!("DELETE FROM {{s}}.talon_snapshot AS s WHERE {condition}")), &[day])?;
+        purged.purged = i64::from(self.connection.changes());
+        if purged.purged > 0 {
+            self.connection.run(
+                &fill(
+                    "UPDATE {s}.talon_piece AS p SET saved = 0, last = NULL, hash = NULL
+                     WHERE saved = 1 AND NOT EXISTS (SELECT 1 FROM {s}.talon_snapshot AS s WHERE s.id = p.last)",
+                ),
+                &[],
+            )?;
+            self.keep_ids_growing(&schema, newest_id)?;
+        }
+        self.connection.run(&fill("DELETE FROM {s}.talon_unguarded WHERE day < ?1"), &[day])?;
+        let younger = number(
+            "SELECT EXISTS (SELECT 1 FROM {s}.talon_snapshot WHERE day >= ?1 AND id < ?2)",
+            &[day, ValueRef::Integer(newest_old)],
+        )?;
+        if purged.purged > 0 && younger == 1 {
+            self.relink(&schema)?;
+        }
+        self.journal_purge(place, &schema, before, keep_last, &purged)
+    }
+
+    /// Notes on every piece whether it is lost today; gives the kinds whose pieces cannot be looked at, which keep all.
+    fn mark_lost(&self, place: usize, purged: &mut Purged) -> Result<Vec<i64>> {
+        let mut databases = self.databases()?;
+        let database = &mut databases[place];
+        let schema = quote_identifier(&database.schema);
+        let mut kept = vec![0];
+        let at = self.clock.now_ms();
+        for kind in 0..database.kinds.len() {
+            let id = database.kinds[kind].id;
+            if let Err(error) = database.fitted(kind) {
+                purged.notes.push(format!("kept all of {}: {error}", database.kinds[kind].name));
+                kept.push(id);
+                continue;
+            }
+            let lost: HashSet<Value> =
+                self.lost(database, kind, None)?.iter().map(|lost| lost.key.shown()).collect();
+            let mut known = HashSet::new();
+            {
+                let mut scan = self.connection.prepare(&format!(
+                    "SELECT key FROM {schema}.talon_piece WHERE kind = ?1 AND saved = 1 AND lost_at IS NOT NULL"
+                ))?;
+                let mut rows = scan.query(&[ValueRef::Integer(id)])?;
+                while rows.next()? {
+                    known.insert(rows.column(0).to_value());
+                }
+            }
+            let mut set = self.connection.prepare(&format!(
+                "UPDATE {schema}.talon_piece SET lost_at = ?3 WHERE kind = ?1 AND saved = 1 AND key = ?2"
+            ))?;
+            for key in lost.difference(&known) {
+                set.run(&[ValueRef::Integer(id), key.as_ref(), ValueRef::Integer(at)])?;
+            }
+            for key in known.difference(&lost) {
+                set.run(&[ValueRef::Integer(id), key.as_ref(), ValueRef::Null])?;
+            }
+        }
+        let unguarded = self.unguarded_kinds(&schema)?;
+        for (id, name) in unguarded {
+            purged.notes.push(format!("kept all of {name}: it is not guarded, so nobody can tell which are lost"));
+            kept.push(id);
+        }
+        Ok(kept)
+    }
+
+    fn unguarded_kinds(&self, schema: &str) -> Result<Vec<(i64, String)>> {
+        let mut statement = self.connection.prepare(&format!(
+            "SELECT id, kind FROM {schema}.talon_kind AS k WHERE guarded = 0
+               AND EXISTS (SELECT 1 FROM {schema}.talon_piece AS p WHERE p.kind = k.id AND p.saved = 1)"
+        ))?;
+        let mut rows = statement.query(&[])?;
+        let mut found = Vec::new();
+        while rows.next()? {
+            let name = rows.column(1).as_str().unwrap_or_default().to_owned();
+            found.push((rows.column(0).as_integer().unwrap_or(0), name));
+        }
+        Ok(found)
+    }
+
+    /// An id is never given twice: where the newest snapshot went, an empty row keeps its id.
+    fn keep_ids_growing(&self, schema: &str, newest: i64) -> Result<()> {
+        self.connection.run(
+            &format!("DELETE FROM {schema}.talon_snapshot WHERE kind = 0 AND id < ?1"),
+            &[ValueRef::Integer(newest)],
+        )?;
+        self.connection.run(
+            &format!(
+                "INSERT INTO {schema}.talon_snapshot(id, kind) SELECT ?1, 0
+                 WHERE NOT EXISTS (SELECT 1 FROM {schema}.talon_snapshot WHERE id >= ?1)"
+            ),
+            &[ValueRef::Integer(newest)],
+        )?;
+        Ok(())
+    }
+
+    /// After a clock went back, a purge may take snapshots out of the middle of a piece's chain: closes the gaps.
+    fn relink(&self, schema: &str) -> Result<()> {
+        let mut newest: HashMap<(i64, Value), i64> = HashMap::new();
+        let mut scan = self.connection.prepare(&format!(
+            "SELECT id, kind, key, previous FROM {schema}.talon_snapshot WHERE kind > 0 ORDER BY id"
+        ))?;
+        let mut changes = Vec::new();
+        let mut rows = scan.query(&[])?;
+        while rows.next()? {
+            let id = rows.column(0).as_integer().unwrap_or(0);
+            let piece = (rows.column(1).as_integer().unwrap_or(0), rows.column(2).to_value());
+            let previous = newest.insert(piece, id);
+            if previous != rows.column(3).as_integer() {
+                changes.push((id, previous));
+            }
+        }
+        drop(rows);
+        let mut set = self
+            .connection
+            .prepare(&format!("UPDATE {schema}.talon_snapshot SET previous = ?2 WHERE id = ?1"))?;
+        for (id, previous) in changes {
+            set.run(&[ValueRef::Integer(id), previous.map_or(ValueRef::Null, ValueRef::Integer)])?;
+        }
+        Ok(())
+    }
+
+    fn journal_purge(
+        &self,
+        place: usize,
+        schema: &str,
+        before: &str,
+        keep_last: bool,
+        purged: &Purged,
+    ) -> Result<i64> {
+        let station = self.databases()?[place].station(self.station().as_ref())?;
+        let note = purged.notes.join("; ");
+        self.connection.run(
+            &format!(
+                "INSERT INTO {schema}.talon_purged(at, before, keep_last, purged, kept_lost, kept_edited, kept_last,
+                   note, station) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, nullif(?8, ''), ?9)"
+            ),
+            &[
+                ValueRef::Integer(self.clock.now_ms()),
+                ValueRef::Text(before.as_bytes()),
+                ValueRef::Integer(i64::from(keep_last)),
+                ValueRef::Integer(purged.purged),
+                ValueRef::Integer(purged.kept_lost),
+                ValueRef::Integer(purged.kept_edited),
+                ValueRef::Integer(purged.kept_last),
+                ValueRef::Text(note.as_bytes()),
+                station.map_or(ValueRef::Null, ValueRef::Integer),
+            ],
+        )?;
+        Ok(self.connection.last_insert_rowid())
+    }
+}
