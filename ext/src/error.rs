@@ -29,7 +29,9 @@ pub enum Error {
     #[error("nothing is guarded in {0:?} yet: SELECT talon_guard(kind, header table, lines table)")]
     NotInstalled(String),
     /// Talon's tables are of a version that this library does not know.
-    #[error("Talon's tables in {schema:?} have format {found}; this library knows {known}: load a newer libtalon")]
+    #[error(
+        "Talon's tables in {schema:?} have format {found}; this library knows {known}: load a newer libtalon"
+    )]
     NewerFormat {
         /// The schema's name.
         schema: String,

@@ -87,7 +87,14 @@ impl Talon {
         }
         database.remove_marks(&done)?;
         // Marks that stay must not be read over and over.
-        Ok((count, if done.len() < marks.len() { 0 } else { marks.len() }))
+        Ok((
+            count,
+            if done.len() < marks.len() {
+                0
+            } else {
+                marks.len()
+            },
+        ))
     }
 
     fn absorb_piece(&self, database: &mut Database, piece: &Marked) -> Result<bool> {
@@ -112,12 +119,16 @@ impl Talon {
         let detail = match (&settled.snapshot, &settled.now) {
             (Some(_), _) => "changed on a connection without Talon",
             (None, Some(now)) if now.gone_at.is_some() => "deleted on a connection without Talon",
-            (None, Some(now)) if now.lost_at.is_some() => "lost its lines on a connection without Talon",
+            (None, Some(now)) if now.lost_at.is_some() => {
+                "lost its lines on a connection without Talon"
+            }
             _ => "changed and changed back on a connection without Talon",
         };
         let id = database.kinds[piece.kind].id;
         let day = self.clock.day(at);
-        database.store()?.insert_unguarded(id, &settled.key.shown(), at, &day, detail)?;
+        database
+            .store()?
+            .insert_unguarded(id, &settled.key.shown(), at, &day, detail)?;
         Ok(true)
     }
 }
@@ -156,14 +167,21 @@ impl Database {
     /// # Errors
     /// What SQLite reports.
     pub fn leave_mark(&mut self, kind: i64, key: &Key) -> Result<()> {
-        let code = Code { kind, part: HEADER, event: Event::Touch }.number();
+        let code = Code {
+            kind,
+            part: HEADER,
+            event: Event::Touch,
+        }
+        .number();
         let values = key.values();
         let at = |index: usize| values.get(index).map_or(ValueRef::Null, Value::as_ref);
         let sql = format!(
             "INSERT INTO {}.talon_touched(code, k1, k2, k3, k4) VALUES (?1, ?2, ?3, ?4, ?5)",
             quote_identifier(&self.schema)
         );
-        Ok(self.connection.run(&sql, &[ValueRef::Integer(code), at(0), at(1), at(2), at(3)])?)
+        Ok(self
+            .connection
+            .run(&sql, &[ValueRef::Integer(code), at(0), at(1), at(2), at(3)])?)
     }
 
     /// Which pieces a mark speaks of; a renamed one is moved at once.
@@ -175,8 +193,14 @@ impl Database {
         pieces: &mut Vec<Marked>,
     ) -> Result<()> {
         let guard = self.guard(kind)?;
-        let Some(part) = guard.parts.get(code.part) else { return Ok(()) };
-        let width = if code.part == HEADER { guard.header().key.len() } else { part.link.len() };
+        let Some(part) = guard.parts.get(code.part) else {
+            return Ok(());
+        };
+        let width = if code.part == HEADER {
+            guard.header().key.len()
+        } else {
+            part.link.len()
+        };
         let is_deep = code.part != HEADER && part.parent != HEADER;
         let mut keys: Vec<Option<Key>> = Vec::new();
         for columns in values.chunks_exact(width).take(2) {
@@ -185,19 +209,34 @@ impl Database {
                 keys.push(None);
                 continue;
             }
-            let columns = if is_deep { self.piece_of(kind, code.part, columns)? } else { Some(columns) };
+            let columns = if is_deep {
+                self.piece_of(kind, code.part, columns)?
+            } else {
+                Some(columns)
+            };
             keys.push(columns.map(Key::of));
         }
         if let (Event::Renamed, [Some(old), Some(new)]) = (code.event, keys.as_slice()) {
-            let rename = Rename { slot: Database::slot(0, kind), old: old.clone(), new: new.clone() };
+            let rename = Rename {
+                slot: Database::slot(0, kind),
+                old: old.clone(),
+                new: new.clone(),
+            };
             self.move_pieces(kind, &[rename])?;
         }
         let two = code.part != HEADER || code.event == Event::Renamed;
         for key in keys.into_iter().take(if two { 2 } else { 1 }).flatten() {
             let key = self.own_key(kind, &key)?.unwrap_or(key);
-            let place = pieces.iter().position(|piece| piece.kind == kind && piece.key == key);
+            let place = pieces
+                .iter()
+                .position(|piece| piece.kind == kind && piece.key == key);
             let place = place.unwrap_or_else(|| {
-                pieces.push(Marked { kind, key, deleted: false, created: false });
+                pieces.push(Marked {
+                    kind,
+                    key,
+                    deleted: false,
+                    created: false,
+                });
                 pieces.len() - 1
             });
             pieces[place].deleted |= code.event == Event::Deleting;
@@ -269,8 +308,9 @@ impl Database {
         let mut ids = Vec::new();
         let mut next = last;
         while let Some(id) = next {
-            let found =
-                statement.first(&[ValueRef::Integer(id)], |row| Ok(row.column(0).as_integer()))?;
+            let found = statement.first(&[ValueRef::Integer(id)], |row| {
+                Ok(row.column(0).as_integer())
+            })?;
             let Some(previous) = found else { break };
             ids.push(id);
             // Each is older than the one before; anything else would be a damaged file.
@@ -320,7 +360,12 @@ impl Talon {
         }
         let mut count = 0;
         for key in keys {
-            let piece = Marked { kind, key, deleted: false, created: false };
+            let piece = Marked {
+                kind,
+                key,
+                deleted: false,
+                created: false,
+            };
             count += i64::from(self.absorb_piece(database, &piece)?);
         }
         database.connection.run(

@@ -93,23 +93,40 @@ pub struct Audit {
 
 impl Audit {
     /// Begins an audit of some kinds, for one sort of finding or all, of one piece or all.
-    pub fn begin(database: usize, kinds: &[usize], wanted: Option<Kind>, piece: Option<Value>) -> Audit {
+    pub fn begin(
+        database: usize,
+        kinds: &[usize],
+        wanted: Option<Kind>,
+        piece: Option<Value>,
+    ) -> Audit {
         let mut ahead = VecDeque::new();
         for kind in kinds {
             // Partial, drifted and vanished are found in one go, under the first of them.
-            let questions =
-                [Kind::Lost, Kind::Partial, Kind::Orphaned, Kind::Unguarded, Kind::Unprotected];
+            let questions = [
+                Kind::Lost,
+                Kind::Partial,
+                Kind::Orphaned,
+                Kind::Unguarded,
+                Kind::Unprotected,
+            ];
             for question in questions {
                 let is_wanted = wanted.is_none_or(|wanted| {
                     wanted == question
-                        || question == Kind::Partial && matches!(wanted, Kind::Drifted | Kind::Vanished)
+                        || question == Kind::Partial
+                            && matches!(wanted, Kind::Drifted | Kind::Vanished)
                 });
                 if is_wanted {
                     ahead.push_back((*kind, question));
                 }
             }
         }
-        Audit { database, ahead, wanted, piece, scan: None }
+        Audit {
+            database,
+            ahead,
+            wanted,
+            piece,
+            scan: None,
+        }
     }
 
     /// The next finding.
@@ -123,11 +140,17 @@ impl Audit {
             .ok_or_else(|| Error::Argument("the database was detached".to_owned()))?;
         loop {
             if self.scan.is_none() {
-                let Some((kind, question)) = self.ahead.pop_front() else { return Ok(None) };
-                self.scan = self.start(database, kind, question)?.map(|scan| (kind, scan));
+                let Some((kind, question)) = self.ahead.pop_front() else {
+                    return Ok(None);
+                };
+                self.scan = self
+                    .start(database, kind, question)?
+                    .map(|scan| (kind, scan));
                 continue;
             }
-            let Some((kind, scan)) = &mut self.scan else { continue };
+            let Some((kind, scan)) = &mut self.scan else {
+                continue;
+            };
             let kind = *kind;
             let name = &database.kinds[kind].name.clone();
             let finding = |piece: Value, finding: Kind, detail: String| Finding {
@@ -139,16 +162,22 @@ impl Audit {
             let found = match scan {
                 Scan::Lost(search) => search.next()?.map(|lost| {
                     let lines = lost.lines;
-                    let detail = format!("its last image has {lines} line{}", if lines == 1 { "" } else { "s" });
+                    let detail = format!(
+                        "its last image has {lines} line{}",
+                        if lines == 1 { "" } else { "s" }
+                    );
                     Some(finding(lost.key.shown(), Kind::Lost, detail))
                 }),
                 Scan::Images(statement) => {
                     if statement.step()? {
                         let piece = statement.column(0).to_value();
-                        let (last, lines) = (statement.column(1).as_integer(), statement.column(2).as_integer());
+                        let (last, lines) = (
+                            statement.column(1).as_integer(),
+                            statement.column(2).as_integer(),
+                        );
                         let compared = database.compare(kind, &piece, last, lines.unwrap_or(0))?;
-                        let compared =
-                            compared.filter(|(found, _)| self.wanted.is_none_or(|wanted| wanted == *found));
+                        let compared = compared
+                            .filter(|(found, _)| self.wanted.is_none_or(|wanted| wanted == *found));
                         Some(compared.map(|(found, detail)| finding(piece, found, detail)))
                     } else {
                         None
@@ -157,7 +186,11 @@ impl Audit {
                 Scan::Orphaned(statement) => {
                     if statement.step()? {
                         let columns = database.guard(kind)?.header().key.len();
-                        let key = Key::of((0..columns).map(|column| statement.column(column).to_value()).collect());
+                        let key = Key::of(
+                            (0..columns)
+                                .map(|column| statement.column(column).to_value())
+                                .collect(),
+                        );
                         let lines = statement.column(columns).as_integer().unwrap_or(0);
                         let detail = format!(
                             "{lines} line{} whose header is gone",
@@ -173,7 +206,11 @@ impl Audit {
                         let at = statement.column(1).as_integer().unwrap_or(0);
                         let detail = statement.column(2).as_str().unwrap_or_default();
                         let detail = format!("{detail}, seen {}", super::clock::shown(at));
-                        Some(Some(finding(statement.column(0).to_value(), Kind::Unguarded, detail)))
+                        Some(Some(finding(
+                            statement.column(0).to_value(),
+                            Kind::Unguarded,
+                            detail,
+                        )))
                     } else {
                         None
                     }
@@ -181,12 +218,20 @@ impl Audit {
                 Scan::Unprotected(statement) => {
                     if statement.step()? {
                         let columns = database.guard(kind)?.header().key.len();
-                        let key = Key::of((0..columns).map(|column| statement.column(column).to_value()).collect());
+                        let key = Key::of(
+                            (0..columns)
+                                .map(|column| statement.column(column).to_value())
+                                .collect(),
+                        );
                         let shown = key.shown();
                         let id = database.kinds[kind].id;
                         let is_saved = columns > 1
-                            && database.store()?.piece(id, &shown)?.is_some_and(|state| state.saved);
-                        let found = finding(shown, Kind::Unprotected, "it has no snapshot".to_owned());
+                            && database
+                                .store()?
+                                .piece(id, &shown)?
+                                .is_some_and(|state| state.saved);
+                        let found =
+                            finding(shown, Kind::Unprotected, "it has no snapshot".to_owned());
                         Some((!is_saved).then_some(found))
                     } else {
                         None
@@ -197,7 +242,10 @@ impl Audit {
                 None => self.scan = None,
                 Some(None) => {}
                 Some(Some(finding)) => {
-                    let is_wanted = self.piece.as_ref().is_none_or(|piece| *piece == finding.piece);
+                    let is_wanted = self
+                        .piece
+                        .as_ref()
+                        .is_none_or(|piece| *piece == finding.piece);
                     if is_wanted {
                         return Ok(Some(finding));
                     }
@@ -237,7 +285,8 @@ impl Audit {
                 Scan::Orphaned(statement)
             }
             Kind::Unprotected => {
-                let mut statement = connection.prepare(&without_snapshot(&guard, &database.schema))?;
+                let mut statement =
+                    connection.prepare(&without_snapshot(&guard, &database.schema))?;
                 statement.start(&id)?;
                 Scan::Unprotected(statement)
             }
@@ -258,10 +307,16 @@ fn orphans(guard: &Guard, schema: &str) -> String {
     let lines = guard.lines();
     let header = guard.header();
     let links = quote_list("l.", &lines.link);
-    let present: Vec<String> =
-        lines.link.iter().map(|link| format!("l.{} IS NOT NULL", quote_identifier(link))).collect();
-    let link_values: Vec<String> =
-        lines.link.iter().map(|link| format!("l.{}", quote_identifier(link))).collect();
+    let present: Vec<String> = lines
+        .link
+        .iter()
+        .map(|link| format!("l.{} IS NOT NULL", quote_identifier(link)))
+        .collect();
+    let link_values: Vec<String> = lines
+        .link
+        .iter()
+        .map(|link| format!("l.{}", quote_identifier(link)))
+        .collect();
     format!(
         "SELECT {links}, count(*) FROM {} WHERE {}{} AND NOT EXISTS (SELECT 1 FROM {} WHERE {}) GROUP BY {}",
         lines.from_clause(schema),
@@ -269,7 +324,11 @@ fn orphans(guard: &Guard, schema: &str) -> String {
         guard.parts[LINES].and_condition(),
         header.from_clause(schema),
         guard.header_matches(&link_values),
-        parameters(lines.link.len()).iter().map(|place| place.replace('?', "")).collect::<Vec<_>>().join(", "),
+        parameters(lines.link.len())
+            .iter()
+            .map(|place| place.replace('?', ""))
+            .collect::<Vec<_>>()
+            .join(", "),
     )
 }
 
@@ -286,8 +345,11 @@ fn without_snapshot(guard: &Guard, schema: &str) -> String {
     } else {
         " AND ?1 IS NOT NULL".to_owned()
     };
-    let present: Vec<String> =
-        header.key.iter().map(|key| format!("h.{} IS NOT NULL", quote_identifier(key))).collect();
+    let present: Vec<String> = header
+        .key
+        .iter()
+        .map(|key| format!("h.{} IS NOT NULL", quote_identifier(key)))
+        .collect();
     format!(
         "SELECT {} FROM {} WHERE {}{}{saved}",
         quote_list("h.", &header.key),
@@ -315,16 +377,24 @@ impl Database {
             return Ok(match self.own_key(kind, &key)? {
                 // It is of another kind by now.
                 Some(_) => None,
-                None => Some((Kind::Vanished, "its header is gone, and no DELETE was seen".to_owned())),
+                None => Some((
+                    Kind::Vanished,
+                    "its header is gone, and no DELETE was seen".to_owned(),
+                )),
             });
         }
         if self.image.lines == 0 && lines > 0 {
             return Ok(None);
         }
-        let sql = format!("SELECT hash FROM {}.talon_snapshot WHERE id = ?1", quote_identifier(&self.schema));
-        let hash = self.statement(kind, &sql)?.first(&[ValueRef::Integer(last)], |row| {
-            Ok(row.column(0).to_value())
-        })?;
+        let sql = format!(
+            "SELECT hash FROM {}.talon_snapshot WHERE id = ?1",
+            quote_identifier(&self.schema)
+        );
+        let hash = self
+            .statement(kind, &sql)?
+            .first(&[ValueRef::Integer(last)], |row| {
+                Ok(row.column(0).to_value())
+            })?;
         let now = Value::Blob(blake3::hash(&self.image.payload).as_bytes()[..].into());
         if hash == Some(now) {
             return Ok(None);
@@ -332,29 +402,44 @@ impl Database {
         let stored = match self.stored(last) {
             Ok(stored) => stored,
             Err(Error::Unreadable { problem, .. }) => {
-                return Ok(Some((Kind::Drifted, format!("its last image, snapshot {last}, is damaged: {problem}"))));
+                return Ok(Some((
+                    Kind::Drifted,
+                    format!("its last image, snapshot {last}, is damaged: {problem}"),
+                )));
             }
             Err(error) => return Err(error),
         };
-        let present = payload::read(&self.image.payload)
-            .map_err(|problem| Error::Unreadable { snapshot: last, problem })?;
+        let present = payload::read(&self.image.payload).map_err(|problem| Error::Unreadable {
+            snapshot: last,
+            problem,
+        })?;
         Ok(differences(&guard, &stored, &present))
     }
 }
 
 /// Says how a piece differs from its image: pure.
-fn differences(guard: &Rc<Guard>, stored: &Stored, present: &payload::Parts) -> Option<(Kind, String)> {
+fn differences(
+    guard: &Rc<Guard>,
+    stored: &Stored,
+    present: &payload::Parts,
+) -> Option<(Kind, String)> {
     let mut found = Vec::new();
     let mut is_partial = false;
     for part in &guard.parts {
-        let Some(before) = stored.part(&part.name) else { continue };
+        let Some(before) = stored.part(&part.name) else {
+            continue;
+        };
         let rows: &[Vec<Value>] = present
             .iter()
             .find(|(name, _)| *name == part.name)
             .map_or(&[], |(_, rows)| rows.as_slice());
         let key_now = part.places(&part.key);
-        let Some(key_before) = places(before, &part.key) else { continue };
-        let key_of = |row: &Vec<Value>, at: &[usize]| -> Key { Key::of(at.iter().map(|at| row[*at].clone()).collect()) };
+        let Some(key_before) = places(before, &part.key) else {
+            continue;
+        };
+        let key_of = |row: &Vec<Value>, at: &[usize]| -> Key {
+            Key::of(at.iter().map(|at| row[*at].clone()).collect())
+        };
         let mut missing = Vec::new();
         for row in &before.rows {
             let key = key_of(row, &key_before);
@@ -362,7 +447,10 @@ fn differences(guard: &Rc<Guard>, stored: &Stored, present: &payload::Parts) -> 
                 None => missing.push(key.to_string()),
                 Some(now) => {
                     for (at, column) in part.columns.iter().enumerate() {
-                        let Some(was) = before.columns.iter().position(|name| name == column) else { continue };
+                        let Some(was) = before.columns.iter().position(|name| name == column)
+                        else {
+                            continue;
+                        };
                         if row[was] != now[at] {
                             found.push(format!(
                                 "{} {key}: {column} was {}, is {}",
@@ -378,7 +466,12 @@ fn differences(guard: &Rc<Guard>, stored: &Stored, present: &payload::Parts) -> 
         let added: Vec<String> = rows
             .iter()
             .map(|row| key_of(row, &key_now))
-            .filter(|key| !before.rows.iter().any(|row| key_of(row, &key_before) == *key))
+            .filter(|key| {
+                !before
+                    .rows
+                    .iter()
+                    .any(|row| key_of(row, &key_before) == *key)
+            })
             .map(|key| key.to_string())
             .collect();
         for (keys, what) in [(missing, "missing"), (added, "added")] {
@@ -392,18 +485,29 @@ fn differences(guard: &Rc<Guard>, stored: &Stored, present: &payload::Parts) -> 
         // Only columns that came or went since; the values are the same.
         return None;
     }
-    let finding = if is_partial { Kind::Partial } else { Kind::Drifted };
+    let finding = if is_partial {
+        Kind::Partial
+    } else {
+        Kind::Drifted
+    };
     Some((finding, cut(&found)))
 }
 
 fn places(part: &StoredPart, columns: &[String]) -> Option<Vec<usize>> {
-    columns.iter().map(|name| part.columns.iter().position(|column| column == name)).collect()
+    columns
+        .iter()
+        .map(|name| part.columns.iter().position(|column| column == name))
+        .collect()
 }
 
 /// The first ten, and how many more there are.
 fn cut(texts: &[String]) -> String {
     let shown = texts[..texts.len().min(10)].join("; ");
-    if texts.len() > 10 { format!("{shown}; and {} more", texts.len() - 10) } else { shown }
+    if texts.len() > 10 {
+        format!("{shown}; and {} more", texts.len() - 10)
+    } else {
+        shown
+    }
 }
 
 fn brief(value: &Value) -> String {

@@ -20,11 +20,6 @@ impl Talon {
         if self.quiet.get() {
             return Ok(true);
         }
-        if let Some(latest) = self.latest.get()
-            && latest.is_again(arguments)
-        {
-            return Ok(true);
-        }
         match self.try_touch(arguments) {
             Ok(true) => Ok(true),
             Ok(false) => {
@@ -45,13 +40,28 @@ impl Talon {
         }
     }
 
+    /// Whether a trigger reports nothing but another touch of the piece touched last, which mostly it does.
+    #[inline]
+    pub fn is_touched_again(&self, arguments: &[Argument]) -> bool {
+        self.latest
+            .get()
+            .is_some_and(|latest| latest.is_again(arguments))
+    }
+
     fn try_touch(&self, arguments: &[Argument]) -> Result<bool> {
-        let integer = |index: usize| arguments.get(index).and_then(|value| value.get().as_integer());
-        let (Some(number), Some(code)) = (integer(1), integer(2).and_then(Code::from_number)) else {
+        let integer = |index: usize| {
+            arguments
+                .get(index)
+                .and_then(|value| value.get().as_integer())
+        };
+        let (Some(number), Some(code)) = (integer(1), integer(2).and_then(Code::from_number))
+        else {
             return Ok(false);
         };
-        let values: Vec<ValueRef<'_>> =
-            arguments[FIXED_ARGUMENTS..].iter().map(Argument::get).collect();
+        let values: Vec<ValueRef<'_>> = arguments[FIXED_ARGUMENTS..]
+            .iter()
+            .map(Argument::get)
+            .collect();
         if !self.enlisted.get() && self.schemas_changed() {
             self.discover()?;
         }
@@ -77,7 +87,9 @@ impl Talon {
         values: &[ValueRef<'_>],
     ) -> Result<bool> {
         database.begin()?;
-        let Some(kind) = database.place_of(code.kind) else { return Ok(false) };
+        let Some(kind) = database.place_of(code.kind) else {
+            return Ok(false);
+        };
         let guard = database.guard(kind)?;
         let slot = Database::slot(place, kind);
         let width = guard.header().key.len();
@@ -108,10 +120,15 @@ impl Talon {
                 let both = code.part != HEADER;
                 let first = key(0);
                 let second = if both { key(width) } else { None };
-                for key in first.iter().chain(second.iter().filter(|key| Some(*key) != first.as_ref())) {
+                for key in first
+                    .iter()
+                    .chain(second.iter().filter(|key| Some(*key) != first.as_ref()))
+                {
                     self.take(slot, database, key.clone(), Taking::Touch)?;
                 }
-                if let (Some(Key::Single(Value::Integer(key))), true) = (&first, guard.key_is_rowid()) {
+                if let (Some(Key::Single(Value::Integer(key))), true) =
+                    (&first, guard.key_is_rowid())
+                {
                     self.remember(database.number, &guard, *key);
                 }
             }
@@ -157,7 +174,12 @@ impl Talon {
                 direct_parts |= 1 << place;
             }
         }
-        self.latest.set(Some(Latest { number, kind: guard.id, direct_parts, key }));
+        self.latest.set(Some(Latest {
+            number,
+            kind: guard.id,
+            direct_parts,
+            key,
+        }));
     }
 
     /// Counts a piece as touched; at its first touch makes sure that what it was before is stored.
@@ -170,8 +192,13 @@ impl Talon {
         let kind = slot.kind as usize;
         // What refers to a header may spell its key otherwise: the header's own spelling is the piece.
         let exact = taking != Taking::Touch
-            || matches!(key, Key::Single(Value::Integer(_))) && database.guard(kind)?.key_is_rowid();
-        let own = if exact { None } else { database.own_key(kind, &key)? };
+            || matches!(key, Key::Single(Value::Integer(_)))
+                && database.guard(kind)?.key_is_rowid();
+        let own = if exact {
+            None
+        } else {
+            database.own_key(kind, &key)?
+        };
         let (key, spelling) = match own {
             Some(own) if own != key => (own, Some(key)),
             _ => (key, None),
@@ -181,7 +208,14 @@ impl Talon {
             Taking::Created | Taking::Renamed => None,
             Taking::Touch | Taking::Deleted => Some(self.before_image(database, kind, &key)?),
         };
-        let entry = Entry { slot, key, created: false, deleted: false, state, written: None };
+        let entry = Entry {
+            slot,
+            key,
+            created: false,
+            deleted: false,
+            state,
+            written: None,
+        };
         let mut course = self.course.borrow_mut();
         let place = course.add(entry, spelling);
         taking.note(&mut course, place);
@@ -206,14 +240,31 @@ impl Talon {
             return Ok(state);
         }
         let at = self.clock.now_ms();
-        let reason = if is_known { Reason::Unguarded } else { Reason::Before };
-        let about = Circumstances { created: false, deleted: false, reason, at };
-        let settled =
-            database.settle(&self.clock, self.station().as_ref(), kind, key, Some(state), about)?;
+        let reason = if is_known {
+            Reason::Unguarded
+        } else {
+            Reason::Before
+        };
+        let about = Circumstances {
+            created: false,
+            deleted: false,
+            reason,
+            at,
+        };
+        let settled = database.settle(
+            &self.clock,
+            self.station().as_ref(),
+            kind,
+            key,
+            Some(state),
+            about,
+        )?;
         if is_known && settled.snapshot.is_some() {
             let day = self.clock.day(at);
             let detail = "changed unseen before this transaction";
-            database.store()?.insert_unguarded(id, &shown, at, &day, detail)?;
+            database
+                .store()?
+                .insert_unguarded(id, &shown, at, &day, detail)?;
         }
         Ok(settled.now)
     }
@@ -271,7 +322,9 @@ impl Talon {
                 database.store()?.delete_snapshot(snapshot)?;
             }
             let shown = written.key.shown();
-            database.store()?.put_piece(id, &shown, written.now.as_ref(), written.was.as_ref())?;
+            database
+                .store()?
+                .put_piece(id, &shown, written.now.as_ref(), written.was.as_ref())?;
         }
         let about = Circumstances {
             created: entry.created,
@@ -280,7 +333,14 @@ impl Talon {
             at: self.clock.now_ms(),
         };
         let state = entry.state.clone();
-        let settled = database.settle(&self.clock, self.station().as_ref(), kind, &entry.key, state, about)?;
+        let settled = database.settle(
+            &self.clock,
+            self.station().as_ref(),
+            kind,
+            &entry.key,
+            state,
+            about,
+        )?;
         if settled.changed() {
             entry.written = Some(Written {
                 key: settled.key,
@@ -298,7 +358,9 @@ impl Talon {
         let at = self.clock.now_ms();
         let day = self.clock.day(at);
         let detail = format!("not imaged at commit: {why}");
-        database.store()?.insert_unguarded(id, &entry.key.shown(), at, &day, &detail)?;
+        database
+            .store()?
+            .insert_unguarded(id, &entry.key.shown(), at, &day, &detail)?;
         self.own_marks.set(true);
         database.leave_mark(id, &entry.key)
     }
@@ -310,7 +372,9 @@ impl Talon {
             return Ok(());
         }
         for slot_renames in renames.chunk_by(|a, b| a.slot == b.slot) {
-            let Some(slot) = slot_renames.first().map(|rename| rename.slot) else { continue };
+            let Some(slot) = slot_renames.first().map(|rename| rename.slot) else {
+                continue;
+            };
             databases[slot.database as usize].move_pieces(slot.kind as usize, slot_renames)?;
         }
         for entry in entries.iter_mut() {
@@ -344,12 +408,16 @@ impl Taking {
 }
 
 impl Latest {
-    /// Whether a trigger reports nothing but another touch of the same piece.
+    #[inline]
     fn is_again(&self, arguments: &[Argument]) -> bool {
-        let [_, number, code, key, further, ..] = arguments else { return false };
-        let ValueRef::Integer(code) = code.get() else { return false };
+        let [_, number, code, key, further, ..] = arguments else {
+            return false;
+        };
+        // In a trigger these two are literals; anybody else's arguments come to other numbers.
+        let code = code.cast_to_integer();
         let part = code >> 4 & 0xff;
-        if code & 0xf != Event::Touch as i64
+        if number.cast_to_integer() != self.number
+            || code & 0xf != Event::Touch as i64
             || code >> 12 != self.kind
             || part > 63
             || self.direct_parts >> part & 1 == 0
@@ -357,9 +425,7 @@ impl Latest {
             return false;
         }
         let same = |value: ValueRef<'_>| matches!(value, ValueRef::Integer(key) if key == self.key);
-        number.get().as_integer() == Some(self.number)
-            && same(key.get())
-            && (further.get().is_null() || same(further.get()))
+        same(key.get()) && (further.get().is_null() || same(further.get()))
     }
 }
 
@@ -370,7 +436,10 @@ impl Transaction for Talon {
     }
 
     fn sync(&self) -> std::result::Result<(), Failure> {
-        let result = self.quietly(|| self.run_waiting().and_then(|()| self.capture_despite_limits()));
+        let result = self.quietly(|| {
+            self.run_waiting()
+                .and_then(|()| self.capture_despite_limits())
+        });
         match result {
             Ok(()) => Ok(()),
             // An interrupt or a progress handler that stops our reading: the host's commit goes on, and what is
@@ -403,7 +472,8 @@ impl Transaction for Talon {
 
     fn release(&self, number: i32) -> std::result::Result<(), Failure> {
         self.course.borrow_mut().release(number);
-        self.quietly(|| self.run_waiting()).map_err(|error| error.into_failure("talon_restore"))
+        self.quietly(|| self.run_waiting())
+            .map_err(|error| error.into_failure("talon_restore"))
     }
 
     fn rollback_to(&self, number: i32) {
@@ -424,7 +494,9 @@ impl Talon {
         self.waiting.borrow_mut().clear();
         if let Ok(mut databases) = self.databases() {
             let complete = committed && !self.incomplete.replace(false);
-            databases.iter_mut().for_each(|database| database.end(complete));
+            databases
+                .iter_mut()
+                .for_each(|database| database.end(complete));
         }
     }
 
@@ -446,6 +518,9 @@ impl Talon {
     }
 
     fn is_query_only(&self) -> bool {
-        matches!(self.connection.value("PRAGMA query_only", &[]), Ok(Some(Value::Integer(1))))
+        matches!(
+            self.connection.value("PRAGMA query_only", &[]),
+            Ok(Some(Value::Integer(1)))
+        )
     }
 }

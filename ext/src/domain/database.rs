@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::sqlite::{Connection, Statement, Value, ValueRef};
 use crate::storage::definition::{Columns, Definition};
 use crate::storage::guard::{self, Guard, HEADER};
-use crate::storage::image::{Image, ImageReader, Reading};
+use crate::storage::image::{Collector, Image, ImageReader, Reading};
 use crate::storage::key::Key;
 use crate::storage::schema::schema_version;
 use crate::storage::shape::{quote_identifier, quote_list};
@@ -47,6 +47,7 @@ pub struct Fitted {
 pub struct Database {
     /// The connection it is attached to.
     pub connection: Connection,
+    collector: Rc<Collector>,
     /// Its schema name there.
     pub schema: String,
     schema_text: CString,
@@ -72,9 +73,15 @@ impl Database {
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn open(connection: Connection, schema: &str, number: i64) -> Result<Database> {
+    pub fn open(
+        connection: Connection,
+        schema: &str,
+        number: i64,
+        collector: &Rc<Collector>,
+    ) -> Result<Database> {
         let mut database = Database {
             connection,
+            collector: Rc::clone(collector),
             schema: schema.to_owned(),
             schema_text: CString::new(schema).unwrap_or_default(),
             number,
@@ -229,9 +236,12 @@ impl Database {
         let kind = &mut self.kinds[place];
         if kind.fitted.is_none() {
             if let Some(problem) = &kind.broken {
-                return Err(Error::Definition { kind: kind.name.clone(), problem: problem.clone() });
+                return Err(Error::Definition {
+                    kind: kind.name.clone(),
+                    problem: problem.clone(),
+                });
             }
-            match fit_followed(self.connection, &self.schema, kind) {
+            match fit_followed(self.connection, &self.schema, kind, &self.collector) {
                 Ok(fitted) => kind.fitted = Some(fitted),
                 Err(error) => {
                     if let Error::Definition { problem, .. } = &error {
@@ -241,7 +251,9 @@ impl Database {
                 }
             }
         }
-        kind.fitted.as_mut().ok_or_else(|| Error::Argument("no guard".to_owned()))
+        kind.fitted
+            .as_mut()
+            .ok_or_else(|| Error::Argument("no guard".to_owned()))
     }
 
     /// The guard of a kind.
@@ -280,7 +292,11 @@ impl Database {
         let columns = fitted.guard.header().key.len();
         let values: Vec<ValueRef<'_>> = key.values().iter().map(Value::as_ref).collect();
         Ok(fitted.own_key.first(&values, |row| {
-            Ok(Key::of((0..columns).map(|column| row.column(column).to_value()).collect()))
+            Ok(Key::of(
+                (0..columns)
+                    .map(|column| row.column(column).to_value())
+                    .collect(),
+            ))
         })?)
     }
 
@@ -294,13 +310,19 @@ impl Database {
         let mut found = Vec::new();
         let mut from = columns;
         for (count, statement) in &mut fitted.unique {
-            let Some(wanted) = values.get(from..from + *count) else { break };
+            let Some(wanted) = values.get(from..from + *count) else {
+                break;
+            };
             from += *count;
             if wanted.iter().any(|value| value.is_null()) {
                 continue;
             }
             let key = statement.first(wanted, |row| {
-                Ok(Key::of((0..columns).map(|column| row.column(column).to_value()).collect()))
+                Ok(Key::of(
+                    (0..columns)
+                        .map(|column| row.column(column).to_value())
+                        .collect(),
+                ))
             })?;
             found.extend(key);
         }
@@ -311,16 +333,25 @@ impl Database {
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn piece_of(&mut self, place: usize, part: usize, link: Vec<Value>) -> Result<Option<Vec<Value>>> {
+    pub fn piece_of(
+        &mut self,
+        place: usize,
+        part: usize,
+        link: Vec<Value>,
+    ) -> Result<Option<Vec<Value>>> {
         let fitted = self.fitted(place)?;
         let (mut part, mut link) = (part, link);
         while fitted.guard.parts[part].parent != HEADER {
             let parent = fitted.guard.parts[part].parent;
             let columns = fitted.guard.parts[parent].link.len();
-            let Some(statement) = &mut fitted.upward[part] else { return Ok(None) };
+            let Some(statement) = &mut fitted.upward[part] else {
+                return Ok(None);
+            };
             let values: Vec<ValueRef<'_>> = link.iter().map(Value::as_ref).collect();
             let up = statement.first(&values, |row| {
-                Ok((0..columns).map(|column| row.column(column).to_value()).collect())
+                Ok((0..columns)
+                    .map(|column| row.column(column).to_value())
+                    .collect())
             })?;
             match up {
                 Some(up) => link = up,
@@ -364,7 +395,9 @@ impl Database {
     /// # Errors
     /// What SQLite reports.
     pub fn station(&mut self, who: Option<&(String, String)>) -> Result<Option<i64>> {
-        let Some((station, user)) = who else { return Ok(None) };
+        let Some((station, user)) = who else {
+            return Ok(None);
+        };
         if self.station.is_none() {
             self.station = Some(self.store()?.station(station, user)?);
         }
@@ -381,34 +414,43 @@ impl Database {
     /// # Errors
     /// What SQLite reports.
     pub fn has_marks(&self) -> Result<bool> {
-        let sql = format!("SELECT 1 FROM {}.talon_touched LIMIT 1", quote_identifier(&self.schema));
+        let sql = format!(
+            "SELECT 1 FROM {}.talon_touched LIMIT 1",
+            quote_identifier(&self.schema)
+        );
         Ok(self.connection.value(&sql, &[])?.is_some())
     }
 
     /// Where a kind stands, for the course of a transaction.
     pub fn slot(database: usize, kind: usize) -> Slot {
-        Slot { database: database as u32, kind: kind as u32 }
+        Slot {
+            database: database as u32,
+            kind: kind as u32,
+        }
     }
 }
 
 /// Fits a definition; where a table or a key column has another name by now, follows the triggers, which SQLite keeps
 /// true when it renames.
-fn fit_followed(connection: Connection, schema: &str, kind: &mut Kind) -> Result<Fitted> {
+fn fit_followed(
+    connection: Connection,
+    schema: &str,
+    kind: &mut Kind,
+    collector: &Rc<Collector>,
+) -> Result<Fitted> {
     let fitted = guard::fit(connection, schema, kind.id, &kind.name, &kind.definition);
     let guard = match fitted {
-        Err(error @ Error::Definition { .. }) => {
-            match followed(connection, schema, kind)? {
-                Some(definition) => {
-                    let guard = guard::fit(connection, schema, kind.id, &kind.name, &definition)?;
-                    kind.definition = definition;
-                    guard
-                }
-                None => return Err(error),
+        Err(error @ Error::Definition { .. }) => match followed(connection, schema, kind)? {
+            Some(definition) => {
+                let guard = guard::fit(connection, schema, kind.id, &kind.name, &definition)?;
+                kind.definition = definition;
+                guard
             }
-        }
+            None => return Err(error),
+        },
         other => other?,
     };
-    prepare(connection, schema, guard)
+    prepare(connection, schema, guard, collector)
 }
 
 /// The definition with the names that the triggers know.
@@ -417,8 +459,12 @@ fn followed(connection: Connection, schema: &str, kind: &Kind) -> Result<Option<
     let mut changed = false;
     for installed in trigger::installed(connection, schema, kind.id)? {
         let mut words = installed.name.rsplit('_');
-        let (Some("deleting"), Some(part)) = (words.next(), words.next()) else { continue };
-        let Ok(part) = part.parse::<usize>() else { continue };
+        let (Some("deleting"), Some(part)) = (words.next(), words.next()) else {
+            continue;
+        };
+        let Ok(part) = part.parse::<usize>() else {
+            continue;
+        };
         let columns = Columns::Several(trigger::named_columns(&installed.sql));
         let (table, link) = match part {
             guard::HEADER => (&mut definition.header.table, &mut definition.header.key),
@@ -428,7 +474,9 @@ fn followed(connection: Connection, schema: &str, kind: &Kind) -> Result<Option<
                 None => continue,
             },
         };
-        let same = link.as_ref().is_some_and(|link| link.names() == columns.names());
+        let same = link
+            .as_ref()
+            .is_some_and(|link| link.names() == columns.names());
         if *table != installed.table || !same {
             changed = true;
             *table = installed.table;
@@ -438,11 +486,19 @@ fn followed(connection: Connection, schema: &str, kind: &Kind) -> Result<Option<
     Ok(changed.then_some(definition))
 }
 
-fn prepare(connection: Connection, schema: &str, guard: Guard) -> Result<Fitted> {
+fn prepare(
+    connection: Connection,
+    schema: &str,
+    guard: Guard,
+    collector: &Rc<Collector>,
+) -> Result<Fitted> {
     let header = guard.header();
     let key = quote_list("h.", &header.key);
     let from = header.from_clause(schema);
-    let own_key = connection.prepare_kept(&format!("SELECT {key} FROM {from} WHERE {}", guard.header_is()))?;
+    let own_key = connection.prepare_kept(&format!(
+        "SELECT {key} FROM {from} WHERE {}",
+        guard.header_is()
+    ))?;
     let mut unique = Vec::new();
     for columns in further_unique(header) {
         let terms: Vec<String> = columns
@@ -464,7 +520,14 @@ fn prepare(connection: Connection, schema: &str, guard: Guard) -> Result<Fitted>
             .key
             .iter()
             .enumerate()
-            .map(|(place, column)| format!("{}.{} = ?{}", parent.alias, quote_identifier(column), place + 1))
+            .map(|(place, column)| {
+                format!(
+                    "{}.{} = ?{}",
+                    parent.alias,
+                    quote_identifier(column),
+                    place + 1
+                )
+            })
             .collect();
         let sql = format!(
             "SELECT {} FROM {} WHERE {}",
@@ -475,7 +538,7 @@ fn prepare(connection: Connection, schema: &str, guard: Guard) -> Result<Fitted>
         upward.push(Some(connection.prepare_kept(&sql)?));
     }
     Ok(Fitted {
-        reader: ImageReader::prepare(connection, schema, &guard, true)?,
+        reader: ImageReader::prepare(connection, schema, &guard, collector)?,
         guard: Rc::new(guard),
         shape: None,
         own_key,

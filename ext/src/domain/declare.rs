@@ -21,7 +21,9 @@ impl Talon {
             return Err(Error::UnknownSchema(schema.to_owned()));
         }
         if kind.trim().is_empty() || kind.chars().any(char::is_control) {
-            return Err(Error::Argument(format!("{kind:?} is no name for a kind: give it a word such as 'sale'")));
+            return Err(Error::Argument(format!(
+                "{kind:?} is no name for a kind: give it a word such as 'sale'"
+            )));
         }
         // Fitted once before anything is written, so that a mistake costs nothing.
         guard::fit(self.connection, schema, 0, kind, definition)?;
@@ -48,7 +50,10 @@ impl Talon {
     fn kind_row(&self, schema: &str, kind: &str, definition: &Definition) -> Result<i64> {
         let quoted = quote_identifier(schema);
         let json = definition.to_json();
-        let (kind, json) = (ValueRef::Text(kind.as_bytes()), ValueRef::Text(json.as_bytes()));
+        let (kind, json) = (
+            ValueRef::Text(kind.as_bytes()),
+            ValueRef::Text(json.as_bytes()),
+        );
         self.connection.run(
             &format!(
                 "INSERT INTO {quoted}.talon_kind(kind, definition, guarded, schema_version) VALUES (?1, ?2, 1, 0)
@@ -57,7 +62,10 @@ impl Talon {
             ),
             &[kind, json, ValueRef::Integer(self.clock.now_ms())],
         )?;
-        let id = self.connection.value(&format!("SELECT id FROM {quoted}.talon_kind WHERE kind = ?1"), &[kind])?;
+        let id = self.connection.value(
+            &format!("SELECT id FROM {quoted}.talon_kind WHERE kind = ?1"),
+            &[kind],
+        )?;
         match id {
             Some(Value::Integer(id)) => Ok(id),
             _ => Err(Error::Argument("the kind's row is not there".to_owned())),
@@ -72,13 +80,19 @@ impl Talon {
         let place = self.kind_place(schema, kind)?;
         let (schema, id) = {
             let databases = self.databases()?;
-            (databases[place.database].schema.clone(), databases[place.database].kinds[place.kind].id)
+            (
+                databases[place.database].schema.clone(),
+                databases[place.database].kinds[place.kind].id,
+            )
         };
         // What marks speak of is imaged while the guard still says how.
         self.absorb(place.database)?;
         self.atomically(|| {
             self.drop_triggers(&schema, id)?;
-            let sql = format!("UPDATE {}.talon_kind SET guarded = 0 WHERE id = ?1", quote_identifier(&schema));
+            let sql = format!(
+                "UPDATE {}.talon_kind SET guarded = 0 WHERE id = ?1",
+                quote_identifier(&schema)
+            );
             Ok(self.connection.run(&sql, &[ValueRef::Integer(id)])?)
         })?;
         self.forget_databases()?;
@@ -88,7 +102,11 @@ impl Talon {
     fn drop_triggers(&self, schema: &str, id: i64) -> Result<()> {
         for installed in trigger::installed(self.connection, schema, id)? {
             self.connection.run(
-                &format!("DROP TRIGGER {}.{}", quote_identifier(schema), quote_identifier(&installed.name)),
+                &format!(
+                    "DROP TRIGGER {}.{}",
+                    quote_identifier(schema),
+                    quote_identifier(&installed.name)
+                ),
                 &[],
             )?;
         }
@@ -98,7 +116,10 @@ impl Talon {
     /// Notes that all triggers of a schema are whole as the schema stands now.
     fn note_schema_version(&self, schema: &str) -> Result<()> {
         let version = schema_version(self.connection, schema)?;
-        let sql = format!("UPDATE {}.talon_kind SET schema_version = ?1 WHERE guarded = 1", quote_identifier(schema));
+        let sql = format!(
+            "UPDATE {}.talon_kind SET schema_version = ?1 WHERE guarded = 1",
+            quote_identifier(schema)
+        );
         Ok(self.connection.run(&sql, &[ValueRef::Integer(version)])?)
     }
 
@@ -125,14 +146,19 @@ impl Talon {
     /// # Errors
     /// What SQLite reports.
     pub fn baseline(&self, schema: &str, kind: &str) -> Result<i64> {
-        let place = self.look(schema, Some(kind))?.ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
+        let place = self
+            .look(schema, Some(kind))?
+            .ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
         let result = self.atomically(|| {
             let mut databases = self.databases()?;
             let database = &mut databases[place.database];
             let guard = database.guard(place.kind)?;
             let header = guard.header();
             let columns = header.key.len();
-            let condition = header.condition.as_ref().map_or("1".to_owned(), |text| format!("({text}\n)"));
+            let condition = header
+                .condition
+                .as_ref()
+                .map_or("1".to_owned(), |text| format!("({text}\n)"));
             let mut scan = self.connection.prepare(&format!(
                 "SELECT {} FROM {} WHERE {condition}",
                 quote_list("h.", &header.key),
@@ -148,7 +174,11 @@ impl Talon {
             let mut count = 0;
             let mut rows = scan.query(&[])?;
             while rows.next()? {
-                let key = Key::of((0..columns).map(|column| rows.column(column).to_value()).collect());
+                let key = Key::of(
+                    (0..columns)
+                        .map(|column| rows.column(column).to_value())
+                        .collect(),
+                );
                 if key.has_null() {
                     continue;
                 }
@@ -157,7 +187,14 @@ impl Talon {
                     continue;
                 }
                 let who = self.station();
-                let settled = database.settle(&self.clock, who.as_ref(), place.kind, &key, Some(state), about)?;
+                let settled = database.settle(
+                    &self.clock,
+                    who.as_ref(),
+                    place.kind,
+                    &key,
+                    Some(state),
+                    about,
+                )?;
                 count += i64::from(settled.snapshot.is_some());
             }
             Ok(count)
@@ -171,12 +208,17 @@ impl Talon {
     /// # Errors
     /// [`Error::UnknownPiece`]; [`Error::Argument`] when it has lines.
     pub fn dismiss(&self, schema: &str, kind: &str, piece: ValueRef<'_>) -> Result<String> {
-        let place = self.look(schema, Some(kind))?.ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
+        let place = self
+            .look(schema, Some(kind))?
+            .ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
         let result = self.atomically(|| {
             let mut databases = self.databases()?;
             let database = &mut databases[place.database];
             let key = database.named_piece(place.kind, piece)?;
-            let unknown = || Error::UnknownPiece { kind: kind.to_owned(), piece: key.to_string() };
+            let unknown = || Error::UnknownPiece {
+                kind: kind.to_owned(),
+                piece: key.to_string(),
+            };
             if !database.read(place.kind, &key)? {
                 return Err(unknown());
             }
@@ -193,7 +235,9 @@ impl Talon {
             let mut now = was.clone();
             now.dismissed_at = Some(self.clock.now_ms());
             now.lost_at = None;
-            database.store()?.put_piece(id, &shown, Some(&was), Some(&now))?;
+            database
+                .store()?
+                .put_piece(id, &shown, Some(&was), Some(&now))?;
             Ok(format!("{kind} {key} is accepted without lines"))
         });
         self.course.borrow_mut().forget_states();
@@ -218,7 +262,10 @@ impl Talon {
     fn tend(&self, place: usize) -> Result<()> {
         let (schema, has_marks) = {
             let databases = self.databases()?;
-            (databases[place].schema.clone(), databases[place].has_marks()?)
+            (
+                databases[place].schema.clone(),
+                databases[place].has_marks()?,
+            )
         };
         if self.connection.is_readonly(&schema) {
             return Ok(());
@@ -295,12 +342,19 @@ impl Talon {
 ///
 /// # Errors
 /// What SQLite reports.
-pub fn missing_triggers(talon: &Talon, guard: &Guard, schema: &str, number: i64) -> Result<Vec<String>> {
+pub fn missing_triggers(
+    talon: &Talon,
+    guard: &Guard,
+    schema: &str,
+    number: i64,
+) -> Result<Vec<String>> {
     let installed = trigger::installed(talon.connection, schema, guard.id)?;
     Ok(trigger::triggers(guard, schema, number)
         .into_iter()
         .filter(|trigger| {
-            !installed.iter().any(|found| found.name == trigger.name && found.sql == trigger.kept)
+            !installed
+                .iter()
+                .any(|found| found.name == trigger.name && found.sql == trigger.kept)
         })
         .map(|trigger| trigger.name)
         .collect())
@@ -321,11 +375,21 @@ fn described(guard: &Guard, schema: &str) -> String {
             format!("{} {} ({by})", part.name, quote_if_needed(&part.table.name))
         })
         .collect();
-    let place = if schema.eq_ignore_ascii_case("main") { String::new() } else { format!(" in {schema}") };
+    let place = if schema.eq_ignore_ascii_case("main") {
+        String::new()
+    } else {
+        format!(" in {schema}")
+    };
     format!("{} is guarded{place}: {}", guard.kind, parts.join("; "))
 }
 
 fn quote_if_needed(name: &str) -> String {
-    let is_plain = name.chars().all(|character| character.is_alphanumeric() || character == '_');
-    if is_plain { name.to_owned() } else { quote_identifier(name) }
+    let is_plain = name
+        .chars()
+        .all(|character| character.is_alphanumeric() || character == '_');
+    if is_plain {
+        name.to_owned()
+    } else {
+        quote_identifier(name)
+    }
 }

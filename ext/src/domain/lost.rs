@@ -68,7 +68,11 @@ impl LostSearch {
         let mut probes = None;
         if columns == 1 {
             let key = ["p.key".to_owned()];
-            sql.push_str(&format!(" AND NOT EXISTS ({}) AND EXISTS ({})", has_lines(&key), has_header(&key)));
+            sql.push_str(&format!(
+                " AND NOT EXISTS ({}) AND EXISTS ({})",
+                has_lines(&key),
+                has_header(&key)
+            ));
         } else {
             let bound = crate::storage::guard::parameters(columns);
             probes = Some((
@@ -81,7 +85,11 @@ impl LostSearch {
         let mut values = vec![ValueRef::Integer(database.kinds[kind].id)];
         values.extend(shown.as_ref().map(Value::as_ref));
         scan.start(&values)?;
-        Ok(LostSearch { scan, columns, probes })
+        Ok(LostSearch {
+            scan,
+            columns,
+            probes,
+        })
     }
 
     /// The next lost piece.
@@ -90,7 +98,9 @@ impl LostSearch {
     /// What SQLite reports.
     pub fn next(&mut self) -> Result<Option<Lost>> {
         while self.scan.step()? {
-            let Some(key) = Key::from_shown(self.scan.column(0), self.columns) else { continue };
+            let Some(key) = Key::from_shown(self.scan.column(0), self.columns) else {
+                continue;
+            };
             if let Some((lines, header)) = &mut self.probes {
                 let values: Vec<ValueRef<'_>> = key.values().iter().map(Value::as_ref).collect();
                 if lines.first(&values, |_| Ok(()))?.is_some()
@@ -115,7 +125,12 @@ impl Talon {
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn lost(&self, database: &mut Database, kind: usize, piece: Option<&Key>) -> Result<Vec<Lost>> {
+    pub fn lost(
+        &self,
+        database: &mut Database,
+        kind: usize,
+        piece: Option<&Key>,
+    ) -> Result<Vec<Lost>> {
         let mut search = LostSearch::begin(database, kind, piece)?;
         let mut found = Vec::new();
         while let Some(lost) = search.next()? {
@@ -134,7 +149,11 @@ pub fn labels(database: &Database, guard: &Rc<Guard>, key: &Key) -> Result<Vec<V
     let expressions: Vec<String> = guard
         .labels
         .iter()
-        .map(|label| label.as_ref().map_or("NULL".to_owned(), |label| format!("({label}\n)")))
+        .map(|label| {
+            label
+                .as_ref()
+                .map_or("NULL".to_owned(), |label| format!("({label}\n)"))
+        })
         .collect();
     let sql = format!(
         "SELECT {} FROM {} WHERE {}",
@@ -144,7 +163,9 @@ pub fn labels(database: &Database, guard: &Rc<Guard>, key: &Key) -> Result<Vec<V
     );
     let values: Vec<ValueRef<'_>> = key.values().iter().map(Value::as_ref).collect();
     let found = database.connection.prepare(&sql)?.first(&values, |row| {
-        Ok((0..expressions.len()).map(|index| row.column(index).to_value()).collect())
+        Ok((0..expressions.len())
+            .map(|index| row.column(index).to_value())
+            .collect())
     })?;
     Ok(found.unwrap_or_else(|| vec![Value::Null; expressions.len()]))
 }

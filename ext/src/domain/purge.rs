@@ -31,7 +31,9 @@ impl Talon {
     /// [`Error::Argument`] when `before` is no day.
     pub fn purge(&self, schema: &str, before: &str, keep_last: bool) -> Result<i64> {
         if chrono::NaiveDate::parse_from_str(before, "%Y-%m-%d").is_err() || before.len() != 10 {
-            return Err(Error::Argument(format!("before is no day: {before:?}; give one such as '2026-11-21'")));
+            return Err(Error::Argument(format!(
+                "before is no day: {before:?}; give one such as '2026-11-21'"
+            )));
         }
         self.look(schema, None)?;
         let place = self.database_place(schema)?;
@@ -55,25 +57,43 @@ impl Talon {
             }
         };
         let kinds: Vec<String> = kept_kinds.iter().map(i64::to_string).collect();
-        let old = format!("s.day < ?1 AND s.kind > 0 AND s.kind NOT IN ({})", kinds.join(", "));
+        let old = format!(
+            "s.day < ?1 AND s.kind > 0 AND s.kind NOT IN ({})",
+            kinds.join(", ")
+        );
         let newest_id = number("SELECT max(id) FROM {s}.talon_snapshot", &[])?;
         // Looked at from the young end: the first old one ends the search.
-        let newest_old = number("SELECT id FROM {s}.talon_snapshot WHERE day < ?1 ORDER BY id DESC LIMIT 1", &[day])?;
-        let some_lost = number("SELECT count(*) FROM {s}.talon_piece WHERE saved = 1 AND lost_at IS NOT NULL", &[])? > 0;
+        let newest_old = number(
+            "SELECT id FROM {s}.talon_snapshot WHERE day < ?1 ORDER BY id DESC LIMIT 1",
+            &[day],
+        )?;
+        let some_lost = number(
+            "SELECT count(*) FROM {s}.talon_piece WHERE saved = 1 AND lost_at IS NOT NULL",
+            &[],
+        )? > 0;
         let mut condition = old.clone();
         if some_lost {
-            purged.kept_lost =
-                number(&format!("SELECT count(*) FROM {{s}}.talon_snapshot AS s WHERE {old} AND {KEPT}"), &[day])?;
+            purged.kept_lost = number(
+                &format!("SELECT count(*) FROM {{s}}.talon_snapshot AS s WHERE {old} AND {KEPT}"),
+                &[day],
+            )?;
             condition.push_str(&format!(" AND NOT {KEPT}"));
         }
         if keep_last {
             purged.kept_last = number(
-                &format!("SELECT count(*) FROM {{s}}.talon_snapshot AS s WHERE {condition} AND {NEWEST}"),
+                &format!(
+                    "SELECT count(*) FROM {{s}}.talon_snapshot AS s WHERE {condition} AND {NEWEST}"
+                ),
                 &[day],
             )?;
             condition.push_str(&format!(" AND NOT {NEWEST}"));
         }
-        self.connection.run(&fill(&format!("DELETE FROM {{s}}.talon_snapshot AS s WHERE {condition}")), &[day])?;
+        self.connection.run(
+            &fill(&format!(
+                "DELETE FROM {{s}}.talon_snapshot AS s WHERE {condition}"
+            )),
+            &[day],
+        )?;
         purged.purged = i64::from(self.connection.changes());
         if purged.purged > 0 {
             self.connection.run(
@@ -85,7 +105,10 @@ impl Talon {
             )?;
             self.keep_ids_growing(&schema, newest_id)?;
         }
-        self.connection.run(&fill("DELETE FROM {s}.talon_unguarded WHERE day < ?1"), &[day])?;
+        self.connection.run(
+            &fill("DELETE FROM {s}.talon_unguarded WHERE day < ?1"),
+            &[day],
+        )?;
         let younger = number(
             "SELECT EXISTS (SELECT 1 FROM {s}.talon_snapshot WHERE day >= ?1 AND id < ?2)",
             &[day, ValueRef::Integer(newest_old)],
@@ -106,12 +129,18 @@ impl Talon {
         for kind in 0..database.kinds.len() {
             let id = database.kinds[kind].id;
             if let Err(error) = database.fitted(kind) {
-                purged.notes.push(format!("kept all of {}: {error}", database.kinds[kind].name));
+                purged.notes.push(format!(
+                    "kept all of {}: {error}",
+                    database.kinds[kind].name
+                ));
                 kept.push(id);
                 continue;
             }
-            let lost: HashSet<Value> =
-                self.lost(database, kind, None)?.iter().map(|lost| lost.key.shown()).collect();
+            let lost: HashSet<Value> = self
+                .lost(database, kind, None)?
+                .iter()
+                .map(|lost| lost.key.shown())
+                .collect();
             let mut known = HashSet::new();
             {
                 let mut scan = self.connection.prepare(&format!(
@@ -134,7 +163,9 @@ impl Talon {
         }
         let unguarded = self.unguarded_kinds(&schema)?;
         for (id, name) in unguarded {
-            purged.notes.push(format!("kept all of {name}: it is not guarded, so nobody can tell which are lost"));
+            purged.notes.push(format!(
+                "kept all of {name}: it is not guarded, so nobody can tell which are lost"
+            ));
             kept.push(id);
         }
         Ok(kept)
@@ -180,18 +211,24 @@ impl Talon {
         let mut rows = scan.query(&[])?;
         while rows.next()? {
             let id = rows.column(0).as_integer().unwrap_or(0);
-            let piece = (rows.column(1).as_integer().unwrap_or(0), rows.column(2).to_value());
+            let piece = (
+                rows.column(1).as_integer().unwrap_or(0),
+                rows.column(2).to_value(),
+            );
             let previous = newest.insert(piece, id);
             if previous != rows.column(3).as_integer() {
                 changes.push((id, previous));
             }
         }
         drop(rows);
-        let mut set = self
-            .connection
-            .prepare(&format!("UPDATE {schema}.talon_snapshot SET previous = ?2 WHERE id = ?1"))?;
+        let mut set = self.connection.prepare(&format!(
+            "UPDATE {schema}.talon_snapshot SET previous = ?2 WHERE id = ?1"
+        ))?;
         for (id, previous) in changes {
-            set.run(&[ValueRef::Integer(id), previous.map_or(ValueRef::Null, ValueRef::Integer)])?;
+            set.run(&[
+                ValueRef::Integer(id),
+                previous.map_or(ValueRef::Null, ValueRef::Integer),
+            ])?;
         }
         Ok(())
     }

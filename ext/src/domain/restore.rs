@@ -40,7 +40,12 @@ struct Outcome {
 
 impl Outcome {
     fn failed(text: &'static str, snapshot: Option<i64>, note: String) -> Outcome {
-        Outcome { text, snapshot, lines: None, notes: vec![note] }
+        Outcome {
+            text,
+            snapshot,
+            lines: None,
+            notes: vec![note],
+        }
     }
 }
 
@@ -87,7 +92,8 @@ impl Talon {
             self.waiting.borrow_mut().push(request);
             return Ok(0);
         }
-        let result = self.quietly(|| self.restore(database, place.kind, &request, choice, silenced));
+        let result =
+            self.quietly(|| self.restore(database, place.kind, &request, choice, silenced));
         drop(databases);
         self.course.borrow_mut().forget_states();
         result
@@ -149,7 +155,12 @@ impl Talon {
             }
         }
         let outcome = match sound {
-            None => Outcome { text: "unreadable", snapshot: None, lines: None, notes: passed },
+            None => Outcome {
+                text: "unreadable",
+                snapshot: None,
+                lines: None,
+                notes: passed,
+            },
             Some(stored) => {
                 let mut outcome =
                     self.restore_from(database, kind, request, &stored, choice.named, silenced)?;
@@ -214,7 +225,11 @@ impl Talon {
         let (notes, lines) = (std::mem::take(&mut work.notes), work.lines);
         drop(silence);
         match result? {
-            Err(obstacle) => Ok(Outcome::failed(obstacle.outcome, Some(stored.id), obstacle.note)),
+            Err(obstacle) => Ok(Outcome::failed(
+                obstacle.outcome,
+                Some(stored.id),
+                obstacle.note,
+            )),
             Ok(()) => {
                 if !request.dry_run {
                     let about = Circumstances {
@@ -225,13 +240,27 @@ impl Talon {
                     };
                     database.settle(&self.clock, who.as_ref(), kind, &request.key, None, about)?;
                 }
-                let text = if request.dry_run { "would restore" } else { "restored" };
-                Ok(Outcome { text, snapshot: Some(stored.id), lines: Some(lines), notes })
+                let text = if request.dry_run {
+                    "would restore"
+                } else {
+                    "restored"
+                };
+                Ok(Outcome {
+                    text,
+                    snapshot: Some(stored.id),
+                    lines: Some(lines),
+                    notes,
+                })
             }
         }
     }
 
-    fn journal(&self, database: &mut Database, request: &Request, outcome: &Outcome) -> Result<i64> {
+    fn journal(
+        &self,
+        database: &mut Database,
+        request: &Request,
+        outcome: &Outcome,
+    ) -> Result<i64> {
         let station = database.station(self.station().as_ref())?;
         let note = outcome.notes.join("; ");
         let shown = request.key.shown();
@@ -260,7 +289,12 @@ impl Talon {
 }
 
 /// Finds the snapshots that a request may be met from, or what the caller got wrong.
-fn choose(database: &mut Database, kind: usize, key: &Key, snapshot: Option<i64>) -> Result<Choice> {
+fn choose(
+    database: &mut Database,
+    kind: usize,
+    key: &Key,
+    snapshot: Option<i64>,
+) -> Result<Choice> {
     let name = database.kinds[kind].name.clone();
     let (kind_name, piece) = (name.clone(), key.to_string());
     let is_there = database.read(kind, key)?;
@@ -268,34 +302,62 @@ fn choose(database: &mut Database, kind: usize, key: &Key, snapshot: Option<i64>
     let id = database.kinds[kind].id;
     let state = database.store()?.piece(id, &key.shown())?;
     if !is_there && state.is_none() {
-        return Err(Error::UnknownPiece { kind: kind_name, piece });
+        return Err(Error::UnknownPiece {
+            kind: kind_name,
+            piece,
+        });
     }
     let last = state.as_ref().and_then(|state| state.last);
     if let Some(named) = snapshot {
         let chain = database.chain(last)?;
         let Some(place) = chain.iter().position(|id| *id == named) else {
             let known: Vec<String> = chain.iter().map(i64::to_string).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return Err(Error::NoSnapshot { kind: kind_name, piece, detail: format!(" {named}; it has: {known}") });
+            let known = if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
+            };
+            return Err(Error::NoSnapshot {
+                kind: kind_name,
+                piece,
+                detail: format!(" {named}; it has: {known}"),
+            });
         };
         let mut candidates = Vec::new();
         for id in &chain[place..] {
             candidates.extend(database.head(*id)?);
         }
-        return Ok(Choice { candidates, named: true });
+        return Ok(Choice {
+            candidates,
+            named: true,
+        });
     }
     if lines > 0 {
-        return Err(Error::HasLines { kind: kind_name, piece, lines });
+        return Err(Error::HasLines {
+            kind: kind_name,
+            piece,
+            lines,
+        });
     }
     if !is_there && state.as_ref().is_some_and(|state| state.gone_at.is_some()) {
-        return Err(Error::Deleted { kind: kind_name, piece });
+        return Err(Error::Deleted {
+            kind: kind_name,
+            piece,
+        });
     }
     let candidates = database.candidates(last)?;
     if candidates.is_empty() {
         let detail = if last.is_some() { " with lines" } else { "" };
-        return Err(Error::NoSnapshot { kind: kind_name, piece, detail: detail.to_owned() });
+        return Err(Error::NoSnapshot {
+            kind: kind_name,
+            piece,
+            detail: detail.to_owned(),
+        });
     }
-    Ok(Choice { candidates, named: false })
+    Ok(Choice {
+        candidates,
+        named: false,
+    })
 }
 
 /// Whether the host has triggers of its own on a kind's tables.
@@ -309,7 +371,11 @@ fn has_host_triggers(database: &mut Database, kind: usize) -> Result<bool> {
     );
     for part in &guard.parts {
         let table = ValueRef::Text(part.table.name.as_bytes());
-        if database.statement(kind, &sql)?.first(&[table], |_| Ok(()))?.is_some() {
+        if database
+            .statement(kind, &sql)?
+            .first(&[table], |_| Ok(()))?
+            .is_some()
+        {
             return Ok(true);
         }
     }
@@ -333,7 +399,11 @@ impl Silence {
             connection.compile_only("PRAGMA defer_foreign_keys = 1")?;
         }
         let triggers = silenced.then(|| connection.set_triggers(false));
-        Ok(Silence { connection, triggers, deferred })
+        Ok(Silence {
+            connection,
+            triggers,
+            deferred,
+        })
     }
 }
 
@@ -345,7 +415,9 @@ impl Drop for Silence {
         if !self.deferred {
             // Compiling a pragma that was compiled before cannot fail for want of anything but memory; the flag then
             // falls with the transaction.
-            let _ = self.connection.compile_only("PRAGMA defer_foreign_keys = 0");
+            let _ = self
+                .connection
+                .compile_only("PRAGMA defer_foreign_keys = 0");
         }
     }
 }
@@ -358,10 +430,16 @@ struct Obstacle {
 
 impl Obstacle {
     fn conflict(note: String) -> Obstacle {
-        Obstacle { outcome: "conflict", note }
+        Obstacle {
+            outcome: "conflict",
+            note,
+        }
     }
     fn constraint(note: String) -> Obstacle {
-        Obstacle { outcome: "constraint", note }
+        Obstacle {
+            outcome: "constraint",
+            note,
+        }
     }
 }
 
@@ -370,7 +448,11 @@ enum Undo {
     /// Delete the row that was inserted.
     Delete { part: usize, key: Vec<Value> },
     /// Give a row its values back.
-    Update { part: usize, key: Vec<Value>, values: Vec<Value> },
+    Update {
+        part: usize,
+        key: Vec<Value>,
+        values: Vec<Value>,
+    },
     /// Insert the row that was deleted.
     Insert { part: usize, values: Vec<Value> },
 }
@@ -400,12 +482,18 @@ impl Work<'_> {
         let guard = Rc::clone(&self.guard);
         for part in &stored.parts {
             if !guard.parts.iter().any(|today| today.name == part.name) {
-                self.notes.push(format!("{} is no longer a part of {}", part.name, guard.kind));
+                self.notes.push(format!(
+                    "{} is no longer a part of {}",
+                    part.name, guard.kind
+                ));
             }
         }
         let missing = |place: usize| stored.part(&guard.parts[place].name);
         let Some(header) = missing(HEADER) else {
-            return Ok(Err(Obstacle { outcome: "unreadable", note: "the snapshot has no header".to_owned() }));
+            return Ok(Err(Obstacle {
+                outcome: "unreadable",
+                note: "the snapshot has no header".to_owned(),
+            }));
         };
         if exactly && let Err(obstacle) = self.remove_what_is_not_in(stored)? {
             return Ok(Err(obstacle));
@@ -425,10 +513,16 @@ impl Work<'_> {
                         self.lines = stored_part.rows.len() as i64;
                     }
                 }
-                None => self.notes.push(format!("the snapshot is older than the part {}", part.name)),
+                None => self
+                    .notes
+                    .push(format!("the snapshot is older than the part {}", part.name)),
             }
         }
-        if is_there { self.restore_part(HEADER, header, stored) } else { Ok(Ok(())) }
+        if is_there {
+            self.restore_part(HEADER, header, stored)
+        } else {
+            Ok(Ok(()))
+        }
     }
 
     /// Restores the rows of one part.
@@ -443,7 +537,11 @@ impl Work<'_> {
         let renamed = self.renamed_from(image);
         for row in &stored.rows {
             let mut values: Vec<Value> = from.iter().map(|place| row[*place].clone()).collect();
-            let owner: &[String] = if place == HEADER { &part.key } else { &part.link };
+            let owner: &[String] = if place == HEADER {
+                &part.key
+            } else {
+                &part.link
+            };
             if renamed && (place == HEADER || part.parent == HEADER) {
                 // The piece has another key by now: what is restored belongs to that.
                 for (column, value) in owner.iter().zip(self.key.values()) {
@@ -455,7 +553,12 @@ impl Work<'_> {
             let key: Option<Vec<Value>> = part
                 .key
                 .iter()
-                .map(|name| columns.iter().position(|column| column == name).map(|at| values[at].clone()))
+                .map(|name| {
+                    columns
+                        .iter()
+                        .position(|column| column == name)
+                        .map(|at| values[at].clone())
+                })
                 .collect();
             let Some(key) = key else {
                 return Ok(Err(Obstacle::constraint(format!(
@@ -464,7 +567,11 @@ impl Work<'_> {
                     part.table.name
                 ))));
             };
-            let row = FittedRow { columns: &columns, values, key };
+            let row = FittedRow {
+                columns: &columns,
+                values,
+                key,
+            };
             if let Err(obstacle) = self.restore_row(place, &row)? {
                 return Ok(Err(obstacle));
             }
@@ -474,26 +581,52 @@ impl Work<'_> {
 
     /// Columns that image and table both have; the others are noted.
     fn columns_in_common(&mut self, part: &Part, stored: &StoredPart) -> Vec<String> {
-        let gone: Vec<&String> =
-            stored.columns.iter().filter(|name| !part.columns.contains(name)).collect();
-        let added: Vec<&String> =
-            part.columns.iter().filter(|name| !stored.columns.contains(name)).collect();
+        let gone: Vec<&String> = stored
+            .columns
+            .iter()
+            .filter(|name| !part.columns.contains(name))
+            .collect();
+        let added: Vec<&String> = part
+            .columns
+            .iter()
+            .filter(|name| !stored.columns.contains(name))
+            .collect();
         let list = |names: &[&String]| {
-            names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
+            names
+                .iter()
+                .map(|name| name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         if !gone.is_empty() && !stored.rows.is_empty() {
-            self.notes.push(format!("columns gone from {}: {}", part.table.name, list(&gone)));
+            self.notes.push(format!(
+                "columns gone from {}: {}",
+                part.table.name,
+                list(&gone)
+            ));
         }
         if !added.is_empty() && !stored.rows.is_empty() {
-            self.notes.push(format!("columns new in {}, with their default: {}", part.table.name, list(&added)));
+            self.notes.push(format!(
+                "columns new in {}, with their default: {}",
+                part.table.name,
+                list(&added)
+            ));
         }
-        part.columns.iter().filter(|name| stored.columns.contains(name)).cloned().collect()
+        part.columns
+            .iter()
+            .filter(|name| stored.columns.contains(name))
+            .cloned()
+            .collect()
     }
 
     /// Whether the image was taken while the piece had another key.
     fn renamed_from(&self, image: &Stored) -> bool {
-        let Some(header) = image.part("header") else { return false };
-        let Some(row) = header.rows.first() else { return false };
+        let Some(header) = image.part("header") else {
+            return false;
+        };
+        let Some(row) = header.rows.first() else {
+            return false;
+        };
         let key: Vec<&Value> = self
             .guard
             .header()
@@ -506,11 +639,15 @@ impl Work<'_> {
     }
 
     fn restore_row(&mut self, place: usize, row: &FittedRow<'_>) -> Step {
-        let is_header_update = place == HEADER && self.database.own_key(self.kind, self.key)?.is_some();
+        let is_header_update =
+            place == HEADER && self.database.own_key(self.kind, self.key)?.is_some();
         if !is_header_update {
             match self.insert(place, row)? {
                 Ok(()) => {
-                    self.undo.push(Undo::Delete { part: place, key: row.key.clone() });
+                    self.undo.push(Undo::Delete {
+                        part: place,
+                        key: row.key.clone(),
+                    });
                     return Ok(Ok(()));
                 }
                 Err(failure) => {
@@ -523,9 +660,14 @@ impl Work<'_> {
             }
         }
         let Some(present) = self.find(place, &row.key)? else {
-            return Ok(Err(Obstacle::constraint(format!("{} is not there", self.row_name(place, &row.key)))));
+            return Ok(Err(Obstacle::constraint(format!(
+                "{} is not there",
+                self.row_name(place, &row.key)
+            ))));
         };
-        if place != HEADER && let Some(note) = self.owned_by_another(place, row, &present)? {
+        if place != HEADER
+            && let Some(note) = self.owned_by_another(place, row, &present)?
+        {
             return Ok(Err(Obstacle::conflict(note)));
         }
         let wanted: Vec<&Value> = row.values.iter().collect();
@@ -541,7 +683,11 @@ impl Work<'_> {
         }
         match self.update(place, row.columns, &row.values, &row.key)? {
             Ok(()) => {
-                self.undo.push(Undo::Update { part: place, key: row.key.clone(), values: present });
+                self.undo.push(Undo::Update {
+                    part: place,
+                    key: row.key.clone(),
+                    values: present,
+                });
                 Ok(Ok(()))
             }
             Err(failure) => {
@@ -560,7 +706,11 @@ impl Work<'_> {
     ) -> Result<Option<String>> {
         let guard = Rc::clone(&self.guard);
         let part = &guard.parts[place];
-        let link: Vec<Value> = part.places(&part.link).iter().map(|at| present[*at].clone()).collect();
+        let link: Vec<Value> = part
+            .places(&part.link)
+            .iter()
+            .map(|at| present[*at].clone())
+            .collect();
         if link.iter().any(|value| value.as_ref().is_null()) {
             return Ok(None);
         }
@@ -573,10 +723,16 @@ impl Work<'_> {
         if link == wanted {
             return Ok(None);
         }
-        let Some(piece) = self.database.piece_of(self.kind, place, link)? else { return Ok(None) };
+        let Some(piece) = self.database.piece_of(self.kind, place, link)? else {
+            return Ok(None);
+        };
         let owner = self.database.own_key(self.kind, &Key::of(piece))?;
         Ok(owner.filter(|owner| owner != self.key).map(|owner| {
-            format!("{} belongs to {} {owner} now", self.row_name(place, &row.key), guard.kind)
+            format!(
+                "{} belongs to {} {owner} now",
+                self.row_name(place, &row.key),
+                guard.kind
+            )
         }))
     }
 
@@ -584,7 +740,9 @@ impl Work<'_> {
     fn remove_what_is_not_in(&mut self, stored: &Stored) -> Step {
         let guard = Rc::clone(&self.guard);
         for (place, part) in guard.parts.iter().enumerate().skip(LINES).rev() {
-            let Some(stored_part) = stored.part(&part.name) else { continue };
+            let Some(stored_part) = stored.part(&part.name) else {
+                continue;
+            };
             let key_at: Vec<usize> = part
                 .key
                 .iter()
@@ -596,14 +754,23 @@ impl Work<'_> {
                 .map(|row| key_at.iter().map(|at| row[*at].clone()).collect())
                 .collect();
             for values in self.present_rows(place)? {
-                let key: Vec<Value> = part.places(&part.key).iter().map(|at| values[*at].clone()).collect();
+                let key: Vec<Value> = part
+                    .places(&part.key)
+                    .iter()
+                    .map(|at| values[*at].clone())
+                    .collect();
                 if kept.contains(&key) {
                     continue;
                 }
                 let name = self.row_name(place, &key);
                 match self.delete(place, &key)? {
-                    Ok(()) => self.undo.push(Undo::Insert { part: place, values }),
-                    Err(failure) => return Ok(Err(Obstacle::constraint(format!("{name}: {failure}")))),
+                    Ok(()) => self.undo.push(Undo::Insert {
+                        part: place,
+                        values,
+                    }),
+                    Err(failure) => {
+                        return Ok(Err(Obstacle::constraint(format!("{name}: {failure}"))));
+                    }
                 }
             }
         }
@@ -626,7 +793,11 @@ impl Work<'_> {
         let mut rows = statement.query(&key)?;
         let mut found = Vec::new();
         while rows.next()? {
-            found.push((0..part.columns.len()).map(|column| rows.column(column).to_value()).collect());
+            found.push(
+                (0..part.columns.len())
+                    .map(|column| rows.column(column).to_value())
+                    .collect(),
+            );
         }
         Ok(found)
     }
@@ -642,12 +813,21 @@ impl Work<'_> {
             key_is(part, 1)
         );
         let key: Vec<ValueRef<'_>> = key.iter().map(Value::as_ref).collect();
-        Ok(self.database.statement(self.kind, &sql)?.first(&key, |row| {
-            Ok((0..part.columns.len()).map(|column| row.column(column).to_value()).collect())
-        })?)
+        Ok(self
+            .database
+            .statement(self.kind, &sql)?
+            .first(&key, |row| {
+                Ok((0..part.columns.len())
+                    .map(|column| row.column(column).to_value())
+                    .collect())
+            })?)
     }
 
-    fn insert(&mut self, place: usize, row: &FittedRow<'_>) -> Result<std::result::Result<(), Failure>> {
+    fn insert(
+        &mut self,
+        place: usize,
+        row: &FittedRow<'_>,
+    ) -> Result<std::result::Result<(), Failure>> {
         let part = &self.guard.parts[place];
         // OR ABORT overrides a conflict clause of the schema, which might take another piece's row away.
         let sql = format!(
@@ -685,7 +865,11 @@ impl Work<'_> {
 
     fn delete(&mut self, place: usize, key: &[Value]) -> Result<std::result::Result<(), Failure>> {
         let part = &self.guard.parts[place];
-        let sql = format!("DELETE FROM {} WHERE {}", part.from_clause(&self.database.schema), key_is(part, 1));
+        let sql = format!(
+            "DELETE FROM {} WHERE {}",
+            part.from_clause(&self.database.schema),
+            key_is(part, 1)
+        );
         self.try_run(&sql, key)
     }
 
@@ -694,7 +878,12 @@ impl Work<'_> {
         let values: Vec<ValueRef<'_>> = values.iter().map(Value::as_ref).collect();
         match self.database.statement(self.kind, sql)?.run(&values) {
             Ok(()) => Ok(Ok(())),
-            Err(failure) if matches!(failure.primary(), code::CONSTRAINT | code::MISMATCH | code::TOOBIG | code::ERROR) => {
+            Err(failure)
+                if matches!(
+                    failure.primary(),
+                    code::CONSTRAINT | code::MISMATCH | code::TOOBIG | code::ERROR
+                ) =>
+            {
                 Ok(Err(failure))
             }
             Err(failure) => Err(failure.into()),
@@ -711,7 +900,11 @@ impl Work<'_> {
                     self.update(part, &guard.parts[part].columns, &values, &key)?
                 }
                 Undo::Insert { part, values } => {
-                    let row = FittedRow { columns: &guard.parts[part].columns, values, key: Vec::new() };
+                    let row = FittedRow {
+                        columns: &guard.parts[part].columns,
+                        values,
+                        key: Vec::new(),
+                    };
                     self.insert(part, &row)?
                 }
             };
@@ -725,10 +918,16 @@ impl Work<'_> {
         let guard = Rc::clone(&self.guard);
         let schema = quote_identifier(&self.database.schema);
         for part in &guard.parts {
-            let Some(stored_part) = stored.part(&part.name) else { continue };
+            let Some(stored_part) = stored.part(&part.name) else {
+                continue;
+            };
             for foreign_key in &part.table.foreign_keys {
                 let to = if foreign_key.to.is_empty() {
-                    match crate::storage::shape::read_table(self.database.connection, &self.database.schema, &foreign_key.parent)? {
+                    match crate::storage::shape::read_table(
+                        self.database.connection,
+                        &self.database.schema,
+                        &foreign_key.parent,
+                    )? {
                         crate::storage::shape::Found::Table(table) => table.key(),
                         _ => continue,
                     }
@@ -756,7 +955,8 @@ impl Work<'_> {
                         continue;
                     }
                     if self.database.connection.value(&sql, &values)?.is_none() {
-                        let shown: Vec<String> = values.iter().map(|value| value.describe()).collect();
+                        let shown: Vec<String> =
+                            values.iter().map(|value| value.describe()).collect();
                         return Ok(format!(
                             "{} {} {} is not in {} any more",
                             part.table.name,
@@ -783,7 +983,14 @@ fn key_is(part: &Part, first: usize) -> String {
         .key
         .iter()
         .enumerate()
-        .map(|(at, column)| format!("{}.{} = ?{}", part.alias, quote_identifier(column), first + at))
+        .map(|(at, column)| {
+            format!(
+                "{}.{} = ?{}",
+                part.alias,
+                quote_identifier(column),
+                first + at
+            )
+        })
         .collect();
     terms.join(" AND ")
 }

@@ -5,8 +5,10 @@ use super::course::Course;
 use super::database::Database;
 use crate::error::{Error, Result};
 use crate::sqlite::{Connection, Statement};
+use crate::storage::image::Collector;
 use crate::storage::schema::{database_number, schemas};
 use std::cell::{Cell, Ref, RefCell, RefMut};
+use std::rc::Rc;
 
 /// One connection's Talon: shared by all functions and tables registered on it, gone when it is closed.
 pub struct Talon {
@@ -14,6 +16,8 @@ pub struct Talon {
     pub connection: Connection,
     /// Its clock.
     pub clock: Clock,
+    /// Where rows are written down while a piece is read.
+    pub collector: Rc<Collector>,
     station: RefCell<Option<(String, String)>>,
     databases: RefCell<Vec<Database>>,
     schemas_seen: Cell<usize>,
@@ -63,6 +67,7 @@ impl Talon {
         Talon {
             connection,
             clock: Clock::default(),
+            collector: Rc::default(),
             station: RefCell::default(),
             databases: RefCell::default(),
             schemas_seen: Cell::new(0),
@@ -106,7 +111,8 @@ impl Talon {
     /// Connects the virtual table whose disconnection tells us to let go of our statements.
     fn come_home(&self) -> Result<()> {
         if !self.home.get() {
-            self.connection.compile_only("SELECT 1 FROM talon_connection")?;
+            self.connection
+                .compile_only("SELECT 1 FROM talon_connection")?;
             self.home.set(true);
         }
         Ok(())
@@ -134,7 +140,9 @@ impl Talon {
         let mut enlist = self.enlist.borrow_mut();
         let statement = match enlist.take() {
             Some(statement) => statement,
-            None => self.connection.prepare_kept("INSERT INTO talon_capture(touched) VALUES (1)")?,
+            None => self
+                .connection
+                .prepare_kept("INSERT INTO talon_capture(touched) VALUES (1)")?,
         };
         enlist.insert(statement).run(&[])?;
         Ok(())
@@ -150,13 +158,20 @@ impl Talon {
             database.live = false;
         }
         for schema in schemas(self.connection)? {
-            let Some(number) = database_number(self.connection, &schema)? else { continue };
+            let Some(number) = database_number(self.connection, &schema)? else {
+                continue;
+            };
             let known = databases
                 .iter_mut()
                 .find(|known| known.number == number && known.schema == schema);
             match known {
                 Some(known) => known.live = true,
-                None => databases.push(Database::open(self.connection, &schema, number)?),
+                None => databases.push(Database::open(
+                    self.connection,
+                    &schema,
+                    number,
+                    &self.collector,
+                )?),
             }
         }
         if self.course.borrow().is_empty() {
@@ -197,7 +212,9 @@ impl Talon {
     /// # Errors
     /// What SQLite reports.
     pub fn has_schema(&self, schema: &str) -> Result<bool> {
-        Ok(schemas(self.connection)?.iter().any(|name| name.eq_ignore_ascii_case(schema)))
+        Ok(schemas(self.connection)?
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(schema)))
     }
 
     /// The place of a guarded kind.
@@ -212,8 +229,15 @@ impl Talon {
             Some(kind) => Ok(Place { database, kind }),
             None => {
                 let known: Vec<&str> = kinds.iter().map(|kind| kind.name.as_str()).collect();
-                let known = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
-                Err(Error::UnknownKind { kind: kind.to_owned(), known })
+                let known = if known.is_empty() {
+                    "nothing".to_owned()
+                } else {
+                    known.join(", ")
+                };
+                Err(Error::UnknownKind {
+                    kind: kind.to_owned(),
+                    known,
+                })
             }
         }
     }

@@ -28,14 +28,14 @@ struct Registered<T> {
     function: Function<T>,
 }
 
-/// Registers an SQL function of `arity` arguments.
+/// Registers an SQL function of `arity` arguments, or of any number.
 ///
 /// # Errors
 /// What SQLite reports: [`code::BUSY`] when another function of this name and arity is in use.
 pub fn create_function<T>(
     connection: Connection,
     name: &str,
-    arity: usize,
+    arity: Option<usize>,
     innocuous: bool,
     data: &Rc<T>,
     function: Function<T>,
@@ -55,7 +55,7 @@ pub fn create_function<T>(
         ext::sqlite3ext_create_function_v2(
             connection.raw(),
             name.as_ptr(),
-            arity as c_int,
+            arity.map_or(-1, |arity| arity as c_int),
             flags.bits(),
             registered.cast(),
             Some(call::<T>),

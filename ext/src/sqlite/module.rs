@@ -44,7 +44,10 @@ pub trait Table: Sized + 'static {
     /// # Errors
     /// The text that the SQL user reads, with its code.
     fn insert(_data: &Rc<Self::Data>, _row: &Row<'_>) -> Result<i64, Failure> {
-        Err(Failure::with_code(code::READONLY, "this table is read-only"))
+        Err(Failure::with_code(
+            code::READONLY,
+            "this table is read-only",
+        ))
     }
 
     /// The connection lets go of the table: it closes, or may be about to.
@@ -165,15 +168,43 @@ where
         xColumn: Some(column::<T>),
         xRowid: Some(rowid::<T>),
         xUpdate: if T::WRITABLE { Some(update::<T>) } else { None },
-        xBegin: if T::TRANSACTIONAL { Some(begin::<T>) } else { None },
-        xSync: if T::TRANSACTIONAL { Some(sync::<T>) } else { None },
-        xCommit: if T::TRANSACTIONAL { Some(commit::<T>) } else { None },
-        xRollback: if T::TRANSACTIONAL { Some(rollback::<T>) } else { None },
+        xBegin: if T::TRANSACTIONAL {
+            Some(begin::<T>)
+        } else {
+            None
+        },
+        xSync: if T::TRANSACTIONAL {
+            Some(sync::<T>)
+        } else {
+            None
+        },
+        xCommit: if T::TRANSACTIONAL {
+            Some(commit::<T>)
+        } else {
+            None
+        },
+        xRollback: if T::TRANSACTIONAL {
+            Some(rollback::<T>)
+        } else {
+            None
+        },
         xFindFunction: None,
         xRename: None,
-        xSavepoint: if T::TRANSACTIONAL { Some(savepoint::<T>) } else { None },
-        xRelease: if T::TRANSACTIONAL { Some(release::<T>) } else { None },
-        xRollbackTo: if T::TRANSACTIONAL { Some(rollback_to::<T>) } else { None },
+        xSavepoint: if T::TRANSACTIONAL {
+            Some(savepoint::<T>)
+        } else {
+            None
+        },
+        xRelease: if T::TRANSACTIONAL {
+            Some(release::<T>)
+        } else {
+            None
+        },
+        xRollbackTo: if T::TRANSACTIONAL {
+            Some(rollback_to::<T>)
+        } else {
+            None
+        },
         xShadowName: None,
     };
     const STATIC: &'static sys::sqlite3_module = &Self::MODULE;

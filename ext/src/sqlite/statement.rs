@@ -4,7 +4,6 @@ use super::connection::Connection;
 use super::value::{ValueRef, value_ref};
 use super::{Failure, code};
 use core::ffi::c_int;
-use sqlite_loadable::ext;
 use sqlite3ext_sys as sys;
 use std::ptr::NonNull;
 
@@ -24,7 +23,11 @@ impl Statement {
         sql: &str,
         kept: bool,
     ) -> Result<Statement, Failure> {
-        let flags = if kept { sys::SQLITE_PREPARE_PERSISTENT } else { 0 };
+        let flags = if kept {
+            sys::SQLITE_PREPARE_PERSISTENT
+        } else {
+            0
+        };
         let length = c_int::try_from(sql.len()).map_err(|_| Failure::no_memory())?;
         let mut raw = std::ptr::null_mut();
         // SAFETY: the text is passed with its length, the connection is open, and `raw` receives the statement.
@@ -41,8 +44,8 @@ impl Statement {
         if result != code::OK {
             return Err(connection.failure(result));
         }
-        let raw = NonNull::new(raw)
-            .ok_or_else(|| Failure::new(format!("no statement in {sql:?}")))?;
+        let raw =
+            NonNull::new(raw).ok_or_else(|| Failure::new(format!("no statement in {sql:?}")))?;
         Ok(Statement {
             raw,
             connection,
@@ -178,7 +181,7 @@ impl Statement {
     #[inline]
     pub fn step(&mut self) -> Result<bool, Failure> {
         // SAFETY: the statement is live.
-        match unsafe { ext::sqlite3ext_step(self.raw.as_ptr()) } as u32 {
+        match unsafe { sys::sqlite3_step(self.raw.as_ptr()) } as u32 {
             sys::SQLITE_ROW => Ok(true),
             sys::SQLITE_DONE => Ok(false),
             other => {
@@ -193,12 +196,7 @@ impl Statement {
     #[inline]
     pub fn column(&self, index: usize) -> ValueRef<'_> {
         // SAFETY: out of range gives a NULL value; the value lives until the next step, and `step` needs `&mut self`.
-        unsafe {
-            value_ref(ext::sqlite3ext_column_value(
-                self.raw.as_ptr(),
-                index as c_int,
-            ))
-        }
+        unsafe { value_ref(sys::sqlite3_column_value(self.raw.as_ptr(), index as c_int)) }
     }
 
     /// How many columns a row has.

@@ -1,6 +1,5 @@
 //! SQLite's five storage classes, borrowed and owned.
 
-use sqlite_loadable::ext;
 use sqlite3ext_sys as sys;
 use std::hash::{Hash, Hasher};
 
@@ -25,6 +24,13 @@ pub enum ValueRef<'a> {
 pub struct Argument(*mut sys::sqlite3_value);
 
 impl Argument {
+    /// The value converted to an integer, as CAST does; exact where it is one.
+    #[inline]
+    pub fn cast_to_integer(&self) -> i64 {
+        // SAFETY: as in `get`; the conversion leaves the value as it is.
+        unsafe { sys::sqlite3_value_int64(self.0) }
+    }
+
     /// The value, valid as long as the call it belongs to.
     #[inline]
     pub fn get(&self) -> ValueRef<'_> {
@@ -42,16 +48,16 @@ impl Argument {
 pub(super) unsafe fn value_ref<'a>(value: *mut sys::sqlite3_value) -> ValueRef<'a> {
     // SAFETY: the caller's promise; the pointer is asked for before the length, as SQLite wants it.
     unsafe {
-        match ext::sqlite3ext_value_type(value) as u32 {
-            sys::SQLITE_INTEGER => ValueRef::Integer(ext::sqlite3ext_value_int64(value)),
-            sys::SQLITE_FLOAT => ValueRef::Real(ext::sqlite3ext_value_double(value)),
+        match sys::sqlite3_value_type(value) as u32 {
+            sys::SQLITE_INTEGER => ValueRef::Integer(sys::sqlite3_value_int64(value)),
+            sys::SQLITE_FLOAT => ValueRef::Real(sys::sqlite3_value_double(value)),
             sys::SQLITE_TEXT => {
-                let start = ext::sqlite3ext_value_text(value);
-                ValueRef::Text(bytes(start, ext::sqlite3ext_value_bytes(value)))
+                let start = sys::sqlite3_value_text(value);
+                ValueRef::Text(bytes(start, sys::sqlite3_value_bytes(value)))
             }
             sys::SQLITE_BLOB => {
-                let start = ext::sqlite3ext_value_blob(value).cast();
-                ValueRef::Blob(bytes(start, ext::sqlite3ext_value_bytes(value)))
+                let start = sys::sqlite3_value_blob(value).cast();
+                ValueRef::Blob(bytes(start, sys::sqlite3_value_bytes(value)))
             }
             _ => ValueRef::Null,
         }

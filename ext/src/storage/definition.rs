@@ -90,7 +90,12 @@ pub struct DetailDefinition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
     /// The columns that refer to the key of what it belongs to.
-    #[serde(default, alias = "line", alias = "parent", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        alias = "line",
+        alias = "parent",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub piece: Option<Columns>,
     /// The columns that identify a row; the primary key where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,9 +184,10 @@ mod tests {
 
     #[test]
     fn a_misspelt_key_is_named_with_what_would_fit() {
-        let error = Definition::from_json("sale", r#"{"header":{"tabel":"x"},"lines":{"table":"y"}}"#)
-            .unwrap_err()
-            .to_string();
+        let error =
+            Definition::from_json("sale", r#"{"header":{"tabel":"x"},"lines":{"table":"y"}}"#)
+                .unwrap_err()
+                .to_string();
         assert!(error.contains("tabel"), "{error}");
         assert!(error.contains("`table`"), "{error}");
     }

@@ -71,11 +71,14 @@ pub fn fit(
     kind: &str,
     definition: &Definition,
 ) -> Result<Guard> {
-    let fitting = Fitting { connection, schema, kind };
+    let fitting = Fitting {
+        connection,
+        schema,
+        kind,
+    };
     let header_table = fitting.table(&definition.header.table)?;
     let lines_table = fitting.table(&definition.lines.table)?;
-    let header_key =
-        fitting.header_key(definition, &header_table, &lines_table)?;
+    let header_key = fitting.header_key(definition, &header_table, &lines_table)?;
     let header = Part {
         name: "header".to_owned(),
         alias: "h",
@@ -112,13 +115,16 @@ pub fn fit(
             )));
         }
         let of = detail.of.as_deref().unwrap_or("header");
-        let parent = parts.iter().position(|part| part.name == of).ok_or_else(|| {
-            let known: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
-            fitting.problem(format!(
-                "detail {name:?} is \"of\" {of:?}, which is none of: {}",
-                known.join(", ")
-            ))
-        })?;
+        let parent = parts
+            .iter()
+            .position(|part| part.name == of)
+            .ok_or_else(|| {
+                let known: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
+                fitting.problem(format!(
+                    "detail {name:?} is \"of\" {of:?}, which is none of: {}",
+                    known.join(", ")
+                ))
+            })?;
         let part = fitting.child(
             &parts,
             Child {
@@ -173,7 +179,10 @@ fn stored_columns(table: &HostTable) -> Vec<String> {
 
 impl Fitting<'_> {
     fn problem(&self, problem: String) -> Error {
-        Error::Definition { kind: self.kind.to_owned(), problem }
+        Error::Definition {
+            kind: self.kind.to_owned(),
+            problem,
+        }
     }
 
     fn table(&self, name: &str) -> Result<HostTable> {
@@ -204,7 +213,11 @@ impl Fitting<'_> {
         while rows.next()? {
             names.push(rows.column(0).as_str().unwrap_or_default().to_owned());
         }
-        Ok(if names.is_empty() { "none".to_owned() } else { names.join(", ") })
+        Ok(if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        })
     }
 
     /// Resolves column names given in a definition to the schema's spelling.
@@ -235,7 +248,12 @@ impl Fitting<'_> {
         Ok(names)
     }
 
-    fn key(&self, table: &HostTable, given: Option<&Columns>, setting: &str) -> Result<Vec<String>> {
+    fn key(
+        &self,
+        table: &HostTable,
+        given: Option<&Columns>,
+        setting: &str,
+    ) -> Result<Vec<String>> {
         let key = match given {
             Some(given) => self.columns(table, given, setting)?,
             None => table.key(),
@@ -303,7 +321,11 @@ impl Fitting<'_> {
                 parent.key.join(", ")
             )));
         }
-        let key_setting = if child.alias == "l" { "lines.key" } else { "the detail's \"key\"" };
+        let key_setting = if child.alias == "l" {
+            "lines.key"
+        } else {
+            "the detail's \"key\""
+        };
         let key = self.key(&table, child.key, key_setting)?;
         let order = match child.order {
             Some(given) => self.columns(&table, given, "order")?,
@@ -330,13 +352,21 @@ impl Fitting<'_> {
                 continue;
             }
             let implied = parent.table.key();
-            let to = if foreign_key.to.is_empty() { &implied } else { &foreign_key.to };
+            let to = if foreign_key.to.is_empty() {
+                &implied
+            } else {
+                &foreign_key.to
+            };
             if !is_same_set(to, &parent.key) || to.len() != foreign_key.from.len() {
                 continue;
             }
             let ordered = parent.key.iter().filter_map(|key| {
-                let place = to.iter().position(|column| column.eq_ignore_ascii_case(key))?;
-                table.column(&foreign_key.from[place]).map(|column| column.name.clone())
+                let place = to
+                    .iter()
+                    .position(|column| column.eq_ignore_ascii_case(key))?;
+                table
+                    .column(&foreign_key.from[place])
+                    .map(|column| column.name.clone())
             });
             links.push(ordered.collect());
         }
@@ -363,10 +393,20 @@ impl Fitting<'_> {
     }
 
     fn labels(&self, given: &Labels, header: &HostTable) -> [Option<String>; 5] {
-        let given = [&given.number, &given.date, &given.party, &given.piece_type, &given.validated];
+        let given = [
+            &given.number,
+            &given.date,
+            &given.party,
+            &given.piece_type,
+            &given.validated,
+        ];
         let mut labels = [const { None }; 5];
         for ((label, given), name) in labels.iter_mut().zip(given).zip(LABELS) {
-            let column = || header.column(name).map(|column| format!("h.{}", quote_identifier(&column.name)));
+            let column = || {
+                header
+                    .column(name)
+                    .map(|column| format!("h.{}", quote_identifier(&column.name)))
+            };
             *label = given.clone().or_else(column);
         }
         labels
@@ -411,12 +451,14 @@ impl Fitting<'_> {
 }
 
 fn is_own_table(name: &str) -> bool {
-    name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("talon_"))
+    name.get(..6)
+        .is_some_and(|start| start.eq_ignore_ascii_case("talon_"))
 }
 
 fn is_same_set(a: &[String], b: &[String]) -> bool {
     a.len() == b.len()
-        && a.iter().all(|column| b.iter().any(|other| other.eq_ignore_ascii_case(column)))
+        && a.iter()
+            .all(|column| b.iter().any(|other| other.eq_ignore_ascii_case(column)))
 }
 
 /// The order that the schema states: the rest of a unique index that begins with the link, else the key.
@@ -425,10 +467,12 @@ fn schema_order(table: &HostTable, link: &[String], key: &[String]) -> Vec<Strin
         .unique
         .iter()
         .find(|index| {
-            index.columns.len() > link.len()
-                && is_same_set(&index.columns[..link.len()], link)
+            index.columns.len() > link.len() && is_same_set(&index.columns[..link.len()], link)
         })
-        .map_or_else(|| key.to_vec(), |index| index.columns[link.len()..].to_vec())
+        .map_or_else(
+            || key.to_vec(),
+            |index| index.columns[link.len()..].to_vec(),
+        )
 }
 
 /// Whether a text can stand between parentheses without ending them.
@@ -457,7 +501,9 @@ fn is_one_expression(text: &str) -> bool {
             '/' if characters.peek() == Some(&'*') => {
                 characters.next();
                 let mut last = ' ';
-                let closed = characters.by_ref().any(|next| std::mem::replace(&mut last, next) == '*' && next == '/');
+                let closed = characters
+                    .by_ref()
+                    .any(|next| std::mem::replace(&mut last, next) == '*' && next == '/');
                 if !closed {
                     return false;
                 }
@@ -479,19 +525,30 @@ pub fn parameters(count: usize) -> Vec<String> {
 impl Part {
     /// `schema."table" AS alias`.
     pub fn from_clause(&self, schema: &str) -> String {
-        format!("{}.{} AS {}", quote_identifier(schema), quote_identifier(&self.table.name), self.alias)
+        format!(
+            "{}.{} AS {}",
+            quote_identifier(schema),
+            quote_identifier(&self.table.name),
+            self.alias
+        )
     }
 
     /// ` AND (condition)`, or nothing.
     pub fn and_condition(&self) -> String {
-        self.condition.as_ref().map_or_else(String::new, |condition| format!(" AND ({condition}\n)"))
+        self.condition
+            .as_ref()
+            .map_or_else(String::new, |condition| format!(" AND ({condition}\n)"))
     }
 
     /// Whether an index begins with the link, so that a piece's rows are found without reading the whole table.
     pub fn link_is_indexed(&self) -> bool {
         self.link.is_empty()
             || self.table.key_is_rowid && self.table.key() == self.link
-            || self.table.leading_columns.iter().any(|column| self.link.iter().any(|link| link.eq_ignore_ascii_case(column)))
+            || self.table.leading_columns.iter().any(|column| {
+                self.link
+                    .iter()
+                    .any(|link| link.eq_ignore_ascii_case(column))
+            })
     }
 
     /// Columns, behind the alias, for a SELECT.
@@ -533,8 +590,9 @@ impl Guard {
     /// `h.key = value AND …`; the values are SQL texts.
     pub fn header_matches(&self, values: &[String]) -> String {
         let keys = self.header().key.iter().zip(values);
-        let terms: Vec<String> =
-            keys.map(|(key, value)| format!("h.{} = {value}", quote_identifier(key))).collect();
+        let terms: Vec<String> = keys
+            .map(|(key, value)| format!("h.{} = {value}", quote_identifier(key)))
+            .collect();
         terms.join(" AND ")
     }
 
@@ -547,7 +605,11 @@ impl Guard {
             return self.linked(part, &parameters(child.link.len()), schema);
         }
         let links = quote_list(&format!("{}.", child.alias), &child.link);
-        let links = if child.link.len() == 1 { links } else { format!("({links})") };
+        let links = if child.link.len() == 1 {
+            links
+        } else {
+            format!("({links})")
+        };
         format!(
             "{links} IN (SELECT {} FROM {} WHERE {}{})",
             quote_list(&format!("{}.", parent.alias), &parent.key),
@@ -579,7 +641,9 @@ impl Guard {
                 )
             };
             terms.push(match collation {
-                Some(collation) => format!("{quoted} = {value} COLLATE {}", quote_identifier(collation)),
+                Some(collation) => {
+                    format!("{quoted} = {value} COLLATE {}", quote_identifier(collation))
+                }
                 None => format!("{quoted} = {value}"),
             });
         }
@@ -596,7 +660,14 @@ mod tests {
         assert!(is_one_expression("h.type = 'F' AND (h.total > 0)"));
         assert!(is_one_expression("h.\"a)b\" IS NULL -- why ("));
         assert!(is_one_expression("'it''s (' || /* ) */ x"));
-        for hostile in ["1) OR (1", "1; DROP TABLE x", "'open", "", "(1", "1 /* open"] {
+        for hostile in [
+            "1) OR (1",
+            "1; DROP TABLE x",
+            "'open",
+            "",
+            "(1",
+            "1 /* open",
+        ] {
             assert!(!is_one_expression(hostile), "{hostile}");
         }
     }

@@ -1,13 +1,16 @@
 //! Reads a piece, whole, and writes it down.
 
-use super::guard::{Guard, HEADER, LINES};
+use super::guard::{Guard, HEADER, LINES, MOST_KEY_COLUMNS, Part};
 use super::key::Key;
 use super::payload::{put, write_value};
+use super::shape::quote_identifier;
 use crate::error::{Error, Result};
-use crate::sqlite::{Connection, Statement, Value, ValueRef};
+use crate::sqlite::{Argument, Connection, Statement, Value, ValueRef};
+use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::rc::Rc;
 
-/// An image and the room it is made in, to be used again for the next one.
+/// An image, whose room is used again for the next one.
 #[derive(Default)]
 pub struct Image {
     /// The text, as `payload` describes it.
@@ -16,7 +19,6 @@ pub struct Image {
     pub lines: i64,
     /// The piece's key as the header spells it.
     pub key: Option<Key>,
-    room: Vec<u8>,
 }
 
 /// What reading a piece gave.
@@ -30,27 +32,196 @@ pub enum Reading {
     Stale,
 }
 
+/// Where rows are written down.
+///
+/// A reader's statements hand their columns to an SQL function, `talon_row`, all at once: SQLite runs through a part in
+/// one step, and no value is fetched by a call of its own, which would cost more than writing it down.
+#[derive(Default)]
+pub struct Collector {
+    /// The rows of the statement that is running.
+    running: RefCell<Option<Rows>>,
+    /// Room to be used again.
+    room: RefCell<Rows>,
+}
+
+#[derive(Default)]
+struct Rows {
+    text: Vec<u8>,
+    /// Each row's key and place in the text.
+    places: Vec<(RowKey, usize, usize)>,
+    sorted: bool,
+    /// Where the key's columns are among a row's.
+    key_places: Vec<usize>,
+    key: Vec<Value>,
+    column: usize,
+    start: usize,
+}
+
+/// A row's key; integers apart, because most are.
+#[derive(Debug, PartialEq)]
+enum RowKey {
+    Integer(i64),
+    Other(Vec<Value>),
+}
+
+impl RowKey {
+    fn compare(&self, other: &RowKey) -> Ordering {
+        let values = |key: &RowKey| match key {
+            RowKey::Integer(integer) => vec![Value::Integer(*integer)],
+            RowKey::Other(values) => values.clone(),
+        };
+        match (self, other) {
+            (RowKey::Integer(a), RowKey::Integer(b)) => a.cmp(b),
+            (RowKey::Other(a), RowKey::Other(b)) => compare_keys(a, b),
+            (a, b) => compare_keys(&values(a), &values(b)),
+        }
+    }
+}
+
+/// Columns that one call of `talon_row` takes: SQLite allows no function more than a hundred arguments everywhere.
+const MOST_COLUMNS: usize = 96;
+/// The call begins a row.
+const BEGINS: i64 = 1;
+/// The call ends a row.
+const ENDS: i64 = 2;
+
+impl Collector {
+    /// `talon_row(flags, column…)`, called by a reader's own statement: true when the row is complete.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when anybody else calls it, [`Error::Memory`].
+    pub fn row(&self, arguments: &[Argument]) -> Result<bool> {
+        let mut running = self.running.borrow_mut();
+        let (Some(rows), Some((flags, columns))) = (running.as_mut(), arguments.split_first())
+        else {
+            return Err(Error::Argument(
+                "talon_row is called by Talon only".to_owned(),
+            ));
+        };
+        let flags = flags.get().as_integer().unwrap_or(0);
+        if flags & BEGINS != 0 {
+            rows.begin()?;
+        }
+        for column in columns {
+            rows.column(column.get())?;
+        }
+        if flags & ENDS != 0 {
+            rows.end()?;
+        }
+        Ok(flags & ENDS != 0)
+    }
+
+    /// Runs a statement that hands its rows over, and appends them to `payload` in the key's order, separated by commas;
+    /// gives their number, and the key of the last one.
+    fn collect(
+        &self,
+        statement: &mut Statement,
+        values: &[ValueRef<'_>],
+        key_places: &[usize],
+        payload: &mut Vec<u8>,
+    ) -> Result<(i64, Vec<Value>)> {
+        let mut rows = self.room.take();
+        rows.places.clear();
+        rows.key_places.clear();
+        rows.key_places.extend_from_slice(key_places);
+        rows.key.resize(key_places.len(), Value::Null);
+        rows.sorted = true;
+        rows.text = std::mem::take(payload);
+        let start = rows.text.len();
+        self.running.replace(Some(rows));
+        let result = statement.run(values);
+        let mut rows = self.running.take().unwrap_or_default();
+        let sorted = if rows.sorted || result.is_err() {
+            Ok(())
+        } else {
+            rows.sort(start)
+        };
+        *payload = std::mem::take(&mut rows.text);
+        let collected = (rows.places.len() as i64, rows.key.clone());
+        self.room.replace(rows);
+        result?;
+        sorted?;
+        Ok(collected)
+    }
+}
+
+impl Rows {
+    fn begin(&mut self) -> Result<()> {
+        if !self.places.is_empty() {
+            put(&mut self.text, b",")?;
+        }
+        self.start = self.text.len();
+        self.column = 0;
+        put(&mut self.text, b"[")
+    }
+
+    #[inline]
+    fn column(&mut self, value: ValueRef<'_>) -> Result<()> {
+        if self.column > 0 {
+            put(&mut self.text, b",")?;
+        }
+        write_value(&mut self.text, value)?;
+        for (place, key) in self.key_places.iter().zip(&mut self.key) {
+            if *place == self.column {
+                *key = value.to_value();
+            }
+        }
+        self.column += 1;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        put(&mut self.text, b"]")?;
+        let key = match self.key.as_slice() {
+            [Value::Integer(integer)] => RowKey::Integer(*integer),
+            values => RowKey::Other(values.to_vec()),
+        };
+        if let Some((last, ..)) = self.places.last() {
+            self.sorted &= last.compare(&key).is_lt();
+        }
+        self.places.try_reserve(1).map_err(|_| Error::Memory)?;
+        self.places.push((key, self.start, self.text.len()));
+        Ok(())
+    }
+
+    /// Puts the rows from `start` on in the order of their keys: so an image depends neither on which indexes there are
+    /// today, nor on collations, nor on the file's encoding.
+    fn sort(&mut self, start: usize) -> Result<()> {
+        self.places.sort_by(|(a, ..), (b, ..)| a.compare(b));
+        let mut sorted = Vec::new();
+        sorted
+            .try_reserve(self.text.len() - start)
+            .map_err(|_| Error::Memory)?;
+        for (_, from, to) in &self.places {
+            if !sorted.is_empty() {
+                put(&mut sorted, b",")?;
+            }
+            put(&mut sorted, &self.text[*from..*to])?;
+        }
+        self.text.truncate(start);
+        put(&mut self.text, &sorted)
+    }
+}
+
 /// The prepared statements that read a kind's pieces.
 pub struct ImageReader {
-    header: Statement,
-    header_columns: usize,
-    key_places: Vec<usize>,
-    children: Vec<ChildReader>,
+    collector: Rc<Collector>,
+    header: PartReader,
+    children: Vec<PartReader>,
     /// Column names of all parts, as `talon_shape` keeps them.
     pub columns: String,
 }
 
-struct ChildReader {
+struct PartReader {
     is_lines: bool,
+    /// What stands before the rows in the payload.
     opening: Vec<u8>,
     statement: Statement,
-    columns: usize,
-    /// Key columns to sort by, where SQLite does not deliver rows in the key's order by itself.
-    sort: Option<Vec<usize>>,
+    key_places: Vec<usize>,
 }
 
 impl ImageReader {
-    /// Prepares the statements, to be kept for the connection's life or for one call.
+    /// Prepares the statements, to be kept for the connection's life.
     ///
     /// # Errors
     /// What SQLite reports.
@@ -58,58 +229,41 @@ impl ImageReader {
         connection: Connection,
         schema: &str,
         guard: &Guard,
-        kept: bool,
+        collector: &Rc<Collector>,
     ) -> Result<ImageReader> {
-        let prepare = |sql: &str| {
-            if kept { connection.prepare_kept(sql) } else { connection.prepare(sql) }
-        };
-        let header = guard.header();
-        let header_sql = format!(
-            "SELECT {} FROM {} WHERE {}{}",
-            header.select_list(),
-            header.from_clause(schema),
-            guard.header_is(),
-            header.and_condition()
-        );
-        let mut children = Vec::new();
-        for (place, part) in guard.parts.iter().enumerate().skip(LINES) {
-            let select = format!(
-                "SELECT {} FROM {} WHERE {}{}",
-                part.select_list(),
+        let mut readers = Vec::new();
+        for (place, part) in guard.parts.iter().enumerate() {
+            let belongs = if place == HEADER {
+                guard.header_is()
+            } else {
+                guard.belongs(place, schema)
+            };
+            // CASE, because SQLite is free to evaluate the terms of an AND in any order.
+            let condition = part.condition.as_deref().unwrap_or("1");
+            let sql = format!(
+                "SELECT 1 FROM {} WHERE {belongs} AND CASE WHEN ({condition}\n) THEN {} IS NULL ELSE 0 END",
                 part.from_clause(schema),
-                guard.belongs(place, schema),
-                part.and_condition()
+                handing_over(part)
             );
-            // Integers sort alike everywhere; other keys are sorted here, so that an image does not depend on
-            // collations, on the file's encoding, or on which indexes there are today.
-            let mut sort = Some(part.places(&part.key));
-            let mut sql = select.clone();
-            if part.table.key_is_rowid && part.table.key() == part.key {
-                let ordered =
-                    format!("{select} ORDER BY {}.{}", part.alias, super::shape::quote_identifier(&part.key[0]));
-                if !sorts_by_itself(connection, &ordered)? {
-                    sql = ordered;
-                    sort = None;
-                }
-            }
-            let mut opening = b",".to_vec();
             let name = serde_json::to_string(&part.name).unwrap_or_default();
-            opening.extend_from_slice(name.as_bytes());
-            opening.extend_from_slice(b":[");
-            children.push(ChildReader {
+            readers.push(PartReader {
                 is_lines: place == LINES,
-                opening,
-                statement: prepare(&sql)?,
-                columns: part.columns.len(),
-                sort,
+                opening: match place {
+                    HEADER => b"{\"header\":".to_vec(),
+                    _ => format!(",{name}:[").into_bytes(),
+                },
+                statement: connection.prepare_kept(&sql)?,
+                key_places: part.places(&part.key),
             });
         }
+        let children = readers.split_off(LINES);
+        let header = readers.pop().ok_or(Error::Memory)?;
+        let columns = shape_columns(guard);
         Ok(ImageReader {
-            header: prepare(&header_sql)?,
-            header_columns: header.columns.len(),
-            key_places: header.places(&header.key),
+            collector: Rc::clone(collector),
+            header,
             children,
-            columns: shape_columns(guard),
+            columns,
         })
     }
 
@@ -121,109 +275,66 @@ impl ImageReader {
         image.payload.clear();
         image.lines = 0;
         image.key = None;
-        {
-            let bound = Bound::of(key);
-            let mut rows = self.header.query(bound.values())?;
-            let found = rows.next()?;
-            if found {
-                put(&mut image.payload, b"{\"header\":")?;
-                write_columns(&mut image.payload, &rows, self.header_columns)?;
-                let own = self.key_places.iter().map(|place| rows.column(*place).to_value());
-                image.key = Some(Key::of(own.collect()));
-            }
-        }
-        if self.header.was_reprepared() {
+        let (count, own) = self.header.read(&self.collector, key, &mut image.payload)?;
+        if self.header.statement.was_reprepared() {
             return Ok(Reading::Stale);
         }
-        let Some(own) = &image.key else {
+        if count == 0 {
             return Ok(Reading::Absent);
-        };
-        let bound = Bound::of(own);
+        }
+        let own = Key::of(own);
         for child in &mut self.children {
-            put(&mut image.payload, &child.opening)?;
-            let count = child.read(bound.values(), &mut image.payload, &mut image.room)?;
+            let (count, _) = child.read(&self.collector, &own, &mut image.payload)?;
             if child.is_lines {
                 image.lines = count;
             }
             put(&mut image.payload, b"]")?;
         }
+        image.key = Some(own);
         put(&mut image.payload, b"}")?;
         Ok(Reading::Taken)
     }
 }
 
-/// A key's columns, borrowed for binding.
-struct Bound<'a>([ValueRef<'a>; super::guard::MOST_KEY_COLUMNS], usize);
-
-impl<'a> Bound<'a> {
-    fn of(key: &'a Key) -> Bound<'a> {
-        let mut bound = [ValueRef::Null; super::guard::MOST_KEY_COLUMNS];
+impl PartReader {
+    fn read(
+        &mut self,
+        collector: &Collector,
+        key: &Key,
+        payload: &mut Vec<u8>,
+    ) -> Result<(i64, Vec<Value>)> {
+        put(payload, &self.opening)?;
+        let mut bound = [ValueRef::Null; MOST_KEY_COLUMNS];
         let values = key.values();
         for (place, value) in bound.iter_mut().zip(values) {
             *place = value.as_ref();
         }
-        Bound(bound, values.len().min(super::guard::MOST_KEY_COLUMNS))
-    }
-
-    fn values(&self) -> &[ValueRef<'a>] {
-        &self.0[..self.1]
+        let bound = &bound[..values.len().min(MOST_KEY_COLUMNS)];
+        collector.collect(&mut self.statement, bound, &self.key_places, payload)
     }
 }
 
-#[inline]
-fn write_columns(
-    buffer: &mut Vec<u8>,
-    rows: &crate::sqlite::Rows<'_>,
-    columns: usize,
-) -> Result<()> {
-    put(buffer, b"[")?;
-    for column in 0..columns {
-        if column > 0 {
-            put(buffer, b",")?;
-        }
-        write_value(buffer, rows.column(column))?;
-    }
-    put(buffer, b"]")
-}
-
-impl ChildReader {
-    /// Appends the rows, separated by commas, in the key's order; gives their number.
-    fn read(
-        &mut self,
-        key: &[ValueRef<'_>],
-        payload: &mut Vec<u8>,
-        room: &mut Vec<u8>,
-    ) -> Result<i64> {
-        let mut rows = self.statement.query(key)?;
-        let mut count = 0;
-        let Some(sort) = &self.sort else {
-            while rows.next()? {
-                if count > 0 {
-                    put(payload, b",")?;
-                }
-                write_columns(payload, &rows, self.columns)?;
-                count += 1;
-            }
-            return Ok(count);
-        };
-        room.clear();
-        let mut found: Vec<(Vec<Value>, std::ops::Range<usize>)> = Vec::new();
-        while rows.next()? {
-            let start = room.len();
-            write_columns(room, &rows, self.columns)?;
-            let key = sort.iter().map(|place| rows.column(*place).to_value()).collect();
-            found.try_reserve(1).map_err(|_| Error::Memory)?;
-            found.push((key, start..room.len()));
-        }
-        found.sort_by(|(a, _), (b, _)| compare_keys(a, b));
-        for (_, range) in found {
-            if count > 0 {
-                put(payload, b",")?;
-            }
-            put(payload, &room[range])?;
-            count += 1;
-        }
-        Ok(count)
+/// The expression that hands a row over: not NULL, so that the statement itself gives no row.
+fn handing_over(part: &Part) -> String {
+    let columns: Vec<String> = part
+        .columns
+        .iter()
+        .map(|column| format!("{}.{}", part.alias, quote_identifier(column)))
+        .collect();
+    let chunks: Vec<&[String]> = columns.chunks(MOST_COLUMNS).collect();
+    let calls: Vec<String> = chunks
+        .iter()
+        .enumerate()
+        .map(|(place, chunk)| {
+            let begins = if place == 0 { BEGINS } else { 0 };
+            let ends = if place + 1 == chunks.len() { ENDS } else { 0 };
+            format!("talon_row({}, {})", begins | ends, chunk.join(", "))
+        })
+        .collect();
+    match calls.as_slice() {
+        [call] => call.clone(),
+        // All but the last give NULL, so all are called, in order.
+        calls => format!("coalesce({})", calls.join(", ")),
     }
 }
 
@@ -243,19 +354,11 @@ pub fn compare_keys(a: &[Value], b: &[Value]) -> Ordering {
         (Value::Text(a), Value::Text(b)) | (Value::Blob(a), Value::Blob(b)) => a.cmp(b),
         _ => class(a).cmp(&class(b)),
     };
-    a.iter().zip(b).map(|(a, b)| one(a, b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
-}
-
-/// Whether SQLite would sort the rows itself to put them in order.
-fn sorts_by_itself(connection: Connection, sql: &str) -> Result<bool> {
-    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
-    let mut rows = statement.query(&[])?;
-    while rows.next()? {
-        if rows.column(3).as_str().is_some_and(|step| step.contains("TEMP B-TREE")) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| one(a, b))
+        .find(|order| order.is_ne())
+        .unwrap_or(Ordering::Equal)
 }
 
 /// The column names of a guard's parts, as JSON: `{"header":["id",…],"lines":[…]}`.

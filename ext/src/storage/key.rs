@@ -53,7 +53,9 @@ impl Key {
         if columns == 1 {
             return Some(Key::Single(shown.to_value()));
         }
-        let ValueRef::Text(json) = shown else { return None };
+        let ValueRef::Text(json) = shown else {
+            return None;
+        };
         let values = payload::read_row(json).ok()?;
         (values.len() == columns).then(|| Key::Composite(values.into()))
     }
@@ -71,7 +73,11 @@ mod tests {
 
     #[test]
     fn a_composite_key_is_shown_as_a_json_array_and_read_back() {
-        let key = Key::of(vec![Value::text("A\"1"), Value::Integer(7), Value::Blob([0xff].into())]);
+        let key = Key::of(vec![
+            Value::text("A\"1"),
+            Value::Integer(7),
+            Value::Blob([0xff].into()),
+        ]);
         assert_eq!(key.to_string(), r#"["A\"1",7,{"blob":"ff"}]"#);
         assert_eq!(Key::from_shown(key.shown().as_ref(), 3), Some(key));
         assert_eq!(Key::from_shown(ValueRef::Integer(1), 2), None);

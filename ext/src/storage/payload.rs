@@ -32,11 +32,9 @@ pub fn put(buffer: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
 pub fn write_value(buffer: &mut Vec<u8>, value: ValueRef<'_>) -> Result<()> {
     match value {
         ValueRef::Null => put(buffer, b"null"),
-        ValueRef::Integer(integer) => {
-            put(buffer, itoa::Buffer::new().format(integer).as_bytes())
-        }
+        ValueRef::Integer(integer) => put(buffer, itoa::Buffer::new().format(integer).as_bytes()),
         ValueRef::Real(real) if real.is_finite() => {
-            put(buffer, ryu::Buffer::new().format_finite(real).as_bytes())
+            put(buffer, zmij::Buffer::new().format_finite(real).as_bytes())
         }
         ValueRef::Real(real) if real > 0.0 => put(buffer, br#"{"real":"inf"}"#),
         ValueRef::Real(_) => put(buffer, br#"{"real":"-inf"}"#),
@@ -47,25 +45,55 @@ pub fn write_value(buffer: &mut Vec<u8>, value: ValueRef<'_>) -> Result<()> {
 
 #[inline]
 fn write_text(buffer: &mut Vec<u8>, text: &[u8]) -> Result<()> {
-    let Ok(utf8) = std::str::from_utf8(text) else {
+    let shape = look_over(text);
+    if !shape.is_ascii && std::str::from_utf8(text).is_err() {
         return write_hex(buffer, "text", text);
-    };
-    let is_plain = |byte: &u8| *byte >= 0x20 && *byte != b'"' && *byte != b'\\';
-    if text.iter().all(is_plain) {
-        buffer.try_reserve(text.len() + 2).map_err(|_| Error::Memory)?;
+    }
+    if shape.is_plain {
+        if buffer.capacity() - buffer.len() < text.len() + 2 {
+            buffer
+                .try_reserve(text.len() + 2)
+                .map_err(|_| Error::Memory)?;
+        }
         buffer.push(b'"');
         buffer.extend_from_slice(text);
         buffer.push(b'"');
         return Ok(());
     }
     // Escaping makes six characters of one at most.
-    buffer.try_reserve(6 * text.len() + 2).map_err(|_| Error::Memory)?;
-    serde_json::to_writer(buffer.by_ref(), utf8).map_err(|_| Error::Memory)
+    buffer
+        .try_reserve(6 * text.len() + 2)
+        .map_err(|_| Error::Memory)?;
+    let utf8 = String::from_utf8_lossy(text);
+    serde_json::to_writer(buffer.by_ref(), &*utf8).map_err(|_| Error::Memory)
+}
+
+struct Shape {
+    /// No byte above 0x7f.
+    is_ascii: bool,
+    /// Nothing that JSON escapes.
+    is_plain: bool,
+}
+
+/// Looks at every byte without leaving early, which the compiler turns into a few wide comparisons.
+#[inline]
+fn look_over(text: &[u8]) -> Shape {
+    let (mut all, mut special) = (0u8, false);
+    for byte in text {
+        all |= byte;
+        special |= (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
+    }
+    Shape {
+        is_ascii: all < 0x80,
+        is_plain: !special,
+    }
 }
 
 fn write_hex(buffer: &mut Vec<u8>, tag: &str, bytes: &[u8]) -> Result<()> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    buffer.try_reserve(2 * bytes.len() + tag.len() + 8).map_err(|_| Error::Memory)?;
+    buffer
+        .try_reserve(2 * bytes.len() + tag.len() + 8)
+        .map_err(|_| Error::Memory)?;
     put(buffer, b"{\"")?;
     put(buffer, tag.as_bytes())?;
     put(buffer, b"\":\"")?;
@@ -213,7 +241,14 @@ mod tests {
 
     #[test]
     fn what_is_no_payload_is_refused_by_name() {
-        for bad in ["", "[]", r#"{"lines":7}"#, r#"{"lines":[7]}"#, r#"{"lines":[[true]]}"#, r#"{"lines":[[{"blob":"x"}]]}"#] {
+        for bad in [
+            "",
+            "[]",
+            r#"{"lines":7}"#,
+            r#"{"lines":[7]}"#,
+            r#"{"lines":[[true]]}"#,
+            r#"{"lines":[[{"blob":"x"}]]}"#,
+        ] {
             assert!(read(bad.as_bytes()).is_err(), "{bad}");
         }
     }

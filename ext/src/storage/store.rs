@@ -82,8 +82,7 @@ pub struct NewSnapshot<'a> {
 pub struct Store {
     connection: Connection,
     schema: String,
-    saved_piece: Statement,
-    unsaved_piece: Statement,
+    piece: Statement,
     insert_snapshot: Statement,
     insert_piece: Statement,
     update_piece: Statement,
@@ -102,15 +101,18 @@ impl Store {
     pub fn prepare(connection: Connection, schema: &str, kept: bool) -> Result<Store> {
         let quoted = quote_identifier(schema);
         let prepare = |sql: String| {
-            if kept { connection.prepare_kept(&sql) } else { connection.prepare(&sql) }
+            if kept {
+                connection.prepare_kept(&sql)
+            } else {
+                connection.prepare(&sql)
+            }
         };
         let columns = "version, last, lines, hash, lost_at, gone_at, dismissed_at";
         Ok(Store {
-            saved_piece: prepare(format!(
-                "SELECT {columns} FROM {quoted}.talon_piece WHERE kind = ?1 AND saved = 1 AND key = ?2"
-            ))?,
-            unsaved_piece: prepare(format!(
-                "SELECT {columns} FROM {quoted}.talon_piece WHERE kind = ?1 AND saved = 0 AND key = ?2"
+            piece: prepare(format!(
+                "SELECT saved, {columns} FROM {quoted}.talon_piece WHERE kind = ?1 AND saved = 1 AND key = ?2
+                 UNION ALL
+                 SELECT saved, {columns} FROM {quoted}.talon_piece WHERE kind = ?1 AND saved = 0 AND key = ?2"
             ))?,
             insert_snapshot: prepare(format!(
                 "INSERT INTO {quoted}.talon_snapshot(id, kind, key, version, previous, shape, taken_at, day, reason,
@@ -136,7 +138,7 @@ impl Store {
     /// Whether SQLite compiled the look-up anew since this was last asked.
     #[inline]
     pub fn was_reprepared(&mut self) -> bool {
-        self.saved_piece.was_reprepared()
+        self.piece.was_reprepared()
     }
 
     /// What is known of a piece.
@@ -144,31 +146,24 @@ impl Store {
     /// # Errors
     /// What SQLite reports.
     pub fn piece(&mut self, kind: i64, key: &Value) -> Result<Option<PieceState>> {
-        for saved in [true, false] {
-            let statement = if saved { &mut self.saved_piece } else { &mut self.unsaved_piece };
-            let values = [ValueRef::Integer(kind), key.as_ref()];
-            let found = statement.first(&values, |row| {
-                let integer = |index: usize| row.column(index).as_integer();
-                let hash = match row.column(3) {
-                    ValueRef::Blob(bytes) => Hash::try_from(bytes).ok(),
-                    _ => None,
-                };
-                Ok(PieceState {
-                    saved,
-                    version: integer(0).unwrap_or(0),
-                    last: integer(1),
-                    lines: integer(2).unwrap_or(0),
-                    hash,
-                    lost_at: integer(4),
-                    gone_at: integer(5),
-                    dismissed_at: integer(6),
-                })
-            })?;
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        Ok(None)
+        let values = [ValueRef::Integer(kind), key.as_ref()];
+        Ok(self.piece.first(&values, |row| {
+            let integer = |index: usize| row.column(index).as_integer();
+            let hash = match row.column(4) {
+                ValueRef::Blob(bytes) => Hash::try_from(bytes).ok(),
+                _ => None,
+            };
+            Ok(PieceState {
+                saved: integer(0) == Some(1),
+                version: integer(1).unwrap_or(0),
+                last: integer(2),
+                lines: integer(3).unwrap_or(0),
+                hash,
+                lost_at: integer(5),
+                gone_at: integer(6),
+                dismissed_at: integer(7),
+            })
+        })?)
     }
 
     /// Writes what is known of a piece over what was known before (`was`), or removes it.
@@ -183,7 +178,11 @@ impl Store {
         now: Option<&PieceState>,
     ) -> Result<()> {
         let place = |saved: bool| {
-            [ValueRef::Integer(kind), ValueRef::Integer(i64::from(saved)), key.as_ref()]
+            [
+                ValueRef::Integer(kind),
+                ValueRef::Integer(i64::from(saved)),
+                key.as_ref(),
+            ]
         };
         if let Some(was) = was
             && now.is_none_or(|now| now.saved != was.saved)
@@ -203,7 +202,9 @@ impl Store {
             ValueRef::Integer(now.version),
             optional(now.last),
             ValueRef::Integer(now.lines),
-            now.hash.as_ref().map_or(ValueRef::Null, |hash| ValueRef::Blob(hash)),
+            now.hash
+                .as_ref()
+                .map_or(ValueRef::Null, |hash| ValueRef::Blob(hash)),
             optional(now.lost_at),
             optional(now.gone_at),
             optional(now.dismissed_at),
@@ -239,7 +240,10 @@ impl Store {
     /// # Errors
     /// What SQLite reports.
     pub fn delete_snapshot(&mut self, id: i64) -> Result<()> {
-        self.run("DELETE FROM {s}.talon_snapshot WHERE id = ?1", &[ValueRef::Integer(id)])
+        self.run(
+            "DELETE FROM {s}.talon_snapshot WHERE id = ?1",
+            &[ValueRef::Integer(id)],
+        )
     }
 
     /// The row of `talon_station` for a station and its user, made when missing.
@@ -247,7 +251,10 @@ impl Store {
     /// # Errors
     /// What SQLite reports.
     pub fn station(&mut self, station: &str, user: &str) -> Result<i64> {
-        let who = [ValueRef::Text(station.as_bytes()), ValueRef::Text(user.as_bytes())];
+        let who = [
+            ValueRef::Text(station.as_bytes()),
+            ValueRef::Text(user.as_bytes()),
+        ];
         self.row_of(
             "SELECT id FROM {s}.talon_station WHERE station = ?1 AND user = ?2",
             "INSERT INTO {s}.talon_station(station, user) VALUES (?1, ?2)",
@@ -311,7 +318,9 @@ impl Store {
 
     fn row_of(&mut self, find: &str, insert: &str, values: &[ValueRef<'_>]) -> Result<i64> {
         let schema = quote_identifier(&self.schema);
-        let found = self.connection.value(&find.replace("{s}", &schema), values)?;
+        let found = self
+            .connection
+            .value(&find.replace("{s}", &schema), values)?;
         if let Some(Value::Integer(id)) = found {
             return Ok(id);
         }

@@ -95,7 +95,11 @@ struct Draft {
 pub fn triggers(guard: &Guard, schema: &str, database: i64) -> Vec<Trigger> {
     let mut triggers = Vec::new();
     for (place, part) in guard.parts.iter().enumerate() {
-        let drafts = if place == HEADER { header_drafts(part) } else { child_drafts(part) };
+        let drafts = if place == HEADER {
+            header_drafts(part)
+        } else {
+            child_drafts(part)
+        };
         for draft in drafts {
             triggers.push(finish(guard, place, schema, database, draft));
         }
@@ -104,7 +108,10 @@ pub fn triggers(guard: &Guard, schema: &str, database: i64) -> Vec<Trigger> {
 }
 
 fn prefixed(prefix: &str, columns: &[String]) -> Vec<String> {
-    columns.iter().map(|column| format!("{prefix}.{}", quote_identifier(column))).collect()
+    columns
+        .iter()
+        .map(|column| format!("{prefix}.{}", quote_identifier(column)))
+        .collect()
 }
 
 fn header_drafts(header: &Part) -> Vec<Draft> {
@@ -127,7 +134,10 @@ fn header_drafts(header: &Part) -> Vec<Draft> {
         }
     }
     let of = |columns: &[String]| {
-        let quoted: Vec<String> = columns.iter().map(|column| quote_identifier(column)).collect();
+        let quoted: Vec<String> = columns
+            .iter()
+            .map(|column| quote_identifier(column))
+            .collect();
         quoted.join(", ")
     };
     let draft = |suffix, moment: &str, event, values: Vec<String>, marked| Draft {
@@ -140,9 +150,21 @@ fn header_drafts(header: &Part) -> Vec<Draft> {
     };
     let both = [old_key.clone(), new_key.clone()].concat();
     vec![
-        draft("inserting", "BEFORE INSERT", Event::Inserting, unique.clone(), key),
+        draft(
+            "inserting",
+            "BEFORE INSERT",
+            Event::Inserting,
+            unique.clone(),
+            key,
+        ),
         draft("inserted", "AFTER INSERT", Event::Inserted, new_key, key),
-        draft("updating", "BEFORE UPDATE", Event::Touch, old_key.clone(), key),
+        draft(
+            "updating",
+            "BEFORE UPDATE",
+            Event::Touch,
+            old_key.clone(),
+            key,
+        ),
         draft(
             "replacing",
             &format!("BEFORE UPDATE OF {}", of(&unique_columns)),
@@ -178,12 +200,16 @@ fn child_drafts(part: &Part) -> Vec<Draft> {
     let new = prefixed("NEW", &part.link);
     let old = prefixed("OLD", &part.link);
     // Rows that refer to nothing here (another kind's lines in the same table) are passed over without a call.
-    let nullable = part
-        .link
-        .iter()
-        .any(|link| part.table.column(link).is_some_and(|column| !column.not_null));
+    let nullable = part.link.iter().any(|link| {
+        part.table
+            .column(link)
+            .is_some_and(|column| !column.not_null)
+    });
     let present = |values: &[String]| {
-        let terms: Vec<String> = values.iter().map(|value| format!("{value} IS NOT NULL")).collect();
+        let terms: Vec<String> = values
+            .iter()
+            .map(|value| format!("{value} IS NOT NULL"))
+            .collect();
         format!("({})", terms.join(" AND "))
     };
     let condition = |of: &[&Vec<String>]| {
@@ -203,8 +229,18 @@ fn child_drafts(part: &Part) -> Vec<Draft> {
         values,
     };
     vec![
-        draft("inserting", "BEFORE INSERT", condition(&[&new]), new.clone()),
-        draft("updating", "BEFORE UPDATE", condition(&[&old, &new]), [old.clone(), new.clone()].concat()),
+        draft(
+            "inserting",
+            "BEFORE INSERT",
+            condition(&[&new]),
+            new.clone(),
+        ),
+        draft(
+            "updating",
+            "BEFORE UPDATE",
+            condition(&[&old, &new]),
+            [old.clone(), new.clone()].concat(),
+        ),
         draft("deleting", "BEFORE DELETE", condition(&[&old]), old),
     ]
 }
@@ -212,7 +248,12 @@ fn child_drafts(part: &Part) -> Vec<Draft> {
 fn finish(guard: &Guard, place: usize, schema: &str, database: i64, draft: Draft) -> Trigger {
     let part = &guard.parts[place];
     let name = format!("talon_{}_{}_{}", guard.id, place, draft.suffix);
-    let code = Code { kind: guard.id, part: place, event: draft.event }.number();
+    let code = Code {
+        kind: guard.id,
+        part: place,
+        event: draft.event,
+    }
+    .number();
     let body = if guard.refuses_unloaded {
         let text = format!(
             "talon: {} is guarded, load libtalon to write to {}",
@@ -220,7 +261,9 @@ fn finish(guard: &Guard, place: usize, schema: &str, database: i64, draft: Draft
         );
         format!("SELECT RAISE(ABORT, {})", quote_text(&text))
     } else {
-        let columns: Vec<String> = (1..=draft.marked).map(|place| format!("k{place}")).collect();
+        let columns: Vec<String> = (1..=draft.marked)
+            .map(|place| format!("k{place}"))
+            .collect();
         format!(
             "INSERT INTO talon_touched(code, {}) VALUES ({code}, {})",
             columns.join(", "),
@@ -228,7 +271,10 @@ fn finish(guard: &Guard, place: usize, schema: &str, database: i64, draft: Draft
         )
     };
     let needed = FIXED_ARGUMENTS + draft.values.len();
-    let arity = ARITIES.into_iter().find(|arity| *arity >= needed).unwrap_or(needed);
+    let arity = ARITIES
+        .into_iter()
+        .find(|arity| *arity >= needed)
+        .unwrap_or(needed);
     let mut values = draft.values;
     values.resize(arity - FIXED_ARGUMENTS, "NULL".to_owned());
     let sql = fill(&[
@@ -248,13 +294,21 @@ fn finish(guard: &Guard, place: usize, schema: &str, database: i64, draft: Draft
 
 /// Fills the template in one pass, so that nothing inside a value is taken for a placeholder.
 fn fill(values: &[(&str, &str)]) -> String {
-    let mut rest: String =
-        CREATE_TRIGGER.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
+    let mut rest: String = CREATE_TRIGGER
+        .lines()
+        .filter(|line| !line.starts_with("--"))
+        .collect::<Vec<_>>()
+        .join("\n");
     let mut filled = String::new();
     while let Some(start) = rest.find('{') {
-        let Some(length) = rest[start..].find('}') else { break };
+        let Some(length) = rest[start..].find('}') else {
+            break;
+        };
         let name = &rest[start + 1..start + length];
-        let value = values.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value);
+        let value = values
+            .iter()
+            .find(|(key, _)| *key == name)
+            .map_or("", |(_, value)| value);
         filled.push_str(&rest[..start]);
         filled.push_str(value);
         rest = rest[start + length + 1..].to_owned();
@@ -286,7 +340,11 @@ pub fn installed(connection: Connection, schema: &str, kind: i64) -> Result<Vec<
     let mut found = Vec::new();
     while rows.next()? {
         let text = |index: usize| rows.column(index).as_str().unwrap_or_default().to_owned();
-        found.push(Installed { name: text(0), table: text(1), sql: text(2) });
+        found.push(Installed {
+            name: text(0),
+            table: text(1),
+            sql: text(2),
+        });
     }
     Ok(found)
 }
@@ -294,7 +352,9 @@ pub fn installed(connection: Connection, schema: &str, kind: i64) -> Result<Vec<
 /// The columns that a trigger's WHEN clause names, in order: SQLite keeps them true when a column is renamed.
 pub fn named_columns(sql: &str) -> Vec<String> {
     let mut names = Vec::new();
-    let Some(start) = sql.find("date('talon'") else { return names };
+    let Some(start) = sql.find("date('talon'") else {
+        return names;
+    };
     let mut rest = &sql[start..];
     let end = rest.find(" IS NULL").unwrap_or(rest.len());
     rest = &rest[..end];
@@ -319,7 +379,9 @@ pub fn named_columns(sql: &str) -> Vec<String> {
             names.push(name);
         } else {
             let length = rest
-                .find(|character: char| !character.is_alphanumeric() && character != '_' && character != '$')
+                .find(|character: char| {
+                    !character.is_alphanumeric() && character != '_' && character != '$'
+                })
                 .unwrap_or(rest.len());
             names.push(rest[..length].to_owned());
             rest = &rest[length..];
@@ -334,7 +396,11 @@ mod tests {
 
     #[test]
     fn a_code_reads_back() {
-        let code = Code { kind: 7, part: 3, event: Event::Renamed };
+        let code = Code {
+            kind: 7,
+            part: 3,
+            event: Event::Renamed,
+        };
         assert_eq!(Code::from_number(code.number()), Some(code));
         assert_eq!(Code::from_number(0xf), None);
     }

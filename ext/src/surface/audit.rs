@@ -26,7 +26,10 @@ impl Table for AuditTable {
         "CREATE TABLE x(kind TEXT, piece, finding TEXT, detail TEXT, schema TEXT HIDDEN)";
     const PUSHED: &'static [usize] = &[KIND, PIECE, FINDING, SCHEMA];
 
-    fn open(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> std::result::Result<Scan, Failure> {
+    fn open(
+        talon: &Rc<Talon>,
+        constraints: &Constraints<'_>,
+    ) -> std::result::Result<Scan, Failure> {
         scan(talon, constraints).map_err(|error| error.into_failure("talon_audit"))
     }
 }
@@ -46,14 +49,21 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
         talon: Rc::clone(talon),
         audit: None,
         current: None,
-        schema: constraints.equal(SCHEMA).map_or_else(|| Value::text("main"), |schema| schema.to_value()),
+        schema: constraints
+            .equal(SCHEMA)
+            .map_or_else(|| Value::text("main"), |schema| schema.to_value()),
         place: 0,
     };
-    let Some(place) = asked.place else { return Ok(scan) };
+    let Some(place) = asked.place else {
+        return Ok(scan);
+    };
     let wanted = match constraints.equal(FINDING) {
         None => None,
         Some(name) => {
-            match Kind::ALL.into_iter().find(|kind| name.as_str() == Some(kind.text())) {
+            match Kind::ALL
+                .into_iter()
+                .find(|kind| name.as_str() == Some(kind.text()))
+            {
                 Some(kind) => Some(kind),
                 // No finding is called so: there are none.
                 None => return Ok(scan),
@@ -62,7 +72,9 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
     };
     let piece = constraints.equal(PIECE).map(|piece| {
         let own = asked.kinds.iter().find_map(|kind| {
-            talon.databases().ok()?[place].named_piece(*kind, piece).ok()
+            talon.databases().ok()?[place]
+                .named_piece(*kind, piece)
+                .ok()
         });
         own.map_or_else(|| piece.to_value(), |key| key.shown())
     });
@@ -87,10 +99,13 @@ impl Cursor for Scan {
         self.current.is_none()
     }
     fn next(&mut self) -> std::result::Result<(), Failure> {
-        self.step().map_err(|error| error.into_failure("talon_audit"))
+        self.step()
+            .map_err(|error| error.into_failure("talon_audit"))
     }
     fn column(&self, index: usize) -> std::result::Result<Value, Failure> {
-        let Some(finding) = &self.current else { return Ok(Value::Null) };
+        let Some(finding) = &self.current else {
+            return Ok(Value::Null);
+        };
         Ok(match index {
             KIND => Value::text(&finding.kind),
             PIECE => finding.piece.clone(),

@@ -24,7 +24,7 @@ pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Resul
     ];
     for (name, arities, function) in functions {
         for arity in arities.clone() {
-            create_function(connection, name, arity, false, talon, *function)?;
+            create_function(connection, name, Some(arity), false, talon, *function)?;
         }
     }
     create_module::<Guards>(connection, "talon_guards", talon)
@@ -71,7 +71,9 @@ fn unguard(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output,
 fn baseline(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
     let run = || {
         let kind = text(arguments, 0, "the kind")?;
-        Ok(Output::Integer(talon.baseline(&schema(arguments, 1)?, kind)?))
+        Ok(Output::Integer(
+            talon.baseline(&schema(arguments, 1)?, kind)?,
+        ))
     };
     answer("talon_baseline", run())
 }
@@ -79,7 +81,11 @@ fn baseline(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output
 fn station(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
     let run = || {
         let name = text(arguments, 0, "the station")?;
-        let user = if arguments.len() > 1 { text(arguments, 1, "the user")? } else { "" };
+        let user = if arguments.len() > 1 {
+            text(arguments, 1, "the user")?
+        } else {
+            ""
+        };
         talon.set_station(name, user)?;
         Ok(Output::Text(name.to_owned()))
     };
@@ -99,9 +105,16 @@ fn dismiss(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output,
         let kind = text(arguments, 0, "the kind")?;
         let piece = arguments[1].get();
         if piece.is_null() {
-            return Err(Error::Argument(format!("the piece is {}", shortened(piece))));
+            return Err(Error::Argument(format!(
+                "the piece is {}",
+                shortened(piece)
+            )));
         }
-        Ok(Output::Text(talon.dismiss(&schema(arguments, 2)?, kind, piece)?))
+        Ok(Output::Text(talon.dismiss(
+            &schema(arguments, 2)?,
+            kind,
+            piece,
+        )?))
     };
     answer("talon_dismiss", run())
 }
@@ -131,7 +144,10 @@ impl Table for Guards {
         schema TEXT HIDDEN)";
     const PUSHED: &'static [usize] = &[KIND, SCHEMA];
 
-    fn open(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> std::result::Result<Rows, Failure> {
+    fn open(
+        talon: &Rc<Talon>,
+        constraints: &Constraints<'_>,
+    ) -> std::result::Result<Rows, Failure> {
         rows(talon, constraints).map_err(|error| error.into_failure("talon_guards"))
     }
 }
@@ -147,7 +163,11 @@ impl Rows {
     /// A scan over these rows.
     pub fn new(rows: Vec<Vec<Value>>) -> Rows {
         let mut rows = rows.into_iter();
-        Rows { current: rows.next(), rows, place: 1 }
+        Rows {
+            current: rows.next(),
+            rows,
+            place: 1,
+        }
     }
 }
 
@@ -161,7 +181,12 @@ impl Cursor for Rows {
         Ok(())
     }
     fn column(&self, index: usize) -> std::result::Result<Value, Failure> {
-        Ok(self.current.as_ref().and_then(|row| row.get(index)).cloned().unwrap_or(Value::Null))
+        Ok(self
+            .current
+            .as_ref()
+            .and_then(|row| row.get(index))
+            .cloned()
+            .unwrap_or(Value::Null))
     }
     fn rowid(&self) -> i64 {
         self.place
@@ -170,7 +195,9 @@ impl Cursor for Rows {
 
 fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
     let asked = kinds_asked(talon, constraints, KIND, SCHEMA)?;
-    let Some(place) = asked.place else { return Ok(Rows::new(Vec::new())) };
+    let Some(place) = asked.place else {
+        return Ok(Rows::new(Vec::new()));
+    };
     let mut databases = talon.databases()?;
     let database = &mut databases[place];
     let schema = quote_identifier(&database.schema);
@@ -187,21 +214,50 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
         let of_kind = [ValueRef::Integer(id)];
         let mut row = vec![Value::Null; SCHEMA + 1];
         row[KIND] = Value::text(&database.kinds[kind].name);
-        row[PIECES] = ask(PIECES, "SELECT count(*) FROM {s}.talon_piece WHERE kind = ?1 AND gone_at IS NULL", &of_kind)?;
-        row[SNAPSHOTS] = ask(SNAPSHOTS, "SELECT count(*) FROM {s}.talon_snapshot WHERE kind = ?1", &of_kind)?;
-        row[BYTES] = ask(BYTES, "SELECT coalesce(sum(bytes), 0) FROM {s}.talon_snapshot WHERE kind = ?1", &of_kind)?;
-        row[MARKS] = ask(MARKS, "SELECT count(*) FROM {s}.talon_touched WHERE code >> 12 = ?1", &of_kind)?;
-        row[DEFINITION] = ask(DEFINITION, "SELECT definition FROM {s}.talon_kind WHERE id = ?1", &of_kind)?;
+        row[PIECES] = ask(
+            PIECES,
+            "SELECT count(*) FROM {s}.talon_piece WHERE kind = ?1 AND gone_at IS NULL",
+            &of_kind,
+        )?;
+        row[SNAPSHOTS] = ask(
+            SNAPSHOTS,
+            "SELECT count(*) FROM {s}.talon_snapshot WHERE kind = ?1",
+            &of_kind,
+        )?;
+        row[BYTES] = ask(
+            BYTES,
+            "SELECT coalesce(sum(bytes), 0) FROM {s}.talon_snapshot WHERE kind = ?1",
+            &of_kind,
+        )?;
+        row[MARKS] = ask(
+            MARKS,
+            "SELECT count(*) FROM {s}.talon_touched WHERE code >> 12 = ?1",
+            &of_kind,
+        )?;
+        row[DEFINITION] = ask(
+            DEFINITION,
+            "SELECT definition FROM {s}.talon_kind WHERE id = ?1",
+            &of_kind,
+        )?;
         row[SUSPECT_SINCE] = database.kinds[kind]
             .suspect_since
-            .map_or(Value::Null, |at| Value::text(&crate::domain::clock::shown(at)));
+            .map_or(Value::Null, |at| {
+                Value::text(&crate::domain::clock::shown(at))
+            });
         row[SCHEMA] = Value::text(&database.schema);
         match database.guard(kind) {
             Ok(guard) => {
                 row[HEADER] = Value::text(&guard.header().table.name);
                 row[LINES] = Value::text(&guard.lines().table.name);
-                let details: Vec<&str> = guard.parts[2..].iter().map(|part| part.table.name.as_str()).collect();
-                row[DETAILS] = if details.is_empty() { Value::Null } else { Value::text(&details.join(", ")) };
+                let details: Vec<&str> = guard.parts[2..]
+                    .iter()
+                    .map(|part| part.table.name.as_str())
+                    .collect();
+                row[DETAILS] = if details.is_empty() {
+                    Value::Null
+                } else {
+                    Value::text(&details.join(", "))
+                };
                 let missing = missing_triggers(talon, &guard, &database.schema, database.number)?;
                 row[TRIGGERS] = Value::text(&if missing.is_empty() {
                     "whole".to_owned()
@@ -215,13 +271,25 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
                     .map(|part| {
                         format!(
                             "CREATE INDEX {} ON {}({})",
-                            quote_identifier(&format!("{}_{}", part.table.name, part.link.join("_"))),
+                            quote_identifier(&format!(
+                                "{}_{}",
+                                part.table.name,
+                                part.link.join("_")
+                            )),
                             quote_identifier(&part.table.name),
-                            part.link.iter().map(|link| quote_identifier(link)).collect::<Vec<_>>().join(", ")
+                            part.link
+                                .iter()
+                                .map(|link| quote_identifier(link))
+                                .collect::<Vec<_>>()
+                                .join(", ")
                         )
                     })
                     .collect();
-                row[ADVICE] = if advice.is_empty() { Value::Null } else { Value::text(&advice.join("; ")) };
+                row[ADVICE] = if advice.is_empty() {
+                    Value::Null
+                } else {
+                    Value::text(&advice.join("; "))
+                };
             }
             Err(Error::Definition { problem, .. }) => {
                 row[TRIGGERS] = Value::text(&format!("does not fit any more: {problem}"));

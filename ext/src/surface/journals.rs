@@ -5,9 +5,7 @@ use super::guards::Rows;
 use crate::domain::clock;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
-use crate::sqlite::{
-    Connection, Constraints, Failure, Row, Table, Value, ValueRef, create_module,
-};
+use crate::sqlite::{Connection, Constraints, Failure, Row, Table, Value, ValueRef, create_module};
 use crate::storage::shape::quote_identifier;
 use std::rc::Rc;
 
@@ -37,7 +35,10 @@ impl Table for Restore {
     const PUSHED: &'static [usize] = &[restore::ID, restore::KIND, restore::PIECE, restore::SCHEMA];
     const WRITABLE: bool = true;
 
-    fn open(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> std::result::Result<Rows, Failure> {
+    fn open(
+        talon: &Rc<Talon>,
+        constraints: &Constraints<'_>,
+    ) -> std::result::Result<Rows, Failure> {
         let read = Journal {
             select: "SELECT j.id, j.at, j.kind, j.piece, j.snapshot, j.lines, j.outcome, j.note, t.station,
                 nullif(t.user, ''), j.dry_run FROM {s}.talon_restored AS j
@@ -50,7 +51,8 @@ impl Table for Restore {
             moment: restore::AT,
             schema: restore::SCHEMA,
         };
-        read.rows(talon, constraints).map_err(|error| error.into_failure("talon_restore"))
+        read.rows(talon, constraints)
+            .map_err(|error| error.into_failure("talon_restore"))
     }
 
     fn insert(talon: &Rc<Talon>, row: &Row<'_>) -> std::result::Result<i64, Failure> {
@@ -58,7 +60,9 @@ impl Table for Restore {
             let kind = text_of(row.column(restore::KIND), "kind")?;
             let piece = row.column(restore::PIECE);
             if piece.is_null() {
-                return Err(Error::Argument("piece is NULL: name the piece to restore".to_owned()));
+                return Err(Error::Argument(
+                    "piece is NULL: name the piece to restore".to_owned(),
+                ));
             }
             let snapshot = match row.column(restore::SNAPSHOT) {
                 ValueRef::Null => None,
@@ -71,13 +75,18 @@ impl Table for Restore {
                 }
             };
             let dry_run = flag(row.column(restore::DRY_RUN), "dry_run")?;
-            refuse_others(row, &[
-                restore::KIND,
-                restore::PIECE,
-                restore::SNAPSHOT,
-                restore::DRY_RUN,
+            refuse_others(
+                row,
+                &[
+                    restore::KIND,
+                    restore::PIECE,
+                    restore::SNAPSHOT,
+                    restore::DRY_RUN,
+                    restore::SCHEMA,
+                ],
                 restore::SCHEMA,
-            ], restore::SCHEMA, "kind, piece, snapshot and dry_run")?;
+                "kind, piece, snapshot and dry_run",
+            )?;
             let schema = schema_of(row.column(restore::SCHEMA))?;
             talon.ask_restore(&schema, kind, piece, snapshot, dry_run)
         };
@@ -104,7 +113,10 @@ impl Table for Purge {
     const PUSHED: &'static [usize] = &[purge::ID, purge::SCHEMA];
     const WRITABLE: bool = true;
 
-    fn open(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> std::result::Result<Rows, Failure> {
+    fn open(
+        talon: &Rc<Talon>,
+        constraints: &Constraints<'_>,
+    ) -> std::result::Result<Rows, Failure> {
         let read = Journal {
             select: "SELECT j.id, j.at, j.before, j.purged, j.kept_lost, j.kept_edited, j.kept_last, j.note, t.station,
                 j.keep_last FROM {s}.talon_purged AS j LEFT JOIN {s}.talon_station AS t ON t.id = j.station",
@@ -112,7 +124,8 @@ impl Table for Purge {
             moment: purge::AT,
             schema: purge::SCHEMA,
         };
-        read.rows(talon, constraints).map_err(|error| error.into_failure("talon_purge"))
+        read.rows(talon, constraints)
+            .map_err(|error| error.into_failure("talon_purge"))
     }
 
     fn insert(talon: &Rc<Talon>, row: &Row<'_>) -> std::result::Result<i64, Failure> {
@@ -136,14 +149,19 @@ fn flag(value: ValueRef<'_>, name: &str) -> Result<bool> {
     match value {
         ValueRef::Null | ValueRef::Integer(0) => Ok(false),
         ValueRef::Integer(1) => Ok(true),
-        other => Err(Error::Argument(format!("{name} is 0 or 1, not {}", shortened(other)))),
+        other => Err(Error::Argument(format!(
+            "{name} is 0 or 1, not {}",
+            shortened(other)
+        ))),
     }
 }
 
 /// What the journal fills in cannot be asked for.
 fn refuse_others(row: &Row<'_>, asked: &[usize], last: usize, wanted: &str) -> Result<()> {
     if (0..=last).any(|column| !asked.contains(&column) && !row.column(column).is_null()) {
-        return Err(Error::Argument(format!("INSERT takes {wanted}; the other columns are the journal's")));
+        return Err(Error::Argument(format!(
+            "INSERT takes {wanted}; the other columns are the journal's"
+        )));
     }
     Ok(())
 }
@@ -166,7 +184,10 @@ impl Journal {
             Err(Error::NotInstalled(_)) => return Ok(Rows::new(Vec::new())),
             other => other?,
         };
-        let mut sql = format!("{} WHERE 1", self.select.replace("{s}", &quote_identifier(&schema)));
+        let mut sql = format!(
+            "{} WHERE 1",
+            self.select.replace("{s}", &quote_identifier(&schema))
+        );
         let mut values = Vec::new();
         for (column, name) in self.conditions {
             if let Some(value) = constraints.equal(*column) {
@@ -179,8 +200,9 @@ impl Journal {
         let mut scan = statement.query(&values)?;
         let mut rows = Vec::new();
         while scan.next()? {
-            let mut row: Vec<Value> =
-                (0..scan.column_count()).map(|column| scan.column(column).to_value()).collect();
+            let mut row: Vec<Value> = (0..scan.column_count())
+                .map(|column| scan.column(column).to_value())
+                .collect();
             if let Some(at) = scan.column(self.moment).as_integer() {
                 row[self.moment] = Value::text(&clock::shown(at));
             }

@@ -28,11 +28,15 @@ const SCHEMA: usize = 11;
 impl Table for LostTable {
     type Data = Talon;
     type Cursor = Rows;
-    const DECLARATION: &'static str = "CREATE TABLE x(kind TEXT, piece, number, date, party, type, validated, lost_at TEXT,
+    const DECLARATION: &'static str =
+        "CREATE TABLE x(kind TEXT, piece, number, date, party, type, validated, lost_at TEXT,
         saved_at TEXT, saved_lines INTEGER, restorable INTEGER, schema TEXT HIDDEN)";
     const PUSHED: &'static [usize] = &[KIND, PIECE, SCHEMA];
 
-    fn open(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> std::result::Result<Rows, Failure> {
+    fn open(
+        talon: &Rc<Talon>,
+        constraints: &Constraints<'_>,
+    ) -> std::result::Result<Rows, Failure> {
         rows(talon, constraints).map_err(|error| error.into_failure("talon_lost"))
     }
 }
@@ -40,13 +44,17 @@ impl Table for LostTable {
 /// The whole list is made before its first row is given: restoring from it does not change it.
 fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
     let asked = kinds_asked(talon, constraints, KIND, SCHEMA)?;
-    let Some(place) = asked.place else { return Ok(Rows::new(Vec::new())) };
+    let Some(place) = asked.place else {
+        return Ok(Rows::new(Vec::new()));
+    };
     let mut databases = talon.databases()?;
     let database = &mut databases[place];
     let moment = |at: Option<i64>| at.map_or(Value::Null, |at| Value::text(&clock::shown(at)));
     let mut rows = Vec::new();
     for kind in asked.kinds {
-        let Ok(guard) = database.guard(kind) else { continue };
+        let Ok(guard) = database.guard(kind) else {
+            continue;
+        };
         let piece = match constraints.equal(PIECE) {
             Some(piece) => match database.named_piece(kind, piece) {
                 Ok(key) => Some(key),
@@ -63,13 +71,19 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
             }
             row[LOST_AT] = moment(lost.lost_at);
             if constraints.uses(SAVED_AT) {
-                let head = lost.last.map(|last| database.head(last)).transpose()?.flatten();
+                let head = lost
+                    .last
+                    .map(|last| database.head(last))
+                    .transpose()?
+                    .flatten();
                 row[SAVED_AT] = moment(head.map(|head| head.taken_at));
             }
             row[SAVED_LINES] = Value::Integer(lost.lines);
             if constraints.uses(RESTORABLE) {
                 let candidates = database.candidates(lost.last)?;
-                let sound = candidates.iter().any(|head| database.stored(head.id).is_ok());
+                let sound = candidates
+                    .iter()
+                    .any(|head| database.stored(head.id).is_ok());
                 row[RESTORABLE] = Value::Integer(i64::from(sound));
             }
             row[SCHEMA] = Value::text(&database.schema);

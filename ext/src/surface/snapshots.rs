@@ -33,7 +33,10 @@ impl Table for Snapshots {
         day TEXT, reason TEXT, station TEXT, user TEXT, lines INTEGER, bytes INTEGER, hash TEXT, schema TEXT HIDDEN)";
     const PUSHED: &'static [usize] = &[ID, KIND, PIECE, SCHEMA];
 
-    fn open(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> std::result::Result<Scan, Failure> {
+    fn open(
+        talon: &Rc<Talon>,
+        constraints: &Constraints<'_>,
+    ) -> std::result::Result<Scan, Failure> {
         scan(talon, constraints).map_err(|error| error.into_failure("talon_snapshots"))
     }
 }
@@ -52,7 +55,11 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
     };
     match talon.look(&schema, None) {
         Err(Error::NotInstalled(_)) => {
-            return Ok(Scan { statement: None, row: false, schema });
+            return Ok(Scan {
+                statement: None,
+                row: false,
+                schema,
+            });
         }
         other => other?,
     };
@@ -77,9 +84,21 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
              FROM {quoted}.talon_snapshot AS s"
         )
     };
-    let id_condition = if constraints.equal(ID).is_some() { "s.id = ?1" } else { "?1 IS NULL" };
-    let kind_condition = if constraints.equal(KIND).is_some() { "k.kind = ?2" } else { "?2 IS NULL" };
-    let piece_condition = if constraints.equal(PIECE).is_some() { "s.key = ?3" } else { "?3 IS NULL" };
+    let id_condition = if constraints.equal(ID).is_some() {
+        "s.id = ?1"
+    } else {
+        "?1 IS NULL"
+    };
+    let kind_condition = if constraints.equal(KIND).is_some() {
+        "k.kind = ?2"
+    } else {
+        "?2 IS NULL"
+    };
+    let piece_condition = if constraints.equal(PIECE).is_some() {
+        "s.key = ?3"
+    } else {
+        "?3 IS NULL"
+    };
     let sql = format!(
         "{source} JOIN {quoted}.talon_kind AS k ON k.id = s.kind
          LEFT JOIN {quoted}.talon_station AS t ON t.id = s.station
@@ -90,7 +109,11 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
     let piece = own_spelling(talon, &schema, value(KIND), value(PIECE))?;
     statement.start(&[value(ID), value(KIND), piece.as_ref()])?;
     let row = statement.step()?;
-    Ok(Scan { statement: Some(statement), row, schema })
+    Ok(Scan {
+        statement: Some(statement),
+        row,
+        schema,
+    })
 }
 
 /// The piece as its header spells it, where the kind is named too: a person may write '42' for 42.
@@ -120,7 +143,9 @@ impl Cursor for Scan {
         Ok(())
     }
     fn column(&self, index: usize) -> std::result::Result<Value, Failure> {
-        let Some(statement) = &self.statement else { return Ok(Value::Null) };
+        let Some(statement) = &self.statement else {
+            return Ok(Value::Null);
+        };
         Ok(match index {
             TAKEN_AT => match statement.column(TAKEN_AT) {
                 ValueRef::Integer(at) => Value::text(&clock::shown(at)),
@@ -131,7 +156,10 @@ impl Cursor for Scan {
         })
     }
     fn rowid(&self) -> i64 {
-        let id = self.statement.as_ref().and_then(|statement| statement.column(ID).as_integer());
+        let id = self
+            .statement
+            .as_ref()
+            .and_then(|statement| statement.column(ID).as_integer());
         id.unwrap_or(0)
     }
 }
@@ -145,12 +173,14 @@ const IMAGE_SCHEMA: usize = 4;
 impl Table for ImageTable {
     type Data = Talon;
     type Cursor = Rows;
-    const DECLARATION: &'static str =
-        "CREATE TABLE x(part TEXT, position INTEGER, row TEXT, snapshot INTEGER HIDDEN, schema TEXT HIDDEN)";
+    const DECLARATION: &'static str = "CREATE TABLE x(part TEXT, position INTEGER, row TEXT, snapshot INTEGER HIDDEN, schema TEXT HIDDEN)";
     const PUSHED: &'static [usize] = &[IMAGE_SNAPSHOT, IMAGE_SCHEMA];
     const REQUIRED: Option<usize> = Some(IMAGE_SNAPSHOT);
 
-    fn open(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> std::result::Result<Rows, Failure> {
+    fn open(
+        talon: &Rc<Talon>,
+        constraints: &Constraints<'_>,
+    ) -> std::result::Result<Rows, Failure> {
         image(talon, constraints).map_err(|error| error.into_failure("talon_image"))
     }
 }
@@ -160,7 +190,10 @@ fn image(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
         Error::Argument("name a snapshot: SELECT * FROM talon_image(17)".to_owned())
     })?;
     let Some(id) = asked.as_integer() else {
-        return Err(Error::Argument(format!("{} is no snapshot's id: give an integer", shortened(asked))));
+        return Err(Error::Argument(format!(
+            "{} is no snapshot's id: give an integer",
+            shortened(asked)
+        )));
     };
     let schema = match constraints.equal(IMAGE_SCHEMA) {
         Some(schema) => schema_of(schema)?,
@@ -187,11 +220,16 @@ fn image(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
             .iter()
             .find(|(name, _)| *name == part.name)
             .map(|(_, order)| {
-                order.iter().filter_map(|name| part.columns.iter().position(|column| column == name)).collect()
+                order
+                    .iter()
+                    .filter_map(|name| part.columns.iter().position(|column| column == name))
+                    .collect()
             })
             .unwrap_or_default();
         let mut shown: Vec<&Vec<Value>> = part.rows.iter().collect();
-        let key = |row: &Vec<Value>| -> Vec<Value> { order.iter().map(|place| row[*place].clone()).collect() };
+        let key = |row: &Vec<Value>| -> Vec<Value> {
+            order.iter().map(|place| row[*place].clone()).collect()
+        };
         shown.sort_by(|a, b| compare_keys(&key(a), &key(b)));
         for (position, row) in shown.into_iter().enumerate() {
             rows.push(vec![
@@ -199,7 +237,9 @@ fn image(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
                 Value::Integer(position as i64 + 1),
                 Value::Text(object(&part.columns, row)?.into()),
                 Value::Integer(id),
-                constraints.equal(IMAGE_SCHEMA).map_or(Value::Null, |schema| schema.to_value()),
+                constraints
+                    .equal(IMAGE_SCHEMA)
+                    .map_or(Value::Null, |schema| schema.to_value()),
             ]);
         }
     }
@@ -208,13 +248,22 @@ fn image(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
 
 /// The order that each part of the snapshot's kind is shown in, as far as it is still guarded.
 fn orders(database: &mut crate::domain::database::Database, id: i64) -> Vec<(String, Vec<String>)> {
-    let sql = format!("SELECT kind FROM {}.talon_snapshot WHERE id = ?1", quote_identifier(&database.schema));
+    let sql = format!(
+        "SELECT kind FROM {}.talon_snapshot WHERE id = ?1",
+        quote_identifier(&database.schema)
+    );
     let kind = match database.connection.value(&sql, &[ValueRef::Integer(id)]) {
         Ok(Some(Value::Integer(kind))) => database.place_of(kind),
         _ => None,
     };
-    let Some(guard) = kind.and_then(|kind| database.guard(kind).ok()) else { return Vec::new() };
-    guard.parts.iter().map(|part| (part.name.clone(), part.order.clone())).collect()
+    let Some(guard) = kind.and_then(|kind| database.guard(kind).ok()) else {
+        return Vec::new();
+    };
+    guard
+        .parts
+        .iter()
+        .map(|part| (part.name.clone(), part.order.clone()))
+        .collect()
 }
 
 fn object(columns: &[String], row: &[Value]) -> Result<Vec<u8>> {
