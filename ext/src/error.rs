@@ -2,6 +2,9 @@
 
 use crate::sqlite::{Failure, code};
 
+/// Characters of an error's text at most.
+const LONGEST_TEXT: usize = 1000;
+
 /// Why Talon did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -102,7 +105,13 @@ impl Error {
             Error::Memory => code::NOMEM,
             _ => code::ERROR,
         };
-        Failure::with_code(code, format!("{speaker}: {self}"))
+        let mut text = format!("{speaker}: {self}");
+        // A caller may have passed a name as long as a file.
+        if let Some((end, _)) = text.char_indices().nth(LONGEST_TEXT) {
+            text.truncate(end);
+            text.push('…');
+        }
+        Failure::with_code(code, text)
     }
 
     /// Whether SQLite's own state forbids going on: memory, disk, locks. Everything else is about one piece.

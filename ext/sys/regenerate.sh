@@ -1,6 +1,7 @@
 #!/bin/sh
 # Writes src/bindings.rs from SQLite's own headers: ext/sys/regenerate.sh DIR, where DIR holds sqlite3.h and
-# sqlite3ext.h of SQLite 3.39, the version whose module struct sqlite-loadable fills in. Needs bindgen (cargo install bindgen-cli) and libclang; the build itself needs neither.
+# sqlite3ext.h of the newest SQLite. Needs bindgen (cargo install bindgen-cli), libclang and rustfmt; the build itself
+# needs none of them.
 set -eu
 cd "$(dirname "$0")"
 bindgen "$1/sqlite3ext.h" \
@@ -12,3 +13,5 @@ bindgen "$1/sqlite3ext.h" \
   -o src/bindings.rs
 # The few entries that take a va_list are never called: a pointer keeps the file the same on every platform.
 sed -i 's/^pub type __builtin_va_list = .*/pub type __builtin_va_list = *mut ::core::ffi::c_void;/' src/bindings.rs
+# sqlite-loadable fills in the module struct of SQLite 3.39; the field after its last is read from iVersion 4 on only.
+sed -i '/^    pub xIntegrity: /,/^    >,$/d' src/bindings.rs

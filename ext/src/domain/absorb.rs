@@ -116,6 +116,9 @@ impl Talon {
         if !settled.changed() {
             return Ok(false);
         }
+        if settled.reason == Some(Reason::Before) {
+            return Ok(true);
+        }
         let detail = match (&settled.snapshot, &settled.now) {
             (Some(_), _) => "changed on a connection without Talon",
             (None, Some(now)) if now.gone_at.is_some() => "deleted on a connection without Talon",
@@ -258,7 +261,8 @@ impl Database {
                 continue;
             }
             let swapped = renames.iter().any(|other| other.new == rename.old);
-            if !swapped && self.own_key(kind, &rename.old)?.is_some() {
+            // Found under another spelling (NOCASE), it is the renamed piece itself.
+            if !swapped && self.own_key(kind, &rename.old)?.as_ref() == Some(&rename.old) {
                 continue;
             }
             let old = rename.old.shown();
@@ -300,11 +304,8 @@ impl Database {
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn chain(&self, last: Option<i64>) -> Result<Vec<i64>> {
-        let mut statement = self.connection.prepare(&format!(
-            "SELECT previous FROM {}.talon_snapshot WHERE id = ?1",
-            quote_identifier(&self.schema)
-        ))?;
+    pub fn chain(&mut self, last: Option<i64>) -> Result<Vec<i64>> {
+        let statement = self.own_statement("SELECT previous FROM {s}.talon_snapshot WHERE id = ?1")?;
         let mut ids = Vec::new();
         let mut next = last;
         while let Some(id) = next {

@@ -399,7 +399,7 @@ impl Database {
         if hash == Some(now) {
             return Ok(None);
         }
-        let stored = match self.stored(last) {
+        let mut stored = match self.stored(last) {
             Ok(stored) => stored,
             Err(Error::Unreadable { problem, .. }) => {
                 return Ok(Some((
@@ -409,11 +409,31 @@ impl Database {
             }
             Err(error) => return Err(error),
         };
+        stored.follow_renames(&guard);
         let present = payload::read(&self.image.payload).map_err(|problem| Error::Unreadable {
             snapshot: last,
             problem,
         })?;
         Ok(differences(&guard, &stored, &present))
+    }
+
+    /// Whether the piece just read differs from a snapshot of it in nothing but columns or parts that came or went.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn has_same_values(&mut self, kind: usize, snapshot: Option<i64>) -> Result<bool> {
+        let guard = self.guard(kind)?;
+        let Some(snapshot) = snapshot else {
+            return Ok(false);
+        };
+        let mut stored = match self.stored(snapshot) {
+            Ok(stored) => stored,
+            Err(Error::Unreadable { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        stored.follow_renames(&guard);
+        Ok(payload::read(&self.image.payload)
+            .is_ok_and(|present| differences(&guard, &stored, &present).is_none()))
     }
 }
 

@@ -86,7 +86,15 @@ impl Talon {
         code: Code,
         values: &[ValueRef<'_>],
     ) -> Result<bool> {
-        database.begin()?;
+        if database.begin(self.enlisted.get())? && !database.trusted && database.has_marks()? {
+            // What others changed is imaged and listed before this transaction's own changes mix with it; marks that
+            // cannot be absorbed now stay for later. Enlisted first: the statement may fail and take the images back.
+            self.enlist()?;
+            match self.absorb_some(database, 1000) {
+                Err(error) if error.is_fatal() => return Err(error),
+                _ => {}
+            }
+        }
         let Some(kind) = database.place_of(code.kind) else {
             return Ok(false);
         };
@@ -203,6 +211,13 @@ impl Talon {
             Some(own) if own != key => (own, Some(key)),
             _ => (key, None),
         };
+        if let Some(spelling) = &spelling {
+            let mut course = self.course.borrow_mut();
+            // Touched before, spelt otherwise: what it is by now is no before-image.
+            if course.spelt(slot, &key, spelling) {
+                return Ok(());
+            }
+        }
         self.enlist()?;
         let state = match taking {
             Taking::Created | Taking::Renamed => None,
@@ -259,7 +274,7 @@ impl Talon {
             Some(state),
             about,
         )?;
-        if is_known && settled.snapshot.is_some() {
+        if settled.reason == Some(Reason::Unguarded) {
             let day = self.clock.day(at);
             let detail = "changed unseen before this transaction";
             database

@@ -101,6 +101,15 @@ impl Course {
         place
     }
 
+    /// Notes a further spelling of a piece; false when it was not touched yet.
+    pub fn spelt(&mut self, slot: Slot, key: &Key, spelling: &Key) -> bool {
+        let known = self.find(slot, key);
+        if let Some(place) = known {
+            self.name(slot, spelling.clone(), place);
+        }
+        known.is_some()
+    }
+
     fn name(&mut self, slot: Slot, key: Key, place: usize) {
         if self.index.insert((slot, key.clone()), place).is_none() {
             self.names.push((slot, key));

@@ -41,6 +41,8 @@ pub struct Fitted {
     upward: Vec<Option<Statement>>,
     /// What restores run over and over, by its text.
     statements: HashMap<String, Statement>,
+    /// Whether the host has triggers of its own on these tables.
+    host_triggers: Option<bool>,
 }
 
 /// A database with Talon's tables.
@@ -58,13 +60,17 @@ pub struct Database {
     /// The kinds, guarded ones only.
     pub kinds: Vec<Kind>,
     store: Option<Store>,
+    statements: HashMap<&'static str, Statement>,
     /// The image read last.
     pub image: Image,
     begun: bool,
     /// Nobody has committed since this connection's own last capture: stored images are what the tables hold.
     pub trusted: bool,
     committed_version: Option<u32>,
-    schema_version: i64,
+    /// The schema's version that the guards are fitted to.
+    pub schema_version: i64,
+    /// The schema's version at which all triggers were seen to be whole.
+    pub whole_at: Option<i64>,
     station: Option<i64>,
 }
 
@@ -88,11 +94,13 @@ impl Database {
             live: true,
             kinds: Vec::new(),
             store: None,
+            statements: HashMap::new(),
             image: Image::default(),
             begun: false,
             trusted: false,
             committed_version: None,
             schema_version: schema_version(connection, schema)?,
+            whole_at: None,
             station: None,
         };
         database.load_kinds()?;
@@ -129,12 +137,13 @@ impl Database {
         Ok(())
     }
 
-    /// Begins to take part in a transaction: is what was known before still so?
+    /// Begins to take part in a transaction: is what was known before still so? Unless `enlisted`, nobody tells when the
+    /// transaction ends: then it begins anew each time.
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn begin(&mut self) -> Result<()> {
-        if self.begun {
+    pub fn begin(&mut self, enlisted: bool) -> Result<()> {
+        if self.begun && enlisted {
             return Ok(());
         }
         if self.store.is_none() {
@@ -146,6 +155,7 @@ impl Database {
             self.refresh()?;
         }
         self.begun = true;
+        self.absorbed = self.trusted;
         Ok(())
     }
 
@@ -159,7 +169,9 @@ impl Database {
     /// # Errors
     /// What SQLite reports.
     pub fn refresh(&mut self) -> Result<()> {
-        let version = schema_version(self.connection, &self.schema)?;
+        let asked = self.own_statement("PRAGMA {s}.schema_version")?;
+        let version = asked.first(&[], |row| Ok(row.column(0).as_integer()))?;
+        let version = version.flatten().unwrap_or(0);
         if version != self.schema_version {
             self.refit()?;
             self.schema_version = version;
@@ -204,6 +216,7 @@ impl Database {
     /// Drops every kept statement.
     pub fn release_statements(&mut self) {
         self.store = None;
+        self.statements.clear();
         for kind in &mut self.kinds {
             kind.fitted = None;
         }
@@ -362,6 +375,27 @@ impl Database {
         Ok(Some(link))
     }
 
+    /// A statement on Talon's own tables, prepared once; `{s}` stands for the schema.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn own_statement(&mut self, sql: &'static str) -> Result<&mut Statement> {
+        if !self.statements.contains_key(sql) {
+            let text = sql.replace("{s}", &quote_identifier(&self.schema));
+            self.statements.insert(sql, self.connection.prepare_kept(&text)?);
+        }
+        self.statements.get_mut(sql).ok_or(Error::Memory)
+    }
+
+    /// Whether the schema still stands for the file it stood for: a file may be detached and another attached.
+    pub fn is_same_file(&mut self) -> bool {
+        let number = self.number;
+        let asked = self
+            .own_statement("SELECT value FROM {s}.talon_meta WHERE name = 'database'")
+            .and_then(|statement| Ok(statement.first(&[], |row| Ok(row.column(0).as_integer()))?));
+        matches!(asked, Ok(Some(Some(found))) if found == number)
+    }
+
     /// A statement on the kind's tables, prepared once.
     ///
     /// # Errors
@@ -373,6 +407,42 @@ impl Database {
             statements.insert(sql.to_owned(), connection.prepare_kept(sql)?);
         }
         statements.get_mut(sql).ok_or(Error::Memory)
+    }
+
+    /// Whether the host has triggers of its own on a kind's tables.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn has_host_triggers(&mut self, place: usize) -> Result<bool> {
+        let guard = self.guard(place)?;
+        let on_table = |database: &mut Database, sql: &'static str| -> Result<bool> {
+            for part in &guard.parts {
+                let table = ValueRef::Text(part.table.name.as_bytes());
+                let found = database.own_statement(sql)?.first(&[table], |_| Ok(()))?;
+                if found.is_some() {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        let known = self.fitted(place)?.host_triggers;
+        let persistent = match known {
+            Some(known) => known,
+            None => {
+                let found = on_table(
+                    self,
+                    "SELECT 1 FROM {s}.sqlite_schema WHERE type = 'trigger' AND lower(tbl_name) = lower(?1)
+                       AND name NOT GLOB 'talon_[0-9]*'",
+                )?;
+                self.fitted(place)?.host_triggers = Some(found);
+                found
+            }
+        };
+        Ok(persistent
+            || on_table(
+                self,
+                "SELECT 1 FROM sqlite_temp_schema WHERE type = 'trigger' AND lower(tbl_name) = lower(?1)",
+            )?)
     }
 
     /// The row of `talon_shape` for a kind's columns today.
@@ -413,12 +483,9 @@ impl Database {
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn has_marks(&self) -> Result<bool> {
-        let sql = format!(
-            "SELECT 1 FROM {}.talon_touched LIMIT 1",
-            quote_identifier(&self.schema)
-        );
-        Ok(self.connection.value(&sql, &[])?.is_some())
+    pub fn has_marks(&mut self) -> Result<bool> {
+        let statement = self.own_statement("SELECT 1 FROM {s}.talon_touched LIMIT 1")?;
+        Ok(statement.first(&[], |_| Ok(()))?.is_some())
     }
 
     /// Where a kind stands, for the course of a transaction.
@@ -545,6 +612,7 @@ fn prepare(
         unique,
         upward,
         statements: HashMap::new(),
+        host_triggers: None,
     })
 }
 

@@ -260,25 +260,28 @@ impl Talon {
     }
 
     fn tend(&self, place: usize) -> Result<()> {
-        let (schema, has_marks) = {
-            let databases = self.databases()?;
-            (
-                databases[place].schema.clone(),
-                databases[place].has_marks()?,
-            )
-        };
-        if self.connection.is_readonly(&schema) {
-            return Ok(());
-        }
-        let softly = |result: Result<()>| match result {
-            Err(error @ Error::Memory) => Err(error),
-            _ => Ok(()),
-        };
-        softly(self.mend_triggers(place))?;
-        if has_marks {
+        self.mend_softly(place)?;
+        let has_marks = self.databases()?[place].has_marks()?;
+        if has_marks && !self.is_readonly(place)? {
             softly(self.absorb(place).map(drop))?;
         }
         Ok(())
+    }
+
+    /// Mends triggers unless that cannot be written now.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn mend_softly(&self, place: usize) -> Result<()> {
+        if self.is_readonly(place)? {
+            return Ok(());
+        }
+        softly(self.mend_triggers(place))
+    }
+
+    fn is_readonly(&self, place: usize) -> Result<bool> {
+        let databases = self.databases()?;
+        Ok(self.connection.is_readonly(&databases[place].schema))
     }
 
     /// Creates triggers that a migration has dropped with their table, and notes since when pieces may have changed
@@ -287,11 +290,19 @@ impl Talon {
     /// # Errors
     /// What SQLite reports.
     pub fn mend_triggers(&self, place: usize) -> Result<()> {
-        let (schema, number) = {
-            let databases = self.databases()?;
-            (databases[place].schema.clone(), databases[place].number)
+        let (schema, number, version) = {
+            let mut databases = self.databases()?;
+            let database = &mut databases[place];
+            database.refresh()?;
+            if database.whole_at == Some(database.schema_version) {
+                return Ok(());
+            }
+            (
+                database.schema.clone(),
+                database.number,
+                database.schema_version,
+            )
         };
-        let version = schema_version(self.connection, &schema)?;
         let stale = self.connection.value(
             &format!(
                 "SELECT 1 FROM {}.talon_kind WHERE guarded = 1 AND schema_version <> ?1 LIMIT 1",
@@ -300,6 +311,7 @@ impl Talon {
             &[ValueRef::Integer(version)],
         )?;
         if stale.is_none() {
+            self.databases()?[place].whole_at = Some(version);
             return Ok(());
         }
         self.atomically(|| {
@@ -335,6 +347,14 @@ impl Talon {
             }
             Ok(())
         })
+    }
+}
+
+/// Leaves for later what failed, unless memory is short.
+fn softly(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error @ Error::Memory) => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod course;
 pub mod database;
 pub mod declare;
 pub mod lost;
+pub mod neighbours;
 pub mod purge;
 pub mod restore;
 pub mod settle;

@@ -6,7 +6,7 @@
 use super::database::Database;
 use super::settle::{Circumstances, Reason};
 use super::snapshot::{Head, Stored, StoredPart};
-use super::talon::Talon;
+use super::talon::{Place, Talon};
 use crate::error::{Error, Result};
 use crate::sqlite::{Connection, Failure, Value, ValueRef, code};
 use crate::storage::guard::{Guard, HEADER, LINES, Part, parameters};
@@ -76,7 +76,8 @@ impl Talon {
         let mut databases = self.databases()?;
         let database = &mut databases[place.database];
         let key = database.named_piece(place.kind, piece)?;
-        let choice = choose(database, place.kind, &key, snapshot)?;
+        let touched = self.is_touched(&place, &key);
+        let choice = choose(database, place.kind, &key, snapshot, touched)?;
         let request = Request {
             schema: database.schema.clone(),
             kind: kind.to_owned(),
@@ -84,7 +85,7 @@ impl Talon {
             snapshot,
             dry_run,
         };
-        let silenced = has_host_triggers(database, place.kind)?;
+        let silenced = database.has_host_triggers(place.kind)?;
         if silenced && self.reads_on() {
             // Silencing the host's triggers would end the query that names the pieces.
             drop(databases);
@@ -97,6 +98,12 @@ impl Talon {
         drop(databases);
         self.course.borrow_mut().forget_states();
         result
+    }
+
+    /// Whether the open transaction has changed the piece.
+    fn is_touched(&self, place: &Place, key: &Key) -> bool {
+        let slot = Database::slot(place.database, place.kind);
+        self.course.borrow().find(slot, key).is_some()
     }
 
     /// Whether the statement that is running may yet open a cursor: an INSERT … SELECT.
@@ -115,7 +122,8 @@ impl Talon {
             let place = self.kind_place(&request.schema, &request.kind)?;
             let mut databases = self.databases()?;
             let database = &mut databases[place.database];
-            match choose(database, place.kind, &request.key, request.snapshot) {
+            let touched = self.is_touched(&place, &request.key);
+            match choose(database, place.kind, &request.key, request.snapshot, touched) {
                 Ok(choice) => {
                     self.restore(database, place.kind, &request, choice, true)?;
                 }
@@ -144,7 +152,8 @@ impl Talon {
         let mut sound = None;
         for head in &choice.candidates {
             match database.stored(head.id) {
-                Ok(stored) => {
+                Ok(mut stored) => {
+                    stored.follow_renames(&*database.guard(kind)?);
                     sound = Some(stored);
                     break;
                 }
@@ -223,6 +232,10 @@ impl Talon {
             work.take_back()?;
         }
         let (notes, lines) = (std::mem::take(&mut work.notes), work.lines);
+        let before: Vec<(usize, Vec<Value>)> = std::mem::take(&mut work.undo)
+            .into_iter()
+            .filter_map(Undo::row_before)
+            .collect();
         drop(silence);
         match result? {
             Err(obstacle) => Ok(Outcome::failed(
@@ -239,6 +252,7 @@ impl Talon {
                         at: self.clock.now_ms(),
                     };
                     database.settle(&self.clock, who.as_ref(), kind, &request.key, None, about)?;
+                    database.settle_neighbours(&self.clock, who.as_ref(), kind, stored, &before)?;
                 }
                 let text = if request.dry_run {
                     "would restore"
@@ -264,14 +278,12 @@ impl Talon {
         let station = database.station(self.station().as_ref())?;
         let note = outcome.notes.join("; ");
         let shown = request.key.shown();
-        let sql = format!(
-            "INSERT INTO {}.talon_restored(at, kind, piece, snapshot, lines, outcome, note, station, dry_run)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, nullif(?7, ''), ?8, ?9)",
-            quote_identifier(&database.schema)
-        );
         let optional = |value: Option<i64>| value.map_or(ValueRef::Null, ValueRef::Integer);
-        self.connection.run(
-            &sql,
+        let insert = database.own_statement(
+            "INSERT INTO {s}.talon_restored(at, kind, piece, snapshot, lines, outcome, note, station, dry_run)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, nullif(?7, ''), ?8, ?9)",
+        )?;
+        insert.run(
             &[
                 ValueRef::Integer(self.clock.now_ms()),
                 ValueRef::Text(request.kind.as_bytes()),
@@ -294,6 +306,7 @@ fn choose(
     kind: usize,
     key: &Key,
     snapshot: Option<i64>,
+    touched: bool,
 ) -> Result<Choice> {
     let name = database.kinds[kind].name.clone();
     let (kind_name, piece) = (name.clone(), key.to_string());
@@ -332,7 +345,9 @@ fn choose(
             named: true,
         });
     }
-    if lines > 0 {
+    // Lines that it shares with another piece came back with that one: it is still to be made whole.
+    let is_lost = !touched && state.as_ref().is_some_and(|state| state.lost_at.is_some());
+    if lines > 0 && !is_lost {
         return Err(Error::HasLines {
             kind: kind_name,
             piece,
@@ -358,28 +373,6 @@ fn choose(
         candidates,
         named: false,
     })
-}
-
-/// Whether the host has triggers of its own on a kind's tables.
-fn has_host_triggers(database: &mut Database, kind: usize) -> Result<bool> {
-    let guard = database.guard(kind)?;
-    let schema = quote_identifier(&database.schema);
-    let sql = format!(
-        "SELECT 1 FROM {schema}.sqlite_schema WHERE type = 'trigger' AND lower(tbl_name) = lower(?1)
-           AND name NOT GLOB 'talon_[0-9]*'
-         UNION ALL SELECT 1 FROM sqlite_temp_schema WHERE type = 'trigger' AND lower(tbl_name) = lower(?1) LIMIT 1"
-    );
-    for part in &guard.parts {
-        let table = ValueRef::Text(part.table.name.as_bytes());
-        if database
-            .statement(kind, &sql)?
-            .first(&[table], |_| Ok(()))?
-            .is_some()
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Foreign keys wait until a piece is whole; the host's triggers stay quiet where it has some.
@@ -455,6 +448,18 @@ enum Undo {
     },
     /// Insert the row that was deleted.
     Insert { part: usize, values: Vec<Value> },
+}
+
+impl Undo {
+    /// The row as it was, where there was one.
+    fn row_before(self) -> Option<(usize, Vec<Value>)> {
+        match self {
+            Undo::Update { part, values, .. } | Undo::Insert { part, values } => {
+                Some((part, values))
+            }
+            Undo::Delete { .. } => None,
+        }
+    }
 }
 
 struct Work<'a> {
@@ -567,6 +572,12 @@ impl Work<'_> {
                     part.table.name
                 ))));
             };
+            if let Some(link) = part.link.iter().find(|link| !columns.contains(link)) {
+                return Ok(Err(Obstacle::constraint(format!(
+                    "the snapshot does not say in {link} what rows of {} belong to",
+                    part.table.name
+                ))));
+            }
             let row = FittedRow {
                 columns: &columns,
                 values,

@@ -1,6 +1,7 @@
 //! Compares a piece with what is stored of it, and stores what is new.
 
 use super::clock::Clock;
+use super::course::Rename;
 use super::database::Database;
 use crate::error::Result;
 use crate::storage::key::Key;
@@ -138,6 +139,8 @@ pub struct Settled {
     pub key: Key,
     /// The snapshot stored.
     pub snapshot: Option<i64>,
+    /// Why it was taken.
+    pub reason: Option<Reason>,
     /// What was known before.
     pub was: Option<PieceState>,
     /// What is known now.
@@ -172,7 +175,10 @@ impl Database {
             None
         };
         let (key, was) = match own {
-            Some(own) if own != *key => (own, None),
+            Some(own) if own != *key => {
+                self.inherit(kind, key, &own)?;
+                (own, None)
+            }
             _ => (key.clone(), was),
         };
         let shown = key.shown();
@@ -191,36 +197,54 @@ impl Database {
                 || !is_there && was.is_some() && self.own_key(kind, &key)?.is_some(),
             ..about
         };
-        let (snapshot, now) = match judge(was.as_ref(), seen, about) {
+        let (taken, now) = match judge(was.as_ref(), seen, about) {
             Verdict::Unchanged => {
                 return Ok(Settled {
                     key,
                     snapshot: None,
+                    reason: None,
                     now: was.clone(),
                     was,
                 });
             }
             Verdict::State(now) => (None, now),
             Verdict::Image(mut now) => {
-                let reason = if about.created && about.reason == Reason::Edit {
-                    Reason::Create
-                } else {
-                    about.reason
+                let last = was.as_ref().and_then(|was| was.last);
+                let reason = match about.reason {
+                    Reason::Edit if about.created => Reason::Create,
+                    // Columns or parts came or went since the last image: no value changed unseen.
+                    Reason::Unguarded if self.has_same_values(kind, last)? => Reason::Before,
+                    reason => reason,
                 };
                 let snapshot =
                     self.store_image(clock, who, kind, &shown, &now, reason, about.at)?;
                 now.last = Some(snapshot);
-                (Some(snapshot), now)
+                (Some((snapshot, reason)), now)
             }
         };
         self.store()?
             .put_piece(id, &shown, was.as_ref(), Some(&now))?;
         Ok(Settled {
             key,
-            snapshot,
+            snapshot: taken.map(|(snapshot, _)| snapshot),
+            reason: taken.map(|(_, reason)| reason),
             was,
             now: Some(now),
         })
+    }
+
+    /// A header was put back under another spelling of its key (NOCASE): it is the same piece.
+    fn inherit(&mut self, kind: usize, key: &Key, own: &Key) -> Result<()> {
+        let id = self.kinds[kind].id;
+        if self.store()?.piece(id, &own.shown())?.is_some() {
+            return Ok(());
+        }
+        let rename = Rename {
+            slot: Database::slot(0, kind),
+            old: key.clone(),
+            new: own.clone(),
+        };
+        self.move_pieces(kind, &[rename])
     }
 
     #[allow(clippy::too_many_arguments)]

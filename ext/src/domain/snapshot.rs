@@ -3,8 +3,8 @@
 use super::database::Database;
 use crate::error::{Error, Result};
 use crate::sqlite::{Value, ValueRef};
+use crate::storage::guard::Guard;
 use crate::storage::payload;
-use crate::storage::shape::quote_identifier;
 
 /// A snapshot's rows by part, with the names that their columns had.
 #[derive(Debug)]
@@ -44,6 +44,37 @@ impl Stored {
     pub fn part(&self, name: &str) -> Option<&StoredPart> {
         self.parts.iter().find(|part| part.name == name)
     }
+
+    /// Gives the columns that identify and link rows their present names, where they were renamed since. Such a column
+    /// stands where it stood; where anything else went too, places prove nothing and all names stay.
+    pub fn follow_renames(&mut self, guard: &Guard) {
+        for part in &mut self.parts {
+            let Some(today) = guard.parts.iter().find(|today| today.name == part.name) else {
+                continue;
+            };
+            let is_gone = |name: &String| !today.columns.contains(name);
+            let renamed: Option<Vec<Option<String>>> = part
+                .columns
+                .iter()
+                .enumerate()
+                .map(|(place, name)| match today.columns.get(place) {
+                    _ if !is_gone(name) => Some(None),
+                    Some(now)
+                        if !part.columns.contains(now)
+                            && (today.key.contains(now) || today.link.contains(now)) =>
+                    {
+                        Some(Some(now.clone()))
+                    }
+                    _ => None,
+                })
+                .collect();
+            for (name, now) in part.columns.iter_mut().zip(renamed.unwrap_or_default()) {
+                if let Some(now) = now {
+                    *name = now;
+                }
+            }
+        }
+    }
 }
 
 /// Puts a payload and the columns of its shape together.
@@ -80,20 +111,16 @@ impl Database {
     ///
     /// # Errors
     /// [`Error::Unreadable`] when it is not what was stored.
-    pub fn stored(&self, id: i64) -> Result<Stored> {
+    pub fn stored(&mut self, id: i64) -> Result<Stored> {
         let unreadable = |problem: String| Error::Unreadable {
             snapshot: id,
             problem,
         };
-        let schema = quote_identifier(&self.schema);
-        let sql = format!(
+        let statement = self.own_statement(
             "SELECT s.payload, s.hash, c.columns, c.hash
-             FROM {schema}.talon_snapshot AS s LEFT JOIN {schema}.talon_shape AS c ON c.id = s.shape WHERE s.id = ?1"
-        );
-        let found = self
-            .connection
-            .prepare(&sql)?
-            .first(&[ValueRef::Integer(id)], |row| {
+             FROM {s}.talon_snapshot AS s LEFT JOIN {s}.talon_shape AS c ON c.id = s.shape WHERE s.id = ?1",
+        )?;
+        let found = statement.first(&[ValueRef::Integer(id)], |row| {
                 let bytes = |index: usize| match row.column(index) {
                     ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes,
                     _ => &[],
@@ -117,15 +144,10 @@ impl Database {
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn head(&self, id: i64) -> Result<Option<Head>> {
-        let sql = format!(
-            "SELECT lines, taken_at, reason FROM {}.talon_snapshot WHERE id = ?1",
-            quote_identifier(&self.schema)
-        );
-        Ok(self
-            .connection
-            .prepare(&sql)?
-            .first(&[ValueRef::Integer(id)], |row| {
+    pub fn head(&mut self, id: i64) -> Result<Option<Head>> {
+        let statement =
+            self.own_statement("SELECT lines, taken_at, reason FROM {s}.talon_snapshot WHERE id = ?1")?;
+        Ok(statement.first(&[ValueRef::Integer(id)], |row| {
                 Ok(Head {
                     id,
                     lines: row.column(0).as_integer().unwrap_or(0),
@@ -140,7 +162,7 @@ impl Database {
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn candidates(&self, last: Option<i64>) -> Result<Vec<Head>> {
+    pub fn candidates(&mut self, last: Option<i64>) -> Result<Vec<Head>> {
         let mut found = Vec::new();
         for id in self.chain(last)? {
             let Some(head) = self.head(id)? else { break };

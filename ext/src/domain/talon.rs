@@ -20,7 +20,8 @@ pub struct Talon {
     pub collector: Rc<Collector>,
     station: RefCell<Option<(String, String)>>,
     databases: RefCell<Vec<Database>>,
-    schemas_seen: Cell<usize>,
+    /// What was attached when files with guarded kinds were last looked for.
+    schemas_seen: RefCell<Vec<String>>,
     /// Pieces touched by the open transaction.
     pub course: RefCell<Course>,
     /// The transaction's end will be told to us.
@@ -70,7 +71,7 @@ impl Talon {
             collector: Rc::default(),
             station: RefCell::default(),
             databases: RefCell::default(),
-            schemas_seen: Cell::new(0),
+            schemas_seen: RefCell::default(),
             course: RefCell::default(),
             enlisted: Cell::new(false),
             enlist: RefCell::default(),
@@ -83,11 +84,18 @@ impl Talon {
         }
     }
 
-    /// Says who this connection is.
+    /// Says who this connection is. As the first call that many hosts make, it also sees to triggers that a migration
+    /// has taken away; what cannot be written now is left for the next call.
+    ///
+    /// # Errors
+    /// What SQLite reports.
     pub fn set_station(&self, station: &str, user: &str) -> Result<()> {
         *self.station.borrow_mut() = Some((station.to_owned(), user.to_owned()));
-        for database in self.databases()?.iter_mut() {
-            database.forget_station();
+        self.discover()?;
+        let count = self.databases()?.len();
+        for place in 0..count {
+            self.databases()?[place].forget_station();
+            self.mend_softly(place)?;
         }
         Ok(())
     }
@@ -177,17 +185,13 @@ impl Talon {
         if self.course.borrow().is_empty() {
             databases.retain(|database| database.live);
         }
-        let seen = (0..).take_while(|index| self.connection.has_schema_at(*index) == Some(true));
-        self.schemas_seen.set(seen.count());
+        *self.schemas_seen.borrow_mut() = self.connection.schema_names().unwrap_or_default();
         Ok(())
     }
 
-    /// Whether files were attached or detached since they were last looked for.
+    /// Whether files were attached or detached since they were last looked for, or may have been.
     pub fn schemas_changed(&self) -> bool {
-        let seen = self.schemas_seen.get();
-        seen == 0
-            || self.connection.has_schema_at(seen) != Some(false)
-            || self.connection.has_schema_at(seen - 1) != Some(true)
+        !self.connection.has_schemas(&self.schemas_seen.borrow())
     }
 
     /// The place of a schema with guarded kinds.
@@ -195,11 +199,21 @@ impl Talon {
     /// # Errors
     /// [`Error::UnknownSchema`], [`Error::NotInstalled`].
     pub fn database_place(&self, schema: &str) -> Result<usize> {
-        self.discover()?;
-        let found = self
-            .databases()?
-            .iter()
-            .position(|database| database.live && database.schema.eq_ignore_ascii_case(schema));
+        let find = || -> Result<Option<usize>> {
+            Ok(self.databases()?.iter_mut().position(|database| {
+                database.live
+                    && database.schema.eq_ignore_ascii_case(schema)
+                    && database.is_same_file()
+            }))
+        };
+        let known = if self.schemas_changed() { None } else { find()? };
+        let found = match known {
+            Some(place) => Some(place),
+            None => {
+                self.discover()?;
+                find()?
+            }
+        };
         match found {
             Some(place) => Ok(place),
             None if self.has_schema(schema)? => Err(Error::NotInstalled(schema.to_owned())),

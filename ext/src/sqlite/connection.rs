@@ -7,6 +7,9 @@ use sqlite3ext_sys as sys;
 use std::ffi::CString;
 use std::ptr::NonNull;
 
+/// The name that a connection's loaded version is noted under.
+const LOADED: &CStr = c"talon";
+
 /// A handle on the host's open connection.
 ///
 /// It is never owned: it lives in objects that SQLite destroys while it closes the connection (function data, modules,
@@ -179,14 +182,68 @@ impl Connection {
         unsafe { sys::sqlite3_db_readonly(self.raw(), name.as_ptr()) == 1 }
     }
 
-    /// Whether a schema stands at `index` (0 main, 1 temp, then what is attached); None where the host's SQLite is too
-    /// old to say (before 3.39).
-    pub fn has_schema_at(self, index: usize) -> Option<bool> {
+    /// The name of the schema at `index` (0 main, 1 temp, then what is attached). Only for hosts from 3.39 on.
+    fn schema_name(self, index: usize) -> Option<&'static CStr> {
+        // SAFETY: since 3.39 the table has this entry; out of range gives null. The name lives until the schema is
+        // detached, and is compared or copied before anything else is called.
+        unsafe {
+            let name = sys::sqlite3_db_name(self.raw(), index as c_int);
+            (!name.is_null()).then(|| CStr::from_ptr(name))
+        }
+    }
+
+    /// The names of all schemas; None where the host's SQLite is too old to say without being asked in SQL.
+    pub fn schema_names(self) -> Option<Vec<String>> {
         if self.sqlite_version() < 3_039_000 {
             return None;
         }
-        // SAFETY: since 3.39 the table has this entry, checked above; out of range gives null.
-        Some(unsafe { !sys::sqlite3_db_name(self.raw(), index as c_int).is_null() })
+        let names = (0..).map_while(|index| self.schema_name(index));
+        Some(names.map(|name| name.to_string_lossy().into_owned()).collect())
+    }
+
+    /// Whether exactly these schemas are there; false where that cannot be said.
+    pub fn has_schemas(self, names: &[String]) -> bool {
+        self.sqlite_version() >= 3_039_000
+            && !names.is_empty()
+            && self.schema_name(names.len()).is_none()
+            && names.iter().enumerate().all(|(index, known)| {
+                self.schema_name(index).is_some_and(|name| name.to_bytes() == known.as_bytes())
+            })
+    }
+
+    /// The version of Talon that is loaded on this connection already.
+    pub fn loaded_version(self) -> Option<String> {
+        if self.sqlite_version() < 3_044_000 {
+            // Newer hosts read the whole schema before they compile any SELECT, which a load should not cost.
+            return match self.value("SELECT talon_version()", &[]) {
+                Ok(Some(super::Value::Text(version))) => {
+                    Some(String::from_utf8_lossy(&version).into_owned())
+                }
+                _ => None,
+            };
+        }
+        // SAFETY: since 3.44 the table has this entry; what stands under our name is a static C string of ours.
+        unsafe {
+            let version: *const core::ffi::c_char =
+                sys::sqlite3_get_clientdata(self.raw(), LOADED.as_ptr()).cast_const().cast();
+            (!version.is_null()).then(|| CStr::from_ptr(version).to_string_lossy().into_owned())
+        }
+    }
+
+    /// Notes that this version of Talon is loaded.
+    ///
+    /// # Errors
+    /// When memory is short.
+    pub fn note_loaded(self, version: &'static CStr) -> Result<(), Failure> {
+        if self.sqlite_version() < 3_044_000 {
+            return Ok(());
+        }
+        // SAFETY: as above; a static string needs no destructor.
+        let result = unsafe {
+            let data = version.as_ptr().cast_mut().cast();
+            sys::sqlite3_set_clientdata(self.raw(), LOADED.as_ptr(), data, None)
+        };
+        if result == code::OK { Ok(()) } else { Err(self.failure(result)) }
     }
 
     /// Turns triggers on or off, and gives what they were. Every statement of the connection expires when this changes

@@ -166,10 +166,18 @@ impl Definition {
     /// # Errors
     /// [`Error::Definition`] with what JSON or a misspelt key has to say, and where.
     pub fn from_json(kind: &str, json: &str) -> Result<Definition> {
-        serde_json::from_str(json).map_err(|error| Error::Definition {
+        let refused = |problem| Error::Definition {
             kind: kind.to_owned(),
-            problem: format!("the definition cannot be read: {error}"),
-        })
+            problem,
+        };
+        if !json.trim_start().starts_with('{') {
+            return Err(refused(format!(
+                "{json:?} is no definition: name the header table and the lines table, or give JSON: \
+                 {{\"header\": {{\"table\": …}}, \"lines\": {{\"table\": …}}}}"
+            )));
+        }
+        serde_json::from_str(json)
+            .map_err(|error| refused(format!("the definition cannot be read: {error}")))
     }
 
     /// The definition as JSON, as it is stored.

@@ -434,7 +434,8 @@ impl Fitting<'_> {
             )));
         }
         let sql = format!(
-            "SELECT ({expression}\n) FROM {}.{} AS {}",
+            // In a WHERE, because what counts or ranks rows belongs nowhere here.
+            "SELECT 1 FROM {}.{} AS {} WHERE ({expression}\n)",
             quote_identifier(self.schema),
             quote_identifier(&part.table.name),
             part.alias

@@ -49,7 +49,7 @@ pub struct ForeignKey {
     pub to: Vec<String>,
 }
 
-/// A unique index (or key) of a host's table, with plain columns only.
+/// A unique index (or key) of a host's table, over plain columns only.
 #[derive(Debug, Clone)]
 pub struct UniqueIndex {
     /// Its columns in order.
@@ -58,6 +58,8 @@ pub struct UniqueIndex {
     pub collations: Vec<String>,
     /// It is the primary key.
     pub is_key: bool,
+    /// It holds some rows only: others may repeat its values.
+    pub is_partial: bool,
 }
 
 /// A table of the host.
@@ -69,7 +71,7 @@ pub struct HostTable {
     pub columns: Vec<Column>,
     /// Foreign keys.
     pub foreign_keys: Vec<ForeignKey>,
-    /// Unique indexes without expressions and conditions.
+    /// Unique indexes without expressions.
     pub unique: Vec<UniqueIndex>,
     /// First columns of every index.
     pub leading_columns: Vec<String>,
@@ -211,6 +213,7 @@ fn read_indexes(
             columns: Vec::new(),
             collations: Vec::new(),
             is_key,
+            is_partial,
         };
         let mut has_expression = false;
         while rows.next()? {
@@ -270,7 +273,8 @@ impl HostTable {
                     .iter()
                     .all(|column| other.iter().any(|name| name.eq_ignore_ascii_case(column)))
         };
-        same(&self.key()) || self.unique.iter().any(|index| same(&index.columns))
+        let mut whole = self.unique.iter().filter(|index| !index.is_partial);
+        same(&self.key()) || whole.any(|index| same(&index.columns))
     }
 
     /// The collation that a key column is compared under, where it is not BINARY.

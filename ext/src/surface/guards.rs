@@ -270,7 +270,7 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
                     .filter(|part| !part.link_is_indexed())
                     .map(|part| {
                         format!(
-                            "CREATE INDEX {} ON {}({})",
+                            "CREATE INDEX {schema}.{} ON {}({})",
                             quote_identifier(&format!(
                                 "{}_{}",
                                 part.table.name,

@@ -11,22 +11,28 @@ mod snapshots;
 mod touch;
 
 use crate::domain::talon::Talon;
-use crate::sqlite::{Connection, Failure, Value};
+use crate::sqlite::{Connection, Failure};
+use std::ffi::CStr;
 use std::rc::Rc;
+
+const VERSION: &CStr =
+    match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(version) => version,
+        Err(_) => c"?",
+    };
 
 /// Registers everything on a connection. Loading a second time does nothing.
 ///
 /// # Errors
 /// When another version is loaded on the connection already, or SQLite refuses a registration.
 pub fn register(connection: Connection) -> Result<(), Failure> {
-    let version = env!("CARGO_PKG_VERSION");
-    if let Ok(Some(Value::Text(loaded))) = connection.value("SELECT talon_version()", &[]) {
-        let loaded = String::from_utf8_lossy(&loaded).into_owned();
-        return if loaded == version {
+    if let Some(loaded) = connection.loaded_version() {
+        return if loaded == env!("CARGO_PKG_VERSION") {
             Ok(())
         } else {
             Err(Failure::new(format!(
-                "talon {loaded} is loaded on this connection already, this is {version}"
+                "talon {loaded} is loaded on this connection already, this is {}",
+                env!("CARGO_PKG_VERSION")
             )))
         };
     }
@@ -37,5 +43,6 @@ pub fn register(connection: Connection) -> Result<(), Failure> {
     snapshots::register(connection, &talon)?;
     lost::register(connection, &talon)?;
     audit::register(connection, &talon)?;
-    journals::register(connection, &talon)
+    journals::register(connection, &talon)?;
+    connection.note_loaded(VERSION)
 }

@@ -78,10 +78,11 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
              FROM chain CROSS JOIN {quoted}.talon_snapshot AS s ON s.id = chain.id"
         )
     } else {
+        // Up to what there is now: the query may feed an INSERT INTO talon_restore, which stores further ones.
         format!(
             "SELECT s.id, k.kind, s.key, s.version, s.taken_at, s.day, s.reason, t.station, nullif(t.user, ''), s.lines,
                s.bytes, lower(hex(s.hash))
-             FROM {quoted}.talon_snapshot AS s"
+             FROM (SELECT * FROM {quoted}.talon_snapshot WHERE id <= (SELECT max(id) FROM {quoted}.talon_snapshot)) AS s"
         )
     };
     let id_condition = if constraints.equal(ID).is_some() {

@@ -2,6 +2,9 @@
 
 // Written by ../regenerate.sh from sqlite3ext.h; do not edit.
 
+pub const SQLITE_SCM_BRANCH: &[u8; 12] = b"branch-3.54\0";
+pub const SQLITE_SCM_TAGS: &[u8; 23] = b"release version-3.54.1\0";
+pub const SQLITE_SCM_DATETIME: &[u8; 25] = b"2026-10-16T14:45:20.546Z\0";
 pub const SQLITE_OK: u32 = 0;
 pub const SQLITE_ERROR: u32 = 1;
 pub const SQLITE_INTERNAL: u32 = 2;
@@ -36,6 +39,9 @@ pub const SQLITE_DONE: u32 = 101;
 pub const SQLITE_ERROR_MISSING_COLLSEQ: u32 = 257;
 pub const SQLITE_ERROR_RETRY: u32 = 513;
 pub const SQLITE_ERROR_SNAPSHOT: u32 = 769;
+pub const SQLITE_ERROR_RESERVESIZE: u32 = 1025;
+pub const SQLITE_ERROR_KEY: u32 = 1281;
+pub const SQLITE_ERROR_UNABLE: u32 = 1537;
 pub const SQLITE_IOERR_READ: u32 = 266;
 pub const SQLITE_IOERR_SHORT_READ: u32 = 522;
 pub const SQLITE_IOERR_WRITE: u32 = 778;
@@ -69,6 +75,9 @@ pub const SQLITE_IOERR_COMMIT_ATOMIC: u32 = 7690;
 pub const SQLITE_IOERR_ROLLBACK_ATOMIC: u32 = 7946;
 pub const SQLITE_IOERR_DATA: u32 = 8202;
 pub const SQLITE_IOERR_CORRUPTFS: u32 = 8458;
+pub const SQLITE_IOERR_IN_PAGE: u32 = 8714;
+pub const SQLITE_IOERR_BADKEY: u32 = 8970;
+pub const SQLITE_IOERR_CODEC: u32 = 9226;
 pub const SQLITE_LOCKED_SHAREDCACHE: u32 = 262;
 pub const SQLITE_LOCKED_VTAB: u32 = 518;
 pub const SQLITE_BUSY_RECOVERY: u32 = 261;
@@ -104,6 +113,7 @@ pub const SQLITE_CONSTRAINT_PINNED: u32 = 2835;
 pub const SQLITE_CONSTRAINT_DATATYPE: u32 = 3091;
 pub const SQLITE_NOTICE_RECOVER_WAL: u32 = 283;
 pub const SQLITE_NOTICE_RECOVER_ROLLBACK: u32 = 539;
+pub const SQLITE_NOTICE_RBU: u32 = 795;
 pub const SQLITE_WARNING_AUTOINDEX: u32 = 284;
 pub const SQLITE_AUTH_USER: u32 = 279;
 pub const SQLITE_OK_LOAD_PERMANENTLY: u32 = 256;
@@ -146,6 +156,7 @@ pub const SQLITE_IOCAP_UNDELETABLE_WHEN_OPEN: u32 = 2048;
 pub const SQLITE_IOCAP_POWERSAFE_OVERWRITE: u32 = 4096;
 pub const SQLITE_IOCAP_IMMUTABLE: u32 = 8192;
 pub const SQLITE_IOCAP_BATCH_ATOMIC: u32 = 16384;
+pub const SQLITE_IOCAP_SUBPAGE_READ: u32 = 32768;
 pub const SQLITE_LOCK_NONE: u32 = 0;
 pub const SQLITE_LOCK_SHARED: u32 = 1;
 pub const SQLITE_LOCK_RESERVED: u32 = 2;
@@ -194,6 +205,10 @@ pub const SQLITE_FCNTL_RESERVE_BYTES: u32 = 38;
 pub const SQLITE_FCNTL_CKPT_START: u32 = 39;
 pub const SQLITE_FCNTL_EXTERNAL_READER: u32 = 40;
 pub const SQLITE_FCNTL_CKSM_FILE: u32 = 41;
+pub const SQLITE_FCNTL_RESET_CACHE: u32 = 42;
+pub const SQLITE_FCNTL_NULL_IO: u32 = 43;
+pub const SQLITE_FCNTL_BLOCK_ON_CONNECT: u32 = 44;
+pub const SQLITE_FCNTL_FILESTAT: u32 = 45;
 pub const SQLITE_GET_LOCKPROXYFILE: u32 = 2;
 pub const SQLITE_SET_LOCKPROXYFILE: u32 = 3;
 pub const SQLITE_LAST_ERRNO: u32 = 4;
@@ -233,6 +248,7 @@ pub const SQLITE_CONFIG_STMTJRNL_SPILL: u32 = 26;
 pub const SQLITE_CONFIG_SMALL_MALLOC: u32 = 27;
 pub const SQLITE_CONFIG_SORTERREF_SIZE: u32 = 28;
 pub const SQLITE_CONFIG_MEMDB_MAXSIZE: u32 = 29;
+pub const SQLITE_CONFIG_ROWID_IN_VIEW: u32 = 30;
 pub const SQLITE_DBCONFIG_MAINDBNAME: u32 = 1000;
 pub const SQLITE_DBCONFIG_LOOKASIDE: u32 = 1001;
 pub const SQLITE_DBCONFIG_ENABLE_FKEY: u32 = 1002;
@@ -251,7 +267,14 @@ pub const SQLITE_DBCONFIG_DQS_DDL: u32 = 1014;
 pub const SQLITE_DBCONFIG_ENABLE_VIEW: u32 = 1015;
 pub const SQLITE_DBCONFIG_LEGACY_FILE_FORMAT: u32 = 1016;
 pub const SQLITE_DBCONFIG_TRUSTED_SCHEMA: u32 = 1017;
-pub const SQLITE_DBCONFIG_MAX: u32 = 1017;
+pub const SQLITE_DBCONFIG_STMT_SCANSTATUS: u32 = 1018;
+pub const SQLITE_DBCONFIG_REVERSE_SCANORDER: u32 = 1019;
+pub const SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE: u32 = 1020;
+pub const SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE: u32 = 1021;
+pub const SQLITE_DBCONFIG_ENABLE_COMMENTS: u32 = 1022;
+pub const SQLITE_DBCONFIG_FP_DIGITS: u32 = 1023;
+pub const SQLITE_DBCONFIG_MAX: u32 = 1023;
+pub const SQLITE_SETLK_BLOCK_ON_CONNECT: u32 = 1;
 pub const SQLITE_DENY: u32 = 1;
 pub const SQLITE_IGNORE: u32 = 2;
 pub const SQLITE_CREATE_INDEX: u32 = 1;
@@ -286,7 +309,6 @@ pub const SQLITE_CREATE_VTABLE: u32 = 29;
 pub const SQLITE_DROP_VTABLE: u32 = 30;
 pub const SQLITE_FUNCTION: u32 = 31;
 pub const SQLITE_SAVEPOINT: u32 = 32;
-pub const SQLITE_COPY: u32 = 0;
 pub const SQLITE_RECURSIVE: u32 = 33;
 pub const SQLITE_TRACE_STMT: u32 = 1;
 pub const SQLITE_TRACE_PROFILE: u32 = 2;
@@ -304,9 +326,14 @@ pub const SQLITE_LIMIT_LIKE_PATTERN_LENGTH: u32 = 8;
 pub const SQLITE_LIMIT_VARIABLE_NUMBER: u32 = 9;
 pub const SQLITE_LIMIT_TRIGGER_DEPTH: u32 = 10;
 pub const SQLITE_LIMIT_WORKER_THREADS: u32 = 11;
+pub const SQLITE_LIMIT_PARSER_DEPTH: u32 = 12;
+pub const SQLITE_LIMIT_SCHEMA: u32 = 13;
+pub const SQLITE_LIMIT_TRIGGER_STEPS: u32 = 14;
 pub const SQLITE_PREPARE_PERSISTENT: u32 = 1;
 pub const SQLITE_PREPARE_NORMALIZE: u32 = 2;
 pub const SQLITE_PREPARE_NO_VTAB: u32 = 4;
+pub const SQLITE_PREPARE_DONT_LOG: u32 = 16;
+pub const SQLITE_PREPARE_FROM_DDL: u32 = 32;
 pub const SQLITE_INTEGER: u32 = 1;
 pub const SQLITE_FLOAT: u32 = 2;
 pub const SQLITE_BLOB: u32 = 4;
@@ -318,16 +345,20 @@ pub const SQLITE_UTF16BE: u32 = 3;
 pub const SQLITE_UTF16: u32 = 4;
 pub const SQLITE_ANY: u32 = 5;
 pub const SQLITE_UTF16_ALIGNED: u32 = 8;
+pub const SQLITE_UTF8_ZT: u32 = 16;
 pub const SQLITE_DETERMINISTIC: u32 = 2048;
 pub const SQLITE_DIRECTONLY: u32 = 524288;
 pub const SQLITE_SUBTYPE: u32 = 1048576;
 pub const SQLITE_INNOCUOUS: u32 = 2097152;
+pub const SQLITE_RESULT_SUBTYPE: u32 = 16777216;
+pub const SQLITE_SELFORDER1: u32 = 33554432;
 pub const SQLITE_WIN32_DATA_DIRECTORY_TYPE: u32 = 1;
 pub const SQLITE_WIN32_TEMP_DIRECTORY_TYPE: u32 = 2;
 pub const SQLITE_TXN_NONE: u32 = 0;
 pub const SQLITE_TXN_READ: u32 = 1;
 pub const SQLITE_TXN_WRITE: u32 = 2;
 pub const SQLITE_INDEX_SCAN_UNIQUE: u32 = 1;
+pub const SQLITE_INDEX_SCAN_HEX: u32 = 2;
 pub const SQLITE_INDEX_CONSTRAINT_EQ: u32 = 2;
 pub const SQLITE_INDEX_CONSTRAINT_GT: u32 = 4;
 pub const SQLITE_INDEX_CONSTRAINT_LE: u32 = 8;
@@ -366,6 +397,7 @@ pub const SQLITE_TESTCTRL_FIRST: u32 = 5;
 pub const SQLITE_TESTCTRL_PRNG_SAVE: u32 = 5;
 pub const SQLITE_TESTCTRL_PRNG_RESTORE: u32 = 6;
 pub const SQLITE_TESTCTRL_PRNG_RESET: u32 = 7;
+pub const SQLITE_TESTCTRL_FK_NO_ACTION: u32 = 7;
 pub const SQLITE_TESTCTRL_BITVEC_TEST: u32 = 8;
 pub const SQLITE_TESTCTRL_FAULT_INSTALL: u32 = 9;
 pub const SQLITE_TESTCTRL_BENIGN_MALLOC_HOOKS: u32 = 10;
@@ -373,8 +405,10 @@ pub const SQLITE_TESTCTRL_PENDING_BYTE: u32 = 11;
 pub const SQLITE_TESTCTRL_ASSERT: u32 = 12;
 pub const SQLITE_TESTCTRL_ALWAYS: u32 = 13;
 pub const SQLITE_TESTCTRL_RESERVE: u32 = 14;
+pub const SQLITE_TESTCTRL_JSON_SELFCHECK: u32 = 14;
 pub const SQLITE_TESTCTRL_OPTIMIZATIONS: u32 = 15;
 pub const SQLITE_TESTCTRL_ISKEYWORD: u32 = 16;
+pub const SQLITE_TESTCTRL_GETOPT: u32 = 16;
 pub const SQLITE_TESTCTRL_SCRATCHMALLOC: u32 = 17;
 pub const SQLITE_TESTCTRL_INTERNAL_FUNCTIONS: u32 = 17;
 pub const SQLITE_TESTCTRL_LOCALTIME_FAULT: u32 = 18;
@@ -394,7 +428,12 @@ pub const SQLITE_TESTCTRL_SEEK_COUNT: u32 = 30;
 pub const SQLITE_TESTCTRL_TRACEFLAGS: u32 = 31;
 pub const SQLITE_TESTCTRL_TUNE: u32 = 32;
 pub const SQLITE_TESTCTRL_LOGEST: u32 = 33;
-pub const SQLITE_TESTCTRL_LAST: u32 = 33;
+pub const SQLITE_TESTCTRL_USELONGDOUBLE: u32 = 34;
+pub const SQLITE_TESTCTRL_ATOF: u32 = 34;
+pub const SQLITE_TESTCTRL_LAST: u32 = 34;
+pub const SQLITE_COPY: u32 = 0;
+pub const SQLITE_XFER: u32 = 1;
+pub const SQLITE_FINISH: u32 = 2;
 pub const SQLITE_STATUS_MEMORY_USED: u32 = 0;
 pub const SQLITE_STATUS_PAGECACHE_USED: u32 = 1;
 pub const SQLITE_STATUS_PAGECACHE_OVERFLOW: u32 = 2;
@@ -418,7 +457,8 @@ pub const SQLITE_DBSTATUS_CACHE_WRITE: u32 = 9;
 pub const SQLITE_DBSTATUS_DEFERRED_FKS: u32 = 10;
 pub const SQLITE_DBSTATUS_CACHE_USED_SHARED: u32 = 11;
 pub const SQLITE_DBSTATUS_CACHE_SPILL: u32 = 12;
-pub const SQLITE_DBSTATUS_MAX: u32 = 12;
+pub const SQLITE_DBSTATUS_TEMPBUF_SPILL: u32 = 13;
+pub const SQLITE_DBSTATUS_MAX: u32 = 13;
 pub const SQLITE_STMTSTATUS_FULLSCAN_STEP: u32 = 1;
 pub const SQLITE_STMTSTATUS_SORT: u32 = 2;
 pub const SQLITE_STMTSTATUS_AUTOINDEX: u32 = 3;
@@ -428,6 +468,7 @@ pub const SQLITE_STMTSTATUS_RUN: u32 = 6;
 pub const SQLITE_STMTSTATUS_FILTER_MISS: u32 = 7;
 pub const SQLITE_STMTSTATUS_FILTER_HIT: u32 = 8;
 pub const SQLITE_STMTSTATUS_MEMUSED: u32 = 99;
+pub const SQLITE_CHECKPOINT_NOOP: i32 = -1;
 pub const SQLITE_CHECKPOINT_PASSIVE: u32 = 0;
 pub const SQLITE_CHECKPOINT_FULL: u32 = 1;
 pub const SQLITE_CHECKPOINT_RESTART: u32 = 2;
@@ -435,6 +476,7 @@ pub const SQLITE_CHECKPOINT_TRUNCATE: u32 = 3;
 pub const SQLITE_VTAB_CONSTRAINT_SUPPORT: u32 = 1;
 pub const SQLITE_VTAB_INNOCUOUS: u32 = 2;
 pub const SQLITE_VTAB_DIRECTONLY: u32 = 3;
+pub const SQLITE_VTAB_USES_ALL_SCHEMAS: u32 = 4;
 pub const SQLITE_ROLLBACK: u32 = 1;
 pub const SQLITE_FAIL: u32 = 3;
 pub const SQLITE_REPLACE: u32 = 5;
@@ -444,10 +486,18 @@ pub const SQLITE_SCANSTAT_EST: u32 = 2;
 pub const SQLITE_SCANSTAT_NAME: u32 = 3;
 pub const SQLITE_SCANSTAT_EXPLAIN: u32 = 4;
 pub const SQLITE_SCANSTAT_SELECTID: u32 = 5;
+pub const SQLITE_SCANSTAT_PARENTID: u32 = 6;
+pub const SQLITE_SCANSTAT_NCYCLE: u32 = 7;
+pub const SQLITE_SCANSTAT_COMPLEX: u32 = 1;
 pub const SQLITE_SERIALIZE_NOCOPY: u32 = 1;
 pub const SQLITE_DESERIALIZE_FREEONCLOSE: u32 = 1;
 pub const SQLITE_DESERIALIZE_RESIZEABLE: u32 = 2;
 pub const SQLITE_DESERIALIZE_READONLY: u32 = 4;
+pub const SQLITE_CARRAY_INT32: u32 = 0;
+pub const SQLITE_CARRAY_INT64: u32 = 1;
+pub const SQLITE_CARRAY_DOUBLE: u32 = 2;
+pub const SQLITE_CARRAY_TEXT: u32 = 3;
+pub const SQLITE_CARRAY_BLOB: u32 = 4;
 pub type va_list = __builtin_va_list;
 #[repr(C)]
 #[derive(Debug)]
@@ -582,6 +632,7 @@ pub struct sqlite3_io_methods {
 pub struct sqlite3_mutex {
     _unused: [u8; 0],
 }
+pub type sqlite3_filename = *const ::core::ffi::c_char;
 pub type sqlite3_syscall_ptr = ::core::option::Option<unsafe extern "C" fn()>;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -595,7 +646,7 @@ pub struct sqlite3_vfs {
     pub xOpen: ::core::option::Option<
         unsafe extern "C" fn(
             arg1: *mut sqlite3_vfs,
-            zName: *const ::core::ffi::c_char,
+            zName: sqlite3_filename,
             arg2: *mut sqlite3_file,
             flags: ::core::ffi::c_int,
             pOutFlags: *mut ::core::ffi::c_int,
@@ -2287,9 +2338,10 @@ pub struct sqlite3_api_routines {
             arg3: *const ::core::ffi::c_char,
             arg4: ::core::ffi::c_int,
             arg5: *mut *const ::core::ffi::c_char,
-        ) -> *mut ::core::ffi::c_char,
+        ) -> *const ::core::ffi::c_char,
     >,
-    pub free_filename: ::core::option::Option<unsafe extern "C" fn(arg1: *mut ::core::ffi::c_char)>,
+    pub free_filename:
+        ::core::option::Option<unsafe extern "C" fn(arg1: *const ::core::ffi::c_char)>,
     pub database_file_object: ::core::option::Option<
         unsafe extern "C" fn(arg1: *const ::core::ffi::c_char) -> *mut sqlite3_file,
     >,
@@ -2373,6 +2425,89 @@ pub struct sqlite3_api_routines {
             arg1: *mut sqlite3,
             arg2: ::core::ffi::c_int,
         ) -> *const ::core::ffi::c_char,
+    >,
+    pub value_encoding: ::core::option::Option<
+        unsafe extern "C" fn(arg1: *mut sqlite3_value) -> ::core::ffi::c_int,
+    >,
+    pub is_interrupted:
+        ::core::option::Option<unsafe extern "C" fn(arg1: *mut sqlite3) -> ::core::ffi::c_int>,
+    pub stmt_explain: ::core::option::Option<
+        unsafe extern "C" fn(
+            arg1: *mut sqlite3_stmt,
+            arg2: ::core::ffi::c_int,
+        ) -> ::core::ffi::c_int,
+    >,
+    pub get_clientdata: ::core::option::Option<
+        unsafe extern "C" fn(
+            arg1: *mut sqlite3,
+            arg2: *const ::core::ffi::c_char,
+        ) -> *mut ::core::ffi::c_void,
+    >,
+    pub set_clientdata: ::core::option::Option<
+        unsafe extern "C" fn(
+            arg1: *mut sqlite3,
+            arg2: *const ::core::ffi::c_char,
+            arg3: *mut ::core::ffi::c_void,
+            arg4: ::core::option::Option<unsafe extern "C" fn(arg1: *mut ::core::ffi::c_void)>,
+        ) -> ::core::ffi::c_int,
+    >,
+    pub setlk_timeout: ::core::option::Option<
+        unsafe extern "C" fn(
+            arg1: *mut sqlite3,
+            arg2: ::core::ffi::c_int,
+            arg3: ::core::ffi::c_int,
+        ) -> ::core::ffi::c_int,
+    >,
+    pub set_errmsg: ::core::option::Option<
+        unsafe extern "C" fn(
+            arg1: *mut sqlite3,
+            arg2: ::core::ffi::c_int,
+            arg3: *const ::core::ffi::c_char,
+        ) -> ::core::ffi::c_int,
+    >,
+    pub db_status64: ::core::option::Option<
+        unsafe extern "C" fn(
+            arg1: *mut sqlite3,
+            arg2: ::core::ffi::c_int,
+            arg3: *mut sqlite3_int64,
+            arg4: *mut sqlite3_int64,
+            arg5: ::core::ffi::c_int,
+        ) -> ::core::ffi::c_int,
+    >,
+    pub str_truncate: ::core::option::Option<
+        unsafe extern "C" fn(arg1: *mut sqlite3_str, arg2: ::core::ffi::c_int),
+    >,
+    pub str_free: ::core::option::Option<unsafe extern "C" fn(arg1: *mut sqlite3_str)>,
+    pub carray_bind: ::core::option::Option<
+        unsafe extern "C" fn(
+            arg1: *mut sqlite3_stmt,
+            arg2: ::core::ffi::c_int,
+            arg3: *mut ::core::ffi::c_void,
+            arg4: ::core::ffi::c_int,
+            arg5: ::core::ffi::c_int,
+            arg6: ::core::option::Option<unsafe extern "C" fn(arg1: *mut ::core::ffi::c_void)>,
+        ) -> ::core::ffi::c_int,
+    >,
+    pub carray_bind_v2: ::core::option::Option<
+        unsafe extern "C" fn(
+            arg1: *mut sqlite3_stmt,
+            arg2: ::core::ffi::c_int,
+            arg3: *mut ::core::ffi::c_void,
+            arg4: ::core::ffi::c_int,
+            arg5: ::core::ffi::c_int,
+            arg6: ::core::option::Option<unsafe extern "C" fn(arg1: *mut ::core::ffi::c_void)>,
+            arg7: *mut ::core::ffi::c_void,
+        ) -> ::core::ffi::c_int,
+    >,
+    pub incomplete: ::core::option::Option<
+        unsafe extern "C" fn(arg1: *const ::core::ffi::c_char) -> sqlite3_int64,
+    >,
+    pub result_str: ::core::option::Option<
+        unsafe extern "C" fn(
+            arg1: *mut sqlite3_context,
+            arg2: *mut sqlite3_str,
+            arg3: ::core::ffi::c_int,
+        ),
     >,
 }
 pub type __builtin_va_list = *mut ::core::ffi::c_void;

@@ -104,6 +104,8 @@ routines! {
     sqlite3_free = free(memory: *mut c_void);
     sqlite3_get_autocommit = get_autocommit(db: *mut sqlite3) -> c_int;
     sqlite3_get_auxdata = get_auxdata(context: *mut sqlite3_context, argument: c_int) -> *mut c_void;
+    sqlite3_get_clientdata = get_clientdata(db: *mut sqlite3, name: *const c_char) -> *mut c_void;
+    sqlite3_set_clientdata = set_clientdata(db: *mut sqlite3, name: *const c_char, data: *mut c_void, destructor: Destructor) -> c_int;
     sqlite3_last_insert_rowid = last_insert_rowid(db: *mut sqlite3) -> sqlite3_int64;
     sqlite3_libversion = libversion() -> *const c_char;
     sqlite3_libversion_number = libversion_number() -> c_int;
