@@ -75,6 +75,20 @@ impl Shop {
         db
     }
 
+    /// One with [`SALES`] guarded, and a connection with Talon: sale 1 has lines 10 and 11, sale 2 has line 12.
+    pub fn of_sales() -> (Shop, Db) {
+        let shop = Shop::with(SALES);
+        let db = shop.open();
+        db.run(GUARD_SALES);
+        db.run(
+            "BEGIN;
+             INSERT INTO sale_piece VALUES (1, 'A', 1.5), (2, 'B', 2.5);
+             INSERT INTO sale_line VALUES (10, 1, 1, 'x', 1.0), (11, 1, 2, 'y', 2.0), (12, 2, 1, 'z', 3.0);
+             COMMIT",
+        );
+        (shop, db)
+    }
+
     /// A connection without Talon to `shop.db`.
     pub fn bare(&self) -> Db {
         Db::open(&self.file("shop.db"))
@@ -157,6 +171,18 @@ impl Db {
         Ok(found)
     }
 
+    /// What the audit finds, as `kind|piece|finding`.
+    pub fn findings(&self) -> Vec<String> {
+        self.rows("SELECT kind, piece, finding FROM talon_audit")
+    }
+
+    /// The snapshots of a sale, oldest first, as `reason|lines`.
+    pub fn snapshots(&self, piece: &str) -> Vec<String> {
+        self.rows(&format!(
+            "SELECT reason, lines FROM talon_snapshots WHERE kind = 'sale' AND piece = {piece} ORDER BY id"
+        ))
+    }
+
     /// The single answer of a query.
     pub fn one(&self, query: &str) -> String {
         let rows = self.rows(query);
@@ -188,3 +214,62 @@ pub const SALES: &str = "
 
 /// Guards them.
 pub const GUARD_SALES: &str = "SELECT talon_guard('sale', 'sale_piece', 'sale_line');";
+
+/// Has a program of the system, installing Debian's package where that is missing and allowed.
+pub fn installed(program: &str, package: &str) {
+    use std::process::Command;
+    let is_there = || {
+        Command::new("sh").args(["-c", &format!("command -v {program}")]).output().is_ok_and(|found| found.status.success())
+    };
+    if is_there() {
+        return;
+    }
+    let install = format!("apt-get update -qq && apt-get install -y -qq {package}");
+    let done = Command::new("sh").args(["-c", &install]).output();
+    assert!(is_there(), "{program} is missing; install it with: apt-get install {package} ({done:?})");
+}
+
+impl Db {
+    /// Every row of some tables, each value with its storage class and to the bit, whatever order the rows lie in.
+    pub fn contents(&self, tables: &[&str]) -> Vec<String> {
+        let mut found = Vec::new();
+        for table in tables {
+            let query = format!("SELECT * FROM {table}");
+            let mut statement = self.connection.prepare(&query).expect("the table can be read");
+            let columns = statement.column_count();
+            let mut rows = statement.raw_query();
+            while let Some(row) = rows.next().expect("a row") {
+                let cells: Vec<String> =
+                    (0..columns).map(|column| exact(row.get_ref(column).expect("a column"))).collect();
+                found.push(format!("{table}: {}", cells.join(", ")));
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// Runs `lose`, expects exactly the pieces `lost` (`kind|piece|saved lines`), restores them all, and expects every
+    /// row of the tables to be what it was.
+    pub fn lose_and_recover(&self, tables: &[&str], lose: &str, lost: &[&str]) {
+        let before = self.contents(tables);
+        self.run(lose);
+        assert_ne!(self.contents(tables), before, "nothing was lost by {lose}");
+        let found = "SELECT kind, piece, saved_lines FROM talon_lost WHERE restorable ORDER BY kind, piece";
+        assert_eq!(self.rows(found), lost);
+        self.run("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
+        let outcomes = "SELECT DISTINCT outcome, note FROM talon_restore";
+        assert_eq!(self.rows(outcomes), ["restored|NULL"]);
+        assert_eq!(self.contents(tables), before);
+        assert_eq!(self.rows("SELECT kind, piece FROM talon_lost"), [""; 0]);
+        let findings = "SELECT kind, piece, finding, detail FROM talon_audit";
+        assert_eq!(self.rows(findings), [""; 0]);
+    }
+}
+
+fn exact(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Real(real) => format!("real {real:?} {:x}", real.to_bits()),
+        ValueRef::Text(text) => format!("text {:?}", text.escape_ascii().to_string()),
+        other => format!("{} {}", other.data_type(), shown(other)),
+    }
+}

@@ -23,6 +23,8 @@ struct Marked {
     key: Key,
     deleted: bool,
     created: bool,
+    /// A mark speaks of it; otherwise it is compared because it may have changed.
+    marked: bool,
 }
 
 impl Talon {
@@ -116,7 +118,7 @@ impl Talon {
         if !settled.changed() {
             return Ok(false);
         }
-        if settled.reason == Some(Reason::Before) {
+        if settled.reason == Some(Reason::Before) && !piece.marked {
             return Ok(true);
         }
         let detail = match (&settled.snapshot, &settled.now) {
@@ -169,22 +171,16 @@ impl Database {
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn leave_mark(&mut self, kind: i64, key: &Key) -> Result<()> {
-        let code = Code {
-            kind,
-            part: HEADER,
-            event: Event::Touch,
-        }
-        .number();
-        let values = key.values();
-        let at = |index: usize| values.get(index).map_or(ValueRef::Null, Value::as_ref);
+    pub fn leave_mark(&mut self, kind: i64, event: Event, keys: &[&Key]) -> Result<()> {
+        let code = Code { kind, part: HEADER, event }.number();
+        let mut values = vec![ValueRef::Integer(code)];
+        values.extend(keys.iter().flat_map(|key| key.values()).map(Value::as_ref));
+        values.resize(9, ValueRef::Null);
         let sql = format!(
-            "INSERT INTO {}.talon_touched(code, k1, k2, k3, k4) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO {}.talon_touched(code, k1, k2, k3, k4, k5, k6, k7, k8) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             quote_identifier(&self.schema)
         );
-        Ok(self
-            .connection
-            .run(&sql, &[ValueRef::Integer(code), at(0), at(1), at(2), at(3)])?)
+        Ok(self.connection.run(&sql, &values)?)
     }
 
     /// Which pieces a mark speaks of; a renamed one is moved at once.
@@ -239,6 +235,7 @@ impl Database {
                     key,
                     deleted: false,
                     created: false,
+                    marked: true,
                 });
                 pieces.len() - 1
             });
@@ -366,6 +363,7 @@ impl Talon {
                 key,
                 deleted: false,
                 created: false,
+                marked: false,
             };
             count += i64::from(self.absorb_piece(database, &piece)?);
         }

@@ -133,7 +133,7 @@ impl Audit {
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn next(&mut self, talon: &Talon) -> Result<Option<Finding>> {
+    pub fn find_next(&mut self, talon: &Talon) -> Result<Option<Finding>> {
         let mut databases = talon.databases()?;
         let database = databases
             .get_mut(self.database)
@@ -160,7 +160,7 @@ impl Audit {
                 detail,
             };
             let found = match scan {
-                Scan::Lost(search) => search.next()?.map(|lost| {
+                Scan::Lost(search) => search.find_next()?.map(|lost| {
                     let lines = lost.lines;
                     let detail = format!(
                         "its last image has {lines} line{}",
@@ -245,7 +245,7 @@ impl Audit {
                     let is_wanted = self
                         .piece
                         .as_ref()
-                        .is_none_or(|piece| *piece == finding.piece);
+                        .is_none_or(|piece| piece.as_ref().equals(finding.piece.as_ref()));
                     if is_wanted {
                         return Ok(Some(finding));
                     }

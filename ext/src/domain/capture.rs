@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::sqlite::{Argument, Failure, Transaction, Value, ValueRef, code};
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
+use crate::storage::store::Store;
 use crate::storage::trigger::{Code, Event, FIXED_ARGUMENTS};
 
 impl Talon {
@@ -62,7 +63,7 @@ impl Talon {
             .iter()
             .map(Argument::get)
             .collect();
-        if !self.enlisted.get() && self.schemas_changed() {
+        if !self.enlisted.get() && self.schemas_changed() || !self.knows(number)? {
             self.discover()?;
         }
         let mut databases = self.databases()?;
@@ -79,6 +80,12 @@ impl Talon {
         Ok(taken)
     }
 
+    /// Whether a file of this number is attached as far as is known: another one may have taken its schema's name.
+    fn knows(&self, number: i64) -> Result<bool> {
+        let databases = self.databases()?;
+        Ok(databases.iter().any(|database| database.live && database.number == number))
+    }
+
     fn touch_database(
         &self,
         place: usize,
@@ -86,7 +93,8 @@ impl Talon {
         code: Code,
         values: &[ValueRef<'_>],
     ) -> Result<bool> {
-        if database.begin(self.enlisted.get())? && !database.trusted && database.has_marks()? {
+        database.begin(self.enlisted.get())?;
+        if !std::mem::replace(&mut database.absorbed, true) && database.has_marks()? {
             // What others changed is imaged and listed before this transaction's own changes mix with it; marks that
             // cannot be absorbed now stay for later. Enlisted first: the statement may fail and take the images back.
             self.enlist()?;
@@ -148,7 +156,7 @@ impl Talon {
                     found.extend(database.own_key(kind, &key)?);
                 }
                 for key in found {
-                    self.take(slot, database, key, Taking::Touch)?;
+                    self.take(slot, database, key, Taking::Replaced)?;
                 }
             }
             Event::Inserted => {
@@ -220,21 +228,29 @@ impl Talon {
         }
         self.enlist()?;
         let state = match taking {
-            Taking::Created | Taking::Renamed => None,
-            Taking::Touch | Taking::Deleted => Some(self.before_image(database, kind, &key)?),
+            Taking::Created | Taking::Renamed => Ok(None),
+            Taking::Touch | Taking::Replaced | Taking::Deleted => {
+                self.before_image(database, kind, &key).map(Some)
+            }
+        };
+        // A piece whose before-image failed counts as touched all the same: at its next touch it is too late for one.
+        let (state, missed) = match state {
+            Ok(state) => (state, Ok(())),
+            Err(error) => (None, Err(error)),
         };
         let entry = Entry {
             slot,
             key,
             created: false,
             deleted: false,
+            existed: false,
             state,
             written: None,
         };
         let mut course = self.course.borrow_mut();
         let place = course.add(entry, spelling);
         taking.note(&mut course, place);
-        Ok(())
+        missed
     }
 
     /// Stores what a piece is before its first change, unless that is stored already; gives what is known of it then.
@@ -251,9 +267,25 @@ impl Talon {
         if is_known && database.trusted && database.kinds[kind].suspect_since.is_none() {
             return Ok(state);
         }
+        let limit = self.connection.lift_length_limit();
+        let taken = self.take_before_image(database, kind, key, state, is_known);
+        self.connection.set_length_limit(limit);
+        taken
+    }
+
+    fn take_before_image(
+        &self,
+        database: &mut Database,
+        kind: usize,
+        key: &Key,
+        state: Option<crate::storage::store::PieceState>,
+        is_known: bool,
+    ) -> Result<Option<crate::storage::store::PieceState>> {
         if !database.read(kind, key)? || database.image.lines == 0 {
             return Ok(state);
         }
+        let id = database.kinds[kind].id;
+        let shown = key.shown();
         let at = self.clock.now_ms();
         let reason = if is_known {
             Reason::Unguarded
@@ -290,16 +322,24 @@ impl Talon {
         let changes = self.connection.changes();
         let rowid = self.connection.last_insert_rowid();
         let mut entries = self.course.borrow_mut().take_entries();
-        let mut result = self.apply_renames(&mut databases, &mut entries);
+        let mut result = take_back(&mut databases, &mut entries)
+            .and_then(|()| self.apply_renames(&mut databases, &mut entries));
         if result.is_ok() {
+            let mut respelt = false;
             for entry in &mut entries {
                 let database = &mut databases[entry.slot.database as usize];
-                result = self.capture_entry(database, entry);
-                if let Err(error) = &result
-                    && !error.is_fatal()
-                {
-                    result = self.owe(database, entry, error);
+                if respelt {
+                    // Written under another entry's spelling of its key: what was known before is out of date.
+                    entry.state = None;
                 }
+                result = match self.capture_entry(database, entry) {
+                    Ok(is_respelt) => {
+                        respelt |= is_respelt;
+                        Ok(())
+                    }
+                    Err(error) if !error.is_fatal() => self.owe(database, entry, &error),
+                    Err(error) => Err(error),
+                };
                 if result.is_err() {
                     break;
                 }
@@ -311,6 +351,15 @@ impl Talon {
                 if !database.trusted || self.own_marks.get() {
                     // Marks that cannot be absorbed now stay for later.
                     match self.absorb_some(database, 1000) {
+                        Err(error) if error.is_fatal() => result = Err(error),
+                        _ => {}
+                    }
+                }
+                // The transaction itself may have made a table anew.
+                let moved = database.store().is_ok_and(Store::was_reprepared);
+                if !database.trusted || moved {
+                    // The triggers of a table that was made anew since; if not now, then at the next call.
+                    match self.mend_at_commit(database) {
                         Err(error) if error.is_fatal() => result = Err(error),
                         _ => {}
                     }
@@ -328,19 +377,10 @@ impl Talon {
         result
     }
 
-    fn capture_entry(&self, database: &mut Database, entry: &mut Entry) -> Result<()> {
+    /// True when the header spells its key otherwise than what touched it.
+    fn capture_entry(&self, database: &mut Database, entry: &mut Entry) -> Result<bool> {
         let kind = entry.slot.kind as usize;
         let id = database.kinds[kind].id;
-        if let Some(written) = entry.written.take() {
-            // The commit was tried before and did not come to pass: this one says it anew.
-            if let Some(snapshot) = written.snapshot {
-                database.store()?.delete_snapshot(snapshot)?;
-            }
-            let shown = written.key.shown();
-            database
-                .store()?
-                .put_piece(id, &shown, written.now.as_ref(), written.was.as_ref())?;
-        }
         let about = Circumstances {
             created: entry.created,
             deleted: entry.deleted,
@@ -356,6 +396,7 @@ impl Talon {
             state,
             about,
         )?;
+        let is_respelt = settled.key != entry.key;
         if settled.changed() {
             entry.written = Some(Written {
                 key: settled.key,
@@ -364,7 +405,7 @@ impl Talon {
                 now: settled.now,
             });
         }
-        Ok(())
+        Ok(is_respelt)
     }
 
     /// An image could not be taken for a reason that is no reason to refuse the host's commit: leaves a mark instead.
@@ -377,7 +418,7 @@ impl Talon {
             .store()?
             .insert_unguarded(id, &entry.key.shown(), at, &day, &detail)?;
         self.own_marks.set(true);
-        database.leave_mark(id, &entry.key)
+        database.leave_mark(id, Event::Touch, &[&entry.key])
     }
 
     /// A header's new key inherits the images of the old one.
@@ -392,13 +433,31 @@ impl Talon {
             };
             databases[slot.database as usize].move_pieces(slot.kind as usize, slot_renames)?;
         }
+        self.course.borrow_mut().renames_followed();
         for entry in entries.iter_mut() {
-            if entry.written.is_none() {
-                entry.state = None;
-            }
+            entry.state = None;
         }
         Ok(())
     }
+}
+
+/// Takes back what a commit wrote that was tried and did not come to pass: this one says it anew, the last first, because
+/// a piece that was renamed since has an entry under each key.
+fn take_back(databases: &mut [Database], entries: &mut [Entry]) -> Result<()> {
+    for entry in entries.iter_mut().rev() {
+        let Some(written) = entry.written.take() else {
+            continue;
+        };
+        let database = &mut databases[entry.slot.database as usize];
+        let id = database.kinds[entry.slot.kind as usize].id;
+        let store = database.store()?;
+        if let Some(snapshot) = written.snapshot {
+            store.delete_snapshot(snapshot)?;
+        }
+        let shown = written.key.shown();
+        store.put_piece(id, &shown, written.now.as_ref(), written.was.as_ref())?;
+    }
+    Ok(())
 }
 
 /// How a piece comes to be touched.
@@ -407,6 +466,8 @@ enum Taking {
     Touch,
     Created,
     Renamed,
+    /// Its header is there, and another one is about to take its place.
+    Replaced,
     Deleted,
 }
 
@@ -414,8 +475,13 @@ impl Taking {
     fn note(self, course: &mut Course, place: usize) {
         if let Some(entry) = course.entry_mut(place) {
             match self {
-                Taking::Created => entry.created = true,
-                Taking::Deleted => entry.deleted = true,
+                // A header that was there and is written anew goes on being the same piece.
+                Taking::Created => entry.created |= !entry.existed,
+                Taking::Deleted => {
+                    entry.deleted = true;
+                    entry.existed |= !entry.created;
+                }
+                Taking::Replaced => entry.existed |= !entry.created,
                 Taking::Touch | Taking::Renamed => {}
             }
         }
@@ -473,10 +539,9 @@ impl Transaction for Talon {
 
     fn rollback(&self) {
         if self.connection.is_writing() {
-            // A close that may yet fail, no rollback: what was touched stays touched.
-            self.enlisted.set(false);
-            self.latest.set(None);
-            return;
+            // A close that may yet fail, no rollback. Nobody will tell us of the transaction's end, so it carries marks
+            // from here on: they are committed with its changes, or undone with them.
+            self.quietly(|| self.mark_touched());
         }
         self.end(false);
     }
@@ -502,12 +567,37 @@ impl Transaction for Talon {
 }
 
 impl Talon {
+    /// Leaves a mark of everything touched, as far as that can be written.
+    fn mark_touched(&self) {
+        let Some(mut databases) = self.known_databases() else {
+            return;
+        };
+        let course = self.course.borrow();
+        let mut mark = |slot: Slot, event: Event, keys: &[&Key]| {
+            let database = &mut databases[slot.database as usize];
+            let id = database.kinds[slot.kind as usize].id;
+            // The connection is closing: there is nobody to tell.
+            let _ = database.leave_mark(id, event, keys);
+        };
+        for rename in course.renames() {
+            mark(rename.slot, Event::Renamed, &[&rename.old, &rename.new]);
+        }
+        for entry in course.entries() {
+            let event = match entry {
+                Entry { deleted: true, .. } => Event::Deleting,
+                Entry { created: true, .. } => Event::Inserted,
+                _ => Event::Touch,
+            };
+            mark(entry.slot, event, &[&entry.key]);
+        }
+    }
+
     fn end(&self, committed: bool) {
         self.course.borrow_mut().clear();
         self.enlisted.set(false);
         self.latest.set(None);
         self.waiting.borrow_mut().clear();
-        if let Ok(mut databases) = self.databases() {
+        if let Some(mut databases) = self.known_databases() {
             let complete = committed && !self.incomplete.replace(false);
             databases
                 .iter_mut()

@@ -24,6 +24,8 @@ pub struct Entry {
     pub created: bool,
     /// Its header was deleted by DELETE in this transaction.
     pub deleted: bool,
+    /// Its header was there before this transaction inserted or deleted it.
+    pub existed: bool,
     /// What was known of it when it was touched (and its before-image taken); None when that was not looked up.
     pub state: Option<Option<PieceState>>,
     /// What a COMMIT that then failed has written.
@@ -71,6 +73,8 @@ pub struct Course {
     /// The keys of `index` in the order they came, to take them out again.
     names: Vec<(Slot, Key)>,
     renames: Vec<Rename>,
+    /// How many of them a commit that was tried has followed already.
+    followed: usize,
     savepoints: Vec<Savepoint>,
     /// Savepoints open when a commit was tried: going back to one of them undoes what that wrote.
     synced_above: Option<i32>,
@@ -126,10 +130,10 @@ impl Course {
         self.renames.push(rename);
     }
 
-    /// Net renames of a slot: where each piece is now and where it was at first, chains and swaps followed.
+    /// Net renames not yet followed: where each piece is now and where it was at first, chains and swaps resolved.
     pub fn net_renames(&self) -> Vec<Rename> {
         let mut origins: Vec<Rename> = Vec::new();
-        for rename in &self.renames {
+        for rename in &self.renames[self.followed.min(self.renames.len())..] {
             let known = origins
                 .iter_mut()
                 .rev()
@@ -143,6 +147,11 @@ impl Course {
         origins
     }
 
+    /// What is stored of renamed pieces was moved to their new keys.
+    pub fn renames_followed(&mut self) {
+        self.followed = self.renames.len();
+    }
+
     /// Takes the touched pieces out, to work on them while nothing is borrowed.
     pub fn take_entries(&mut self) -> Vec<Entry> {
         std::mem::take(&mut self.entries)
@@ -152,6 +161,24 @@ impl Course {
     pub fn put_back(&mut self, entries: Vec<Entry>) {
         self.entries = entries;
         self.synced_above = self.savepoints.last().map(|savepoint| savepoint.number);
+    }
+
+    /// The pieces touched, in the order of their first touch.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The headers that got other keys, in their order.
+    pub fn renames(&self) -> &[Rename] {
+        &self.renames
+    }
+
+    /// The pieces touched in one of the connection's databases: their kinds' places and their keys.
+    pub fn touched_in(&self, database: usize) -> impl Iterator<Item = (usize, &Key)> {
+        self.entries
+            .iter()
+            .filter(move |entry| entry.slot.database as usize == database)
+            .map(|entry| (entry.slot.kind as usize, &entry.key))
     }
 
     /// Whether nothing was touched.
@@ -213,10 +240,12 @@ impl Course {
         }
         self.entries.truncate(savepoint.entries);
         self.renames.truncate(savepoint.renames);
+        self.followed = self.followed.min(self.renames.len());
         if self.synced_above.is_some_and(|above| above >= number) {
             for entry in &mut self.entries {
                 entry.written = None;
             }
+            self.followed = 0;
             self.synced_above = None;
         }
     }
@@ -247,6 +276,7 @@ mod tests {
             key: key(number),
             created: false,
             deleted: false,
+            existed: false,
             state: None,
             written: None,
         };

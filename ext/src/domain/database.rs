@@ -4,6 +4,7 @@ use super::course::Slot;
 use crate::error::{Error, Result};
 use crate::sqlite::{Connection, Statement, Value, ValueRef};
 use crate::storage::definition::{Columns, Definition};
+use crate::storage::fit;
 use crate::storage::guard::{self, Guard, HEADER};
 use crate::storage::image::{Collector, Image, ImageReader, Reading};
 use crate::storage::key::Key;
@@ -66,6 +67,8 @@ pub struct Database {
     begun: bool,
     /// Nobody has committed since this connection's own last capture: stored images are what the tables hold.
     pub trusted: bool,
+    /// No marks of others are left to be absorbed before this transaction changes anything.
+    pub absorbed: bool,
     committed_version: Option<u32>,
     /// The schema's version that the guards are fitted to.
     pub schema_version: i64,
@@ -98,6 +101,7 @@ impl Database {
             image: Image::default(),
             begun: false,
             trusted: false,
+            absorbed: false,
             committed_version: None,
             schema_version: schema_version(connection, schema)?,
             whole_at: None,
@@ -205,6 +209,7 @@ impl Database {
 
     /// Rows that this connection made may have been undone.
     pub fn forget_rows(&mut self) {
+        self.absorbed = self.trusted;
         self.station = None;
         for kind in &mut self.kinds {
             if let Some(fitted) = &mut kind.fitted {
@@ -505,11 +510,11 @@ fn fit_followed(
     kind: &mut Kind,
     collector: &Rc<Collector>,
 ) -> Result<Fitted> {
-    let fitted = guard::fit(connection, schema, kind.id, &kind.name, &kind.definition);
+    let fitted = fit::fit(connection, schema, kind.id, &kind.name, &kind.definition);
     let guard = match fitted {
         Err(error @ Error::Definition { .. }) => match followed(connection, schema, kind)? {
             Some(definition) => {
-                let guard = guard::fit(connection, schema, kind.id, &kind.name, &definition)?;
+                let guard = fit::fit(connection, schema, kind.id, &kind.name, &definition)?;
                 kind.definition = definition;
                 guard
             }

@@ -1,11 +1,13 @@
 //! Guards are declared, replaced, taken away, looked after.
 
+use super::database::Database;
 use super::settle::{Circumstances, Reason};
 use super::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{Value, ValueRef};
 use crate::storage::definition::Definition;
-use crate::storage::guard::{self, Guard};
+use crate::storage::fit;
+use crate::storage::guard::Guard;
 use crate::storage::key::Key;
 use crate::storage::schema::{install, schema_version};
 use crate::storage::shape::{quote_identifier, quote_list};
@@ -26,7 +28,7 @@ impl Talon {
             )));
         }
         // Fitted once before anything is written, so that a mistake costs nothing.
-        guard::fit(self.connection, schema, 0, kind, definition)?;
+        fit::fit(self.connection, schema, 0, kind, definition)?;
         let guard = self.atomically(|| {
             self.discover()?;
             let number = match self.database_place(schema) {
@@ -35,7 +37,7 @@ impl Talon {
                 Err(error) => return Err(error),
             };
             let id = self.kind_row(schema, kind, definition)?;
-            let guard = guard::fit(self.connection, schema, id, kind, definition)?;
+            let guard = fit::fit(self.connection, schema, id, kind, definition)?;
             self.drop_triggers(schema, id)?;
             for trigger in trigger::triggers(&guard, schema, number) {
                 self.connection.run(&trigger.sql, &[])?;
@@ -290,63 +292,75 @@ impl Talon {
     /// # Errors
     /// What SQLite reports.
     pub fn mend_triggers(&self, place: usize) -> Result<()> {
-        let (schema, number, version) = {
+        let is_stale = {
             let mut databases = self.databases()?;
-            let database = &mut databases[place];
-            database.refresh()?;
-            if database.whole_at == Some(database.schema_version) {
-                return Ok(());
-            }
-            (
-                database.schema.clone(),
-                database.number,
-                database.schema_version,
-            )
+            self.has_moved(&mut databases[place])?
         };
+        if !is_stale {
+            return Ok(());
+        }
+        self.atomically(|| self.mend(&mut self.databases()?[place]))
+    }
+
+    /// The same as part of a commit, where no savepoint can be opened: what is half done is done again by the next.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn mend_at_commit(&self, database: &mut Database) -> Result<()> {
+        if self.has_moved(database)? { self.mend(database) } else { Ok(()) }
+    }
+
+    /// Whether the schema has changed since the triggers were last seen whole.
+    fn has_moved(&self, database: &mut Database) -> Result<bool> {
+        database.refresh()?;
+        let version = database.schema_version;
+        if database.whole_at == Some(version) {
+            return Ok(false);
+        }
         let stale = self.connection.value(
             &format!(
                 "SELECT 1 FROM {}.talon_kind WHERE guarded = 1 AND schema_version <> ?1 LIMIT 1",
-                quote_identifier(&schema)
+                quote_identifier(&database.schema)
             ),
             &[ValueRef::Integer(version)],
         )?;
         if stale.is_none() {
-            self.databases()?[place].whole_at = Some(version);
-            return Ok(());
+            database.whole_at = Some(version);
         }
-        self.atomically(|| {
-            let mut databases = self.databases()?;
-            let database = &mut databases[place];
-            let mut mended = false;
-            for kind in 0..database.kinds.len() {
-                // A guard that does not fit stays as it is until it is declared anew.
-                let Ok(guard) = database.guard(kind) else { continue };
-                let missing = missing_triggers(self, &guard, &schema, number)?;
-                if missing.is_empty() {
-                    continue;
-                }
-                // One that was renamed or half dropped is made whole.
-                self.drop_triggers(&schema, guard.id)?;
-                for trigger in trigger::triggers(&guard, &schema, number) {
-                    self.connection.run(&trigger.sql, &[])?;
-                }
-                let at = self.clock.now_ms();
-                self.connection.run(
-                    &format!(
-                        "UPDATE {}.talon_kind SET suspect_since = coalesce(suspect_since, ?2) WHERE id = ?1",
-                        quote_identifier(&schema)
-                    ),
-                    &[ValueRef::Integer(guard.id), ValueRef::Integer(at)],
-                )?;
-                database.kinds[kind].suspect_since.get_or_insert(at);
-                mended = true;
+        Ok(stale.is_some())
+    }
+
+    fn mend(&self, database: &mut Database) -> Result<()> {
+        let (schema, number) = (database.schema.clone(), database.number);
+        let mut mended = false;
+        for kind in 0..database.kinds.len() {
+            // A guard that does not fit stays as it is until it is declared anew.
+            let Ok(guard) = database.guard(kind) else { continue };
+            let missing = missing_triggers(self, &guard, &schema, number)?;
+            if missing.is_empty() {
+                continue;
             }
-            self.note_schema_version(&schema)?;
-            if mended {
-                database.refit()?;
+            // One that was renamed or half dropped is made whole.
+            self.drop_triggers(&schema, guard.id)?;
+            for trigger in trigger::triggers(&guard, &schema, number) {
+                self.connection.run(&trigger.sql, &[])?;
             }
-            Ok(())
-        })
+            let at = self.clock.now_ms();
+            self.connection.run(
+                &format!(
+                    "UPDATE {}.talon_kind SET suspect_since = coalesce(suspect_since, ?2) WHERE id = ?1",
+                    quote_identifier(&schema)
+                ),
+                &[ValueRef::Integer(guard.id), ValueRef::Integer(at)],
+            )?;
+            database.kinds[kind].suspect_since.get_or_insert(at);
+            mended = true;
+        }
+        self.note_schema_version(&schema)?;
+        if mended {
+            database.refit()?;
+        }
+        Ok(())
     }
 }
 

@@ -96,7 +96,7 @@ impl LostSearch {
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn next(&mut self) -> Result<Option<Lost>> {
+    pub fn find_next(&mut self) -> Result<Option<Lost>> {
         while self.scan.step()? {
             let Some(key) = Key::from_shown(self.scan.column(0), self.columns) else {
                 continue;
@@ -133,7 +133,7 @@ impl Talon {
     ) -> Result<Vec<Lost>> {
         let mut search = LostSearch::begin(database, kind, piece)?;
         let mut found = Vec::new();
-        while let Some(lost) = search.next()? {
+        while let Some(lost) = search.find_next()? {
             found.push(lost);
         }
         Ok(found)

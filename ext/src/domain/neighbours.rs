@@ -7,12 +7,67 @@ use super::database::Database;
 use super::settle::{Circumstances, Reason};
 use super::snapshot::Stored;
 use crate::error::{Error, Result};
-use crate::sqlite::Value;
+use crate::sqlite::{Value, ValueRef};
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
+use crate::storage::shape::{quote_identifier, quote_list};
 use std::rc::Rc;
 
 impl Database {
+    /// The living piece of another kind that a row belongs to by now, where it no longer belongs to a piece of `kind`:
+    /// kinds that share a table are told apart by a condition, or by which column refers to a header. `stored` gives the
+    /// value that the image has in a column; a row that belonged to both all along is no obstacle.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn owner_of_another_kind<'v>(
+        &mut self,
+        kind: usize,
+        place: usize,
+        key: &[Value],
+        stored: impl Fn(&str) -> Option<&'v Value>,
+    ) -> Result<Option<(String, Key)>> {
+        let guard = self.guard(kind)?;
+        let part = &guard.parts[place];
+        let values: Vec<ValueRef<'_>> = key.iter().map(Value::as_ref).collect();
+        for other in (0..self.kinds.len()).filter(|other| *other != kind) {
+            let Ok(other_guard) = self.guard(other) else { continue };
+            let shared = other_guard.parts.iter().enumerate().filter(|(other_place, other_part)| {
+                *other_place != HEADER
+                    && other_part.parent == HEADER
+                    && other_part.table.name.eq_ignore_ascii_case(&part.table.name)
+            });
+            for (_, other_part) in shared {
+                let terms: Vec<String> = part
+                    .key
+                    .iter()
+                    .enumerate()
+                    .map(|(at, column)| format!("{}.{} = ?{}", other_part.alias, quote_identifier(column), at + 1))
+                    .collect();
+                let sql = format!(
+                    "SELECT {} FROM {} WHERE {}{}",
+                    quote_list(&format!("{}.", other_part.alias), &other_part.link),
+                    other_part.from_clause(&self.schema),
+                    terms.join(" AND "),
+                    other_part.and_condition()
+                );
+                let width = other_part.link.len();
+                let link: Option<Vec<Value>> = self.statement(other, &sql)?.first(&values, |row| {
+                    Ok((0..width).map(|column| row.column(column).to_value()).collect())
+                })?;
+                let Some(link) = link.filter(|link| !link.iter().any(|value| value.as_ref().is_null())) else {
+                    continue;
+                };
+                let was_shared = other_part.link != part.link
+                    && other_part.link.iter().zip(&link).all(|(column, value)| stored(column) == Some(value));
+                if !was_shared && let Some(owner) = self.own_key(other, &Key::of(link))? {
+                    return Ok(Some((other_guard.kind.clone(), owner)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// Images the pieces of other kinds that own rows written for a piece of `kind`: those of `stored`, and those that
     /// `before` says were changed or removed (their part, and their values in the order of its columns).
     ///
@@ -33,6 +88,13 @@ impl Database {
                 None => None,
             };
             let Some(key) = own else { continue };
+            // One that was lost as well has got back a part of its lines, perhaps all: that is no image of it, and its
+            // own restore is yet to make it whole.
+            let id = self.kinds[other].id;
+            let state = self.store()?.piece(id, &key.shown())?;
+            if state.is_some_and(|state| state.lost_at.is_some()) {
+                continue;
+            }
             let about = Circumstances {
                 created: false,
                 deleted: false,

@@ -72,6 +72,17 @@ impl Talon {
             &[],
         )? > 0;
         let mut condition = old.clone();
+        let edited = self.newest_of_touched(place)?;
+        if !edited.is_empty() {
+            let edited = format!("s.id IN ({})", edited.join(", "));
+            purged.kept_edited = number(
+                &format!("SELECT count(*) FROM {{s}}.talon_snapshot AS s WHERE {old} AND {edited}"),
+                &[day],
+            )?;
+            condition.push_str(&format!(" AND NOT {edited}"));
+        }
+        // What is kept for two reasons is counted once.
+        let old = condition.clone();
         if some_lost {
             purged.kept_lost = number(
                 &format!("SELECT count(*) FROM {{s}}.talon_snapshot AS s WHERE {old} AND {KEPT}"),
@@ -117,6 +128,19 @@ impl Talon {
             self.relink(&schema)?;
         }
         self.journal_purge(place, &schema, before, keep_last, &purged)
+    }
+
+    /// The newest snapshots of the pieces that the open transaction has touched: all that says what they were before.
+    fn newest_of_touched(&self, place: usize) -> Result<Vec<String>> {
+        let mut databases = self.databases()?;
+        let database = &mut databases[place];
+        let mut newest = Vec::new();
+        for (kind, key) in self.course.borrow().touched_in(place) {
+            let id = database.kinds[kind].id;
+            let state = database.store()?.piece(id, &key.shown())?;
+            newest.extend(state.and_then(|state| state.last).map(|last| last.to_string()));
+        }
+        Ok(newest)
     }
 
     /// Notes on every piece whether it is lost today; gives the kinds whose pieces cannot be looked at, which keep all.

@@ -109,7 +109,7 @@ impl Talon {
     /// Whether the statement that is running may yet open a cursor: an INSERT … SELECT.
     fn reads_on(&self) -> bool {
         let running = self.connection.running_write().unwrap_or_default();
-        running.to_ascii_lowercase().contains("select")
+        running.to_ascii_lowercase().contains("select") && !inserts_one_row(&running)
     }
 
     /// Carries out what was laid by.
@@ -298,6 +298,39 @@ impl Talon {
         )?;
         Ok(self.connection.last_insert_rowid())
     }
+}
+
+/// Whether an INSERT has a single row of VALUES: its subqueries have all been read by the time the row is given, and
+/// SQLite would not tell us of its end before the transaction's.
+fn inserts_one_row(sql: &str) -> bool {
+    let (mut depth, mut rows, mut in_values) = (0, 0, false);
+    let mut word = String::new();
+    let mut characters = sql.chars().chain([' ']);
+    while let Some(character) = characters.next() {
+        if character.is_alphanumeric() || character == '_' {
+            word.push(character.to_ascii_lowercase());
+            continue;
+        }
+        if depth == 0 {
+            match word.as_str() {
+                "values" => in_values = true,
+                "select" | "returning" => return false,
+                _ => {}
+            }
+        }
+        word.clear();
+        match character {
+            '(' => {
+                rows += usize::from(depth == 0 && in_values);
+                depth += 1;
+            }
+            ')' => depth -= 1,
+            // A doubled quote inside reads as two quoted pieces, which comes to the same.
+            '\'' | '"' | '`' => while characters.next().is_some_and(|next| next != character) {},
+            _ => {}
+        }
+    }
+    rows == 1
 }
 
 /// Finds the snapshots that a request may be met from, or what the caller got wrong.
@@ -676,10 +709,14 @@ impl Work<'_> {
                 self.row_name(place, &row.key)
             ))));
         };
-        if place != HEADER
-            && let Some(note) = self.owned_by_another(place, row, &present)?
-        {
-            return Ok(Err(Obstacle::conflict(note)));
+        if place != HEADER {
+            let owner = match self.owned_by_another(place, row, &present)? {
+                Some(note) => Some(note),
+                None => self.owned_by_another_kind(place, row, &present)?,
+            };
+            if let Some(note) = owner {
+                return Ok(Err(Obstacle::conflict(note)));
+            }
         }
         let wanted: Vec<&Value> = row.values.iter().collect();
         let part = &self.guard.parts[place];
@@ -745,6 +782,51 @@ impl Work<'_> {
                 guard.kind
             )
         }))
+    }
+
+    /// When a row with this key belongs to a living piece of another kind, and to none of this one: says so.
+    fn owned_by_another_kind(
+        &mut self,
+        place: usize,
+        row: &FittedRow<'_>,
+        present: &[Value],
+    ) -> Result<Option<String>> {
+        let guard = Rc::clone(&self.guard);
+        let part = &guard.parts[place];
+        let stored = |column: &str| {
+            let at = row.columns.iter().position(|name| name == column);
+            at.map(|at| &row.values[at])
+        };
+        let is_own = part
+            .link
+            .iter()
+            .zip(part.places(&part.link))
+            .all(|(column, at)| stored(column) == Some(&present[at]));
+        if is_own && part.parent != HEADER || is_own && self.still_counts(place, &row.key)? {
+            return Ok(None);
+        }
+        let owner = self.database.owner_of_another_kind(self.kind, place, &row.key, stored)?;
+        Ok(owner.map(|(kind, owner)| {
+            format!("{} belongs to {kind} {owner} now", self.row_name(place, &row.key))
+        }))
+    }
+
+    /// Whether a row that is there satisfies the part's condition.
+    fn still_counts(&mut self, place: usize, key: &[Value]) -> Result<bool> {
+        let guard = Rc::clone(&self.guard);
+        let part = &guard.parts[place];
+        if part.condition.is_none() {
+            return Ok(true);
+        }
+        let sql = format!(
+            "SELECT 1 FROM {} WHERE {}{}",
+            part.from_clause(&self.database.schema),
+            key_is(part, 1),
+            part.and_condition()
+        );
+        let key: Vec<ValueRef<'_>> = key.iter().map(Value::as_ref).collect();
+        let found = self.database.statement(self.kind, &sql)?.first(&key, |_| Ok(()))?;
+        Ok(found.is_some())
     }
 
     /// Removes rows that the piece has today and the image has not, from the bottom up.
@@ -1004,4 +1086,17 @@ fn key_is(part: &Part, first: usize) -> String {
         })
         .collect();
     terms.join(" AND ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_row_of_values_is_told_from_a_query_and_from_several_rows() {
+        assert!(inserts_one_row("INSERT INTO talon_restore(kind, piece) VALUES ('a(', (SELECT max(id) FROM t));"));
+        assert!(!inserts_one_row("INSERT INTO talon_restore(kind, piece) VALUES ('a', 1), ('b', (SELECT 2))"));
+        assert!(!inserts_one_row("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost"));
+        assert!(!inserts_one_row("INSERT INTO talon_restore(\"values\", piece) SELECT 'it''s', (1)"));
+    }
 }

@@ -116,6 +116,11 @@ impl Talon {
             .map_err(|_| Error::Argument("Talon is at work on this connection already".to_owned()))
     }
 
+    /// The databases as they are, also while the connection closes; None when Talon is at work on them.
+    pub fn known_databases(&self) -> Option<RefMut<'_, Vec<Database>>> {
+        self.databases.try_borrow_mut().ok()
+    }
+
     /// Connects the virtual table whose disconnection tells us to let go of our statements.
     fn come_home(&self) -> Result<()> {
         if !self.home.get() {

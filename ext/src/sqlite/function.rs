@@ -28,7 +28,8 @@ struct Registered<T> {
     function: Function<T>,
 }
 
-/// Registers an SQL function of `arity` arguments, or of any number.
+/// Registers an SQL function of `arity` arguments, or of any number; `innocuous` for those that triggers may call, others
+/// only work in statements that the application itself runs.
 ///
 /// # Errors
 /// What SQLite reports: [`code::BUSY`] when another function of this name and arity is in use.
@@ -40,10 +41,9 @@ pub fn create_function<T>(
     data: &Rc<T>,
     function: Function<T>,
 ) -> Result<(), Failure> {
-    let mut flags = FunctionFlags::UTF8;
-    if innocuous {
-        flags |= FunctionFlags::INNOCUOUS;
-    }
+    // What is not for triggers must not be reached from a schema that somebody else wrote.
+    let reach = if innocuous { FunctionFlags::INNOCUOUS } else { FunctionFlags::DIRECTONLY };
+    let flags = FunctionFlags::UTF8 | reach;
     let name = CString::new(name).map_err(|_| Failure::new("a name with NUL"))?;
     let registered = Box::into_raw(Box::new(Registered {
         data: Rc::clone(data),

@@ -291,20 +291,34 @@ unsafe extern "C" fn disconnect<T: Table>(table: *mut sys::sqlite3_vtab) -> c_in
     code::OK
 }
 
+/// Whether a constraint compares under BINARY, as tables here do.
+///
+/// # Safety
+/// `info` is what SQLite passed to xBestIndex, and `index` is one of its constraints.
+unsafe fn is_binary(info: *mut sys::sqlite3_index_info, index: c_int) -> bool {
+    // SAFETY: the caller's promise; the name lives as long as the call.
+    unsafe {
+        let name = sys::sqlite3_vtab_collation(info, index);
+        name.is_null() || std::ffi::CStr::from_ptr(name).to_bytes().eq_ignore_ascii_case(b"BINARY")
+    }
+}
+
 unsafe extern "C" fn best_index<T: Table>(
     _table: *mut sys::sqlite3_vtab,
     info: *mut sys::sqlite3_index_info,
 ) -> c_int {
     // SAFETY: SQLite passes arrays of nConstraint entries, the usages to be written.
-    let (info, constraints, usages) = unsafe {
+    let (byte_by_byte, info, constraints, usages) = unsafe {
+        let byte_by_byte: Vec<bool> =
+            (0..(*info).nConstraint).map(|index| is_binary(info, index)).collect();
         let info = &mut *info;
         let count = info.nConstraint as usize;
         if count == 0 {
-            (info, &[][..], &mut [][..])
+            (byte_by_byte, info, &[][..], &mut [][..])
         } else {
             let constraints = std::slice::from_raw_parts(info.aConstraint, count);
             let usages = std::slice::from_raw_parts_mut(info.aConstraintUsage, count);
-            (info, constraints, usages)
+            (byte_by_byte, info, constraints, usages)
         }
     };
     let mut chosen = [None; 8];
@@ -319,6 +333,10 @@ unsafe extern "C" fn best_index<T: Table>(
         let (true, Some(pushed)) = (equality, pushed) else {
             continue;
         };
+        // `kind = 'SALE' COLLATE NOCASE` is for SQLite to tell, from all rows.
+        if !byte_by_byte[index] && T::REQUIRED != Some(T::PUSHED[pushed]) {
+            continue;
+        }
         if constraint.usable == 0 {
             if T::REQUIRED == Some(T::PUSHED[pushed]) {
                 return code::CONSTRAINT;

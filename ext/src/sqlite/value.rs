@@ -164,6 +164,20 @@ impl ValueRef<'_> {
     }
 }
 
+impl ValueRef<'_> {
+    /// As SQL's `=` says under BINARY: an integer equals the real of the same value.
+    pub fn equals(self, other: ValueRef<'_>) -> bool {
+        match (self, other) {
+            (ValueRef::Integer(integer), ValueRef::Real(real))
+            | (ValueRef::Real(real), ValueRef::Integer(integer)) => {
+                integer as f64 == real && real as i64 == integer
+            }
+            (ValueRef::Real(a), ValueRef::Real(b)) => a == b,
+            (a, b) => a.same(b),
+        }
+    }
+}
+
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
         self.as_ref().same(other.as_ref())

@@ -1,6 +1,7 @@
 //! SQL text: the host's tables, the triggers on them, and Talon's own tables.
 
 pub mod definition;
+pub mod fit;
 pub mod guard;
 pub mod image;
 pub mod key;

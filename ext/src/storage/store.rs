@@ -135,10 +135,11 @@ impl Store {
         })
     }
 
-    /// Whether SQLite compiled the look-up anew since this was last asked.
+    /// Whether SQLite compiled a look-up or an insertion anew since this was last asked: the schema has changed.
     #[inline]
     pub fn was_reprepared(&mut self) -> bool {
-        self.piece.was_reprepared()
+        let looked_up = self.piece.was_reprepared();
+        self.insert_snapshot.was_reprepared() || looked_up
     }
 
     /// What is known of a piece.

@@ -228,7 +228,7 @@ fn child_drafts(part: &Part) -> Vec<Draft> {
         marked: values.len(),
         values,
     };
-    vec![
+    let mut drafts = vec![
         draft(
             "inserting",
             "BEFORE INSERT",
@@ -242,7 +242,12 @@ fn child_drafts(part: &Part) -> Vec<Draft> {
             [old.clone(), new.clone()].concat(),
         ),
         draft("deleting", "BEFORE DELETE", condition(&[&old]), old),
-    ]
+    ];
+    if part.table.key_is_rowid && part.table.key() == part.link {
+        // A row beside the header may have its key, and so its piece, assigned by SQLite: before that it says -1.
+        drafts.push(draft("inserted", "AFTER INSERT", String::new(), new));
+    }
+    drafts
 }
 
 fn finish(guard: &Guard, place: usize, schema: &str, database: i64, draft: Draft) -> Trigger {

@@ -1,6 +1,7 @@
 //! `talon_audit`: what is wrong with guarded pieces.
 
 use super::arguments::kinds_asked;
+use super::rows::row_id;
 use crate::domain::audit::{Audit, Finding, Kind};
 use crate::domain::talon::Talon;
 use crate::error::Result;
@@ -40,7 +41,6 @@ struct Scan {
     audit: Option<Audit>,
     current: Option<Finding>,
     schema: Value,
-    place: i64,
 }
 
 fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
@@ -52,7 +52,6 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
         schema: constraints
             .equal(SCHEMA)
             .map_or_else(|| Value::text("main"), |schema| schema.to_value()),
-        place: 0,
     };
     let Some(place) = asked.place else {
         return Ok(scan);
@@ -71,7 +70,12 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
         }
     };
     let piece = constraints.equal(PIECE).map(|piece| {
-        let own = asked.kinds.iter().find_map(|kind| {
+        // The header's own spelling, where one kind is asked about; of all kinds it is the value that counts.
+        let kind = asked
+            .kinds
+            .first()
+            .filter(|_| constraints.equal(KIND).is_some());
+        let own = kind.and_then(|kind| {
             talon.databases().ok()?[place]
                 .named_piece(*kind, piece)
                 .ok()
@@ -86,10 +90,9 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
 impl Scan {
     fn step(&mut self) -> Result<()> {
         self.current = match &mut self.audit {
-            Some(audit) => audit.next(&self.talon)?,
+            Some(audit) => audit.find_next(&self.talon)?,
             None => None,
         };
-        self.place += 1;
         Ok(())
     }
 }
@@ -116,6 +119,10 @@ impl Cursor for Scan {
         })
     }
     fn rowid(&self) -> i64 {
-        self.place
+        self.current.as_ref().map_or(0, |finding| {
+            let [kind, detail] = [&finding.kind, &finding.detail].map(|text| Value::text(text));
+            let name = Value::text(finding.finding.text());
+            row_id(&[&kind, &finding.piece, &name, &detail, &self.schema])
+        })
     }
 }

@@ -1,11 +1,12 @@
 //! `talon_guard` and its kin, and the table of guards.
 
 use super::arguments::{kinds_asked, schema, shortened, text};
+use super::rows::Rows;
 use crate::domain::declare::missing_triggers;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{
-    Argument, Connection, Constraints, Cursor, Failure, Function, Output, Table, Value, ValueRef,
+    Argument, Connection, Constraints, Failure, Function, Output, Table, Value, ValueRef,
     create_function, create_module,
 };
 use crate::storage::definition::Definition;
@@ -152,51 +153,10 @@ impl Table for Guards {
     }
 }
 
-/// Rows made ready when the scan begins.
-pub struct Rows {
-    rows: std::vec::IntoIter<Vec<Value>>,
-    current: Option<Vec<Value>>,
-    place: i64,
-}
-
-impl Rows {
-    /// A scan over these rows.
-    pub fn new(rows: Vec<Vec<Value>>) -> Rows {
-        let mut rows = rows.into_iter();
-        Rows {
-            current: rows.next(),
-            rows,
-            place: 1,
-        }
-    }
-}
-
-impl Cursor for Rows {
-    fn eof(&self) -> bool {
-        self.current.is_none()
-    }
-    fn next(&mut self) -> std::result::Result<(), Failure> {
-        self.current = self.rows.next();
-        self.place += 1;
-        Ok(())
-    }
-    fn column(&self, index: usize) -> std::result::Result<Value, Failure> {
-        Ok(self
-            .current
-            .as_ref()
-            .and_then(|row| row.get(index))
-            .cloned()
-            .unwrap_or(Value::Null))
-    }
-    fn rowid(&self) -> i64 {
-        self.place
-    }
-}
-
 fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
     let asked = kinds_asked(talon, constraints, KIND, SCHEMA)?;
     let Some(place) = asked.place else {
-        return Ok(Rows::new(Vec::new()));
+        return Ok(Rows::none());
     };
     let mut databases = talon.databases()?;
     let database = &mut databases[place];
@@ -298,5 +258,5 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
         }
         rows.push(row);
     }
-    Ok(Rows::new(rows))
+    Ok(Rows::new(rows, &[KIND, SCHEMA]))
 }

@@ -1,7 +1,7 @@
 //! `talon_restore` and `talon_purge`: an INSERT asks for the work, a SELECT reads the journal of it.
 
 use super::arguments::{schema_of, shortened, text_of};
-use super::guards::Rows;
+use super::rows::Rows;
 use crate::domain::clock;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
@@ -50,6 +50,7 @@ impl Table for Restore {
             ],
             moment: restore::AT,
             schema: restore::SCHEMA,
+            identity: &[restore::ID, restore::SCHEMA],
         };
         read.rows(talon, constraints)
             .map_err(|error| error.into_failure("talon_restore"))
@@ -123,6 +124,7 @@ impl Table for Purge {
             conditions: &[(purge::ID, "j.id")],
             moment: purge::AT,
             schema: purge::SCHEMA,
+            identity: &[purge::ID, purge::SCHEMA],
         };
         read.rows(talon, constraints)
             .map_err(|error| error.into_failure("talon_purge"))
@@ -172,6 +174,7 @@ struct Journal {
     conditions: &'static [(usize, &'static str)],
     moment: usize,
     schema: usize,
+    identity: &'static [usize],
 }
 
 impl Journal {
@@ -181,7 +184,7 @@ impl Journal {
             None => "main".to_owned(),
         };
         match talon.look(&schema, None) {
-            Err(Error::NotInstalled(_)) => return Ok(Rows::new(Vec::new())),
+            Err(Error::NotInstalled(_)) => return Ok(Rows::none()),
             other => other?,
         };
         let mut sql = format!(
@@ -209,6 +212,6 @@ impl Journal {
             row.push(Value::text(&schema));
             rows.push(row);
         }
-        Ok(Rows::new(rows))
+        Ok(Rows::new(rows, self.identity))
     }
 }

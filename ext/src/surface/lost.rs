@@ -1,12 +1,13 @@
 //! `talon_lost`: pieces whose header is there, whose lines are not, and that a snapshot has lines of.
 
 use super::arguments::kinds_asked;
-use super::guards::Rows;
+use super::rows::Rows;
 use crate::domain::clock;
 use crate::domain::lost::labels;
 use crate::domain::talon::Talon;
 use crate::error::Result;
 use crate::sqlite::{Connection, Constraints, Failure, Table, Value, create_module};
+use crate::storage::key::Key;
 use std::rc::Rc;
 
 pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Result<(), Failure> {
@@ -45,7 +46,7 @@ impl Table for LostTable {
 fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
     let asked = kinds_asked(talon, constraints, KIND, SCHEMA)?;
     let Some(place) = asked.place else {
-        return Ok(Rows::new(Vec::new()));
+        return Ok(Rows::none());
     };
     let mut databases = talon.databases()?;
     let database = &mut databases[place];
@@ -56,10 +57,15 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
             continue;
         };
         let piece = match constraints.equal(PIECE) {
-            Some(piece) => match database.named_piece(kind, piece) {
-                Ok(key) => Some(key),
-                Err(_) => continue,
-            },
+            // A person may write '42' for 42, of a kind that is named; of all kinds it is the value that counts.
+            Some(piece) => {
+                let key = match constraints.equal(KIND) {
+                    Some(_) => database.named_piece(kind, piece).ok(),
+                    None => Key::from_shown(piece, guard.header().key.len()),
+                };
+                let Some(key) = key else { continue };
+                Some(key)
+            }
             None => None,
         };
         for lost in talon.lost(database, kind, piece.as_ref())? {
@@ -90,5 +96,5 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
             rows.push(row);
         }
     }
-    Ok(Rows::new(rows))
+    Ok(Rows::new(rows, &[KIND, PIECE, SCHEMA]))
 }

@@ -7,6 +7,7 @@ mod capture;
 mod guards;
 mod journals;
 mod lost;
+mod rows;
 mod snapshots;
 mod touch;
 

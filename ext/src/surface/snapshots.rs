@@ -1,7 +1,7 @@
 //! `talon_snapshots`, one row a snapshot, and `talon_image(snapshot)`, one row a row of it.
 
 use super::arguments::{schema_of, shortened};
-use super::guards::Rows;
+use super::rows::{Rows, row_id};
 use crate::domain::clock;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
@@ -157,17 +157,18 @@ impl Cursor for Scan {
         })
     }
     fn rowid(&self) -> i64 {
-        let id = self
-            .statement
-            .as_ref()
-            .and_then(|statement| statement.column(ID).as_integer());
-        id.unwrap_or(0)
+        self.statement.as_ref().map_or(0, |statement| {
+            let id = statement.column(ID).to_value();
+            row_id(&[&id, &Value::text(&self.schema)])
+        })
     }
 }
 
 /// `talon_image(snapshot)`.
 struct ImageTable;
 
+const IMAGE_PART: usize = 0;
+const IMAGE_POSITION: usize = 1;
 const IMAGE_SNAPSHOT: usize = 3;
 const IMAGE_SCHEMA: usize = 4;
 
@@ -204,7 +205,7 @@ fn image(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
     let mut databases = talon.databases()?;
     let database = &mut databases[place];
     if database.head(id)?.is_none() {
-        return Ok(Rows::new(Vec::new()));
+        return Ok(Rows::none());
     }
     let stored = database.stored(id)?;
     let orders = orders(database, id);
@@ -244,7 +245,10 @@ fn image(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
             ]);
         }
     }
-    Ok(Rows::new(rows))
+    Ok(Rows::new(
+        rows,
+        &[IMAGE_PART, IMAGE_POSITION, IMAGE_SNAPSHOT, IMAGE_SCHEMA],
+    ))
 }
 
 /// The order that each part of the snapshot's kind is shown in, as far as it is still guarded.

@@ -144,6 +144,7 @@ routines! {
     sqlite3_value_text = value_text(value: *mut sqlite3_value) -> *const c_uchar;
     sqlite3_value_bytes16 = value_bytes16(value: *mut sqlite3_value) -> c_int;
     sqlite3_value_text16 = value_text16(value: *mut sqlite3_value) -> *const c_void;
+    sqlite3_vtab_collation = vtab_collation(info: *mut sqlite3_index_info, constraint: c_int) -> *const c_char;
     sqlite3_value_type = value_type(value: *mut sqlite3_value) -> c_int;
 }
 

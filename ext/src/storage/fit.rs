@@ -1,0 +1,485 @@
+//! Fits a definition to the schema, or says what does not fit and what would.
+
+use super::definition::{Columns, Definition, Labels, Unloaded};
+use super::guard::{Guard, HEADER, LABELS, MOST_KEY_COLUMNS, Part};
+use super::shape::{Found, HostTable, quote_identifier, read_table};
+use crate::error::{Error, Result};
+use crate::sqlite::{Connection, ValueRef};
+
+struct Fitting<'a> {
+    connection: Connection,
+    schema: &'a str,
+    kind: &'a str,
+}
+
+/// Fits a definition to the schema.
+///
+/// # Errors
+/// [`Error::Definition`] naming what does not fit and what would.
+pub fn fit(
+    connection: Connection,
+    schema: &str,
+    id: i64,
+    kind: &str,
+    definition: &Definition,
+) -> Result<Guard> {
+    let fitting = Fitting {
+        connection,
+        schema,
+        kind,
+    };
+    let header_table = fitting.table(&definition.header.table)?;
+    let lines_table = fitting.table(&definition.lines.table)?;
+    let header_key = fitting.header_key(definition, &header_table, &lines_table)?;
+    let header = Part {
+        name: "header".to_owned(),
+        alias: "h",
+        columns: stored_columns(&header_table),
+        key: header_key,
+        parent: HEADER,
+        link: Vec::new(),
+        condition: definition.header.condition.clone(),
+        order: Vec::new(),
+        table: header_table,
+    };
+    let lines = &definition.lines;
+    let mut parts = vec![header];
+    let lines = fitting.child(
+        &parts,
+        Child {
+            name: "lines",
+            alias: "l",
+            table: lines_table,
+            parent: HEADER,
+            link: lines.piece.as_ref(),
+            key: lines.key.as_ref(),
+            order: lines.order.as_ref(),
+            condition: lines.condition.as_ref(),
+            setting: "lines.piece",
+        },
+    )?;
+    parts.push(lines);
+    for detail in &definition.details {
+        let name = detail.name.as_deref().unwrap_or(&detail.table);
+        if parts.iter().any(|part| part.name == name) {
+            return Err(fitting.problem(format!(
+                "two parts are called {name:?}: give the detail another \"name\""
+            )));
+        }
+        let of = detail.of.as_deref().unwrap_or("header");
+        let parent = parts
+            .iter()
+            .position(|part| part.name == of)
+            .ok_or_else(|| {
+                let known: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
+                fitting.problem(format!(
+                    "detail {name:?} is \"of\" {of:?}, which is none of: {}",
+                    known.join(", ")
+                ))
+            })?;
+        let part = fitting.child(
+            &parts,
+            Child {
+                name,
+                alias: "d",
+                table: fitting.table(&detail.table)?,
+                parent,
+                link: detail.piece.as_ref(),
+                key: detail.key.as_ref(),
+                order: detail.order.as_ref(),
+                condition: detail.condition.as_ref(),
+                setting: "the detail's \"piece\"",
+            },
+        )?;
+        parts.push(part);
+    }
+    if parts.len() > 200 {
+        return Err(fitting.problem("more than 198 details".to_owned()));
+    }
+    let labels = fitting.labels(&definition.header.labels, &parts[HEADER].table);
+    let guard = Guard {
+        id,
+        kind: kind.to_owned(),
+        parts,
+        labels,
+        refuses_unloaded: definition.unloaded == Unloaded::Refuse,
+    };
+    fitting.check_expressions(&guard)?;
+    Ok(guard)
+}
+
+struct Child<'a> {
+    name: &'a str,
+    alias: &'static str,
+    table: HostTable,
+    parent: usize,
+    link: Option<&'a Columns>,
+    key: Option<&'a Columns>,
+    order: Option<&'a Columns>,
+    condition: Option<&'a String>,
+    setting: &'a str,
+}
+
+fn stored_columns(table: &HostTable) -> Vec<String> {
+    table
+        .columns
+        .iter()
+        .filter(|column| !column.generated)
+        .map(|column| column.name.clone())
+        .collect()
+}
+
+impl Fitting<'_> {
+    fn problem(&self, problem: String) -> Error {
+        Error::Definition {
+            kind: self.kind.to_owned(),
+            problem,
+        }
+    }
+
+    fn table(&self, name: &str) -> Result<HostTable> {
+        match read_table(self.connection, self.schema, name)? {
+            Found::Table(table) if is_own_table(&table.name) => Err(self.problem(format!(
+                "{name:?} is Talon's own table: name a table of the application"
+            ))),
+            Found::Table(table) => Ok(table),
+            Found::Other(what) => Err(self.problem(format!(
+                "{name:?} is {what}: only tables can be guarded, name the table behind it"
+            ))),
+            Found::Nothing => Err(self.problem(format!(
+                "no table {name:?} in {:?}; there are: {}",
+                self.schema,
+                self.host_tables()?
+            ))),
+        }
+    }
+
+    fn host_tables(&self) -> Result<String> {
+        let mut statement = self.connection.prepare(&format!(
+            "SELECT name FROM {}.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+             AND name NOT LIKE 'talon\\_%' ESCAPE '\\' ORDER BY name LIMIT 40",
+            quote_identifier(self.schema)
+        ))?;
+        let mut rows = statement.query(&[])?;
+        let mut names = Vec::new();
+        while rows.next()? {
+            names.push(rows.column(0).as_str().unwrap_or_default().to_owned());
+        }
+        Ok(if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        })
+    }
+
+    /// Resolves column names given in a definition to the schema's spelling.
+    fn columns(&self, table: &HostTable, given: &Columns, setting: &str) -> Result<Vec<String>> {
+        let mut names: Vec<String> = Vec::new();
+        for name in given.names() {
+            let column = table.column(name).ok_or_else(|| {
+                self.problem(format!(
+                    "{setting}: {:?} has no column {name:?}; it has: {}",
+                    table.name,
+                    table.column_names()
+                ))
+            })?;
+            if column.generated {
+                return Err(self.problem(format!(
+                    "{setting}: {:?}.{name:?} is a generated column: name a stored one",
+                    table.name
+                )));
+            }
+            if names.contains(&column.name) {
+                return Err(self.problem(format!("{setting}: {name:?} is named twice")));
+            }
+            names.push(column.name.clone());
+        }
+        if names.is_empty() {
+            return Err(self.problem(format!("{setting}: no column is named")));
+        }
+        Ok(names)
+    }
+
+    fn key(
+        &self,
+        table: &HostTable,
+        given: Option<&Columns>,
+        setting: &str,
+    ) -> Result<Vec<String>> {
+        let key = match given {
+            Some(given) => self.columns(table, given, setting)?,
+            None => table.key(),
+        };
+        if key.is_empty() {
+            return Err(self.problem(format!(
+                "{:?} has no primary key: name columns that identify a row with {setting} (a unique index over them is needed)",
+                table.name
+            )));
+        }
+        if key.len() > MOST_KEY_COLUMNS {
+            return Err(self.problem(format!(
+                "the key of {:?} has {} columns, at most {MOST_KEY_COLUMNS} are supported",
+                table.name,
+                key.len()
+            )));
+        }
+        if !table.is_unique(&key) {
+            return Err(self.problem(format!(
+                "{setting}: {} of {:?} is not unique: a key needs a primary key or a unique index over exactly these columns",
+                key.join(", "),
+                table.name
+            )));
+        }
+        Ok(key)
+    }
+
+    /// The header's key: as given, or what the lines' one foreign key refers to, or the primary key.
+    fn header_key(
+        &self,
+        definition: &Definition,
+        header: &HostTable,
+        lines: &HostTable,
+    ) -> Result<Vec<String>> {
+        if definition.header.key.is_none() && definition.lines.piece.is_none() {
+            let mut referred = lines.foreign_keys.iter().filter(|foreign_key| {
+                foreign_key.parent.eq_ignore_ascii_case(&header.name) && !foreign_key.to.is_empty()
+            });
+            if let (Some(foreign_key), None) = (referred.next(), referred.next())
+                && header.is_unique(&foreign_key.to)
+                && !is_same_set(&foreign_key.to, &header.key())
+            {
+                let columns = Columns::Several(foreign_key.to.clone());
+                return self.key(header, Some(&columns), "header.key");
+            }
+        }
+        self.key(header, definition.header.key.as_ref(), "header.key")
+    }
+
+    fn child(&self, parts: &[Part], child: Child<'_>) -> Result<Part> {
+        let parent = &parts[child.parent];
+        let table = child.table;
+        let setting = child.setting;
+        let link = match child.link {
+            Some(given) => self.columns(&table, given, setting)?,
+            None => self.foreign_key(&table, parent, setting)?,
+        };
+        if link.len() != parent.key.len() {
+            return Err(self.problem(format!(
+                "{setting} names {} column{}, the key of {:?} has {}: {}",
+                link.len(),
+                if link.len() == 1 { "" } else { "s" },
+                parent.table.name,
+                parent.key.len(),
+                parent.key.join(", ")
+            )));
+        }
+        let key_setting = if child.alias == "l" {
+            "lines.key"
+        } else {
+            "the detail's \"key\""
+        };
+        let key = self.key(&table, child.key, key_setting)?;
+        let order = match child.order {
+            Some(given) => self.columns(&table, given, "order")?,
+            None => schema_order(&table, &link, &key),
+        };
+        Ok(Part {
+            name: child.name.to_owned(),
+            alias: child.alias,
+            columns: stored_columns(&table),
+            key,
+            parent: child.parent,
+            link,
+            condition: child.condition.cloned(),
+            order,
+            table,
+        })
+    }
+
+    /// The one foreign key of `table` to the parent's key, in the key's order.
+    fn foreign_key(&self, table: &HostTable, parent: &Part, setting: &str) -> Result<Vec<String>> {
+        let mut links: Vec<Vec<String>> = Vec::new();
+        for foreign_key in &table.foreign_keys {
+            if !foreign_key.parent.eq_ignore_ascii_case(&parent.table.name) {
+                continue;
+            }
+            let implied = parent.table.key();
+            let to = if foreign_key.to.is_empty() {
+                &implied
+            } else {
+                &foreign_key.to
+            };
+            if !is_same_set(to, &parent.key) || to.len() != foreign_key.from.len() {
+                continue;
+            }
+            let ordered = parent.key.iter().filter_map(|key| {
+                let place = to
+                    .iter()
+                    .position(|column| column.eq_ignore_ascii_case(key))?;
+                table
+                    .column(&foreign_key.from[place])
+                    .map(|column| column.name.clone())
+            });
+            links.push(ordered.collect());
+        }
+        match links.len() {
+            1 => Ok(links.remove(0)),
+            0 => Err(self.problem(format!(
+                "{:?} has no foreign key to {:?}({}): name the columns that refer to it with {setting}; {:?} has: {}",
+                table.name,
+                parent.table.name,
+                parent.key.join(", "),
+                table.name,
+                table.column_names()
+            ))),
+            _ => {
+                let each: Vec<String> = links.iter().map(|link| link.join(", ")).collect();
+                Err(self.problem(format!(
+                    "{:?} refers to {:?} more than once ({}): say which with {setting}",
+                    table.name,
+                    parent.table.name,
+                    each.join("; ")
+                )))
+            }
+        }
+    }
+
+    fn labels(&self, given: &Labels, header: &HostTable) -> [Option<String>; 5] {
+        let given = [
+            &given.number,
+            &given.date,
+            &given.party,
+            &given.piece_type,
+            &given.validated,
+        ];
+        let mut labels = [const { None }; 5];
+        for ((label, given), name) in labels.iter_mut().zip(given).zip(LABELS) {
+            let column = || {
+                header
+                    .column(name)
+                    .map(|column| format!("h.{}", quote_identifier(&column.name)))
+            };
+            *label = given.clone().or_else(column);
+        }
+        labels
+    }
+
+    /// Compiles every expression that came as text, alone, so that an error names it.
+    fn check_expressions(&self, guard: &Guard) -> Result<()> {
+        for part in &guard.parts {
+            if let Some(condition) = &part.condition {
+                self.check_expression(part, condition, &format!("{}.where", part.name))?;
+            }
+        }
+        for (label, name) in guard.labels.iter().zip(LABELS) {
+            if let Some(label) = label {
+                self.check_expression(&guard.parts[HEADER], label, &format!("label {name:?}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_expression(&self, part: &Part, expression: &str, setting: &str) -> Result<()> {
+        if !is_one_expression(expression) {
+            return Err(self.problem(format!(
+                "{setting}: {expression:?} is not one SQL expression (unbalanced quotes or parentheses, or a semicolon)"
+            )));
+        }
+        let sql = format!(
+            // In a WHERE, because what counts or ranks rows belongs nowhere here.
+            "SELECT 1 FROM {}.{} AS {} WHERE ({expression}\n)",
+            quote_identifier(self.schema),
+            quote_identifier(&part.table.name),
+            part.alias
+        );
+        let checked = self.connection.prepare(&sql).and_then(|mut statement| {
+            // A parameter would stay NULL for ever: binding one that does not exist fails, as it should.
+            match statement.query(&[ValueRef::Null]) {
+                Ok(_) => Err(crate::sqlite::Failure::new("it has a parameter")),
+                Err(_) => Ok(()),
+            }
+        });
+        checked.map_err(|failure| self.problem(format!("{setting}: {failure} in {expression:?}")))
+    }
+}
+
+fn is_own_table(name: &str) -> bool {
+    name.get(..6)
+        .is_some_and(|start| start.eq_ignore_ascii_case("talon_"))
+}
+
+fn is_same_set(a: &[String], b: &[String]) -> bool {
+    a.len() == b.len()
+        && a.iter()
+            .all(|column| b.iter().any(|other| other.eq_ignore_ascii_case(column)))
+}
+
+/// The order that the schema states: the rest of a unique index that begins with the link, else the key.
+fn schema_order(table: &HostTable, link: &[String], key: &[String]) -> Vec<String> {
+    table
+        .unique
+        .iter()
+        .find(|index| {
+            index.columns.len() > link.len() && is_same_set(&index.columns[..link.len()], link)
+        })
+        .map_or_else(
+            || key.to_vec(),
+            |index| index.columns[link.len()..].to_vec(),
+        )
+}
+
+/// Whether a text can stand between parentheses without ending them.
+fn is_one_expression(text: &str) -> bool {
+    let mut depth = 0i32;
+    let mut closed = true;
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            ';' => return false,
+            // A doubled quote closes and opens again, which comes to the same.
+            '\'' | '"' | '`' | '[' => {
+                let end = if character == '[' { ']' } else { character };
+                closed = characters.by_ref().any(|next| next == end);
+            }
+            '-' if characters.peek() == Some(&'-') => {
+                characters.by_ref().find(|next| *next == '\n');
+            }
+            '/' if characters.peek() == Some(&'*') => {
+                characters.next();
+                let mut last = ' ';
+                closed = characters
+                    .by_ref()
+                    .any(|next| std::mem::replace(&mut last, next) == '*' && next == '/');
+            }
+            _ => {}
+        }
+        if depth < 0 || !closed {
+            return false;
+        }
+    }
+    depth == 0 && !text.trim().is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_one_expression;
+
+    #[test]
+    fn an_expression_cannot_end_the_parentheses_around_it() {
+        assert!(is_one_expression("h.type = 'F' AND (h.total > 0)"));
+        assert!(is_one_expression("h.\"a)b\" IS NULL -- why ("));
+        assert!(is_one_expression("'it''s (' || /* ) */ x"));
+        for hostile in [
+            "1) OR (1",
+            "1; DROP TABLE x",
+            "'open",
+            "",
+            "(1",
+            "1 /* open",
+        ] {
+            assert!(!is_one_expression(hostile), "{hostile}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Further child tables of a piece: payments beside the lines, taxes and lots below them, a row one to one.
+
+use talon_tests::{Db, Shop};
+
+const SCHEMA: &str = "
+    CREATE TABLE sale(id INTEGER PRIMARY KEY, number TEXT);
+    CREATE TABLE sale_line(id INTEGER PRIMARY KEY, sale INTEGER NOT NULL REFERENCES sale, what TEXT);
+    CREATE TABLE payment(id INTEGER PRIMARY KEY, sale INTEGER NOT NULL REFERENCES sale, amount REAL);
+    CREATE TABLE delivery_address(sale INTEGER PRIMARY KEY REFERENCES sale, street TEXT);
+    CREATE TABLE line_tax(line INTEGER REFERENCES sale_line, code TEXT, amount REAL, PRIMARY KEY (line, code)) WITHOUT ROWID;
+    CREATE TABLE line_lot(id INTEGER PRIMARY KEY, sale_line INTEGER REFERENCES sale_line ON DELETE CASCADE, lot TEXT);
+    CREATE TABLE lot_serial(serial TEXT PRIMARY KEY, line_lot INTEGER REFERENCES line_lot ON DELETE CASCADE);
+";
+const TABLES: [&str; 7] = [
+    "sale",
+    "sale_line",
+    "payment",
+    "delivery_address",
+    "line_tax",
+    "line_lot",
+    "lot_serial",
+];
+
+fn shop_with_details() -> (Shop, Db) {
+    let shop = Shop::with(SCHEMA);
+    let db = shop.open();
+    assert_eq!(
+        db.one(
+            r#"SELECT talon_guard('sale', '{"header": {"table": "sale"}, "lines": {"table": "sale_line"}, "details": [
+              {"table": "payment"}, {"table": "delivery_address", "name": "address"},
+              {"table": "line_tax", "of": "lines", "line": "line", "name": "taxes"}, {"table": "line_lot", "of": "lines", "name": "lots"},
+              {"table": "lot_serial", "of": "lots"}]}')"#
+        ),
+        "sale is guarded: header sale (key id); lines sale_line (sale -> header, key id); payment payment (sale -> header, key id); \
+         address delivery_address (sale -> header, key sale); taxes line_tax (line -> lines, key line, code); \
+         lots line_lot (sale_line -> lines, key id); lot_serial lot_serial (line_lot -> lots, key serial)"
+    );
+    db.run(
+        "BEGIN;
+         INSERT INTO sale VALUES (1, 'A'), (2, 'B');
+         INSERT INTO sale_line VALUES (10, 1, 'x'), (11, 1, 'y'), (20, 2, 'z');
+         INSERT INTO payment VALUES (1, 1, 9.99), (2, 1, 0.01);
+         INSERT INTO delivery_address VALUES (1, 'rue'), (2, NULL);
+         INSERT INTO line_tax VALUES (10, 'vat', 1), (10, 'eco', 0.5), (11, 'vat', 2), (20, 'vat', 3);
+         INSERT INTO line_lot VALUES (5, 10, 'L1'), (6, 11, 'L2'), (7, 20, 'L3');
+         INSERT INTO lot_serial VALUES ('s1', 5), ('s2', 5), ('s3', 7);
+         COMMIT",
+    );
+    (shop, db)
+}
+
+#[test]
+fn an_image_holds_every_part() {
+    let (_shop, db) = shop_with_details();
+    assert_eq!(
+        db.rows("SELECT part, position, row FROM talon_image WHERE snapshot = (SELECT id FROM talon_snapshots WHERE kind = 'sale' AND piece = 1)"),
+        [
+            r#"header|1|{"id":1,"number":"A"}"#,
+            r#"lines|1|{"id":10,"sale":1,"what":"x"}"#,
+            r#"lines|2|{"id":11,"sale":1,"what":"y"}"#,
+            r#"address|1|{"sale":1,"street":"rue"}"#,
+            r#"lot_serial|1|{"serial":"s1","line_lot":5}"#,
+            r#"lot_serial|2|{"serial":"s2","line_lot":5}"#,
+            r#"lots|1|{"id":5,"sale_line":10,"lot":"L1"}"#,
+            r#"lots|2|{"id":6,"sale_line":11,"lot":"L2"}"#,
+            r#"payment|1|{"id":1,"sale":1,"amount":9.99}"#,
+            r#"payment|2|{"id":2,"sale":1,"amount":0.01}"#,
+            r#"taxes|1|{"line":10,"code":"eco","amount":0.5}"#,
+            r#"taxes|2|{"line":10,"code":"vat","amount":1.0}"#,
+            r#"taxes|3|{"line":11,"code":"vat","amount":2.0}"#
+        ]
+    );
+    assert_eq!(
+        db.one("SELECT details FROM talon_guards"),
+        "payment, delivery_address, line_tax, line_lot, lot_serial"
+    );
+}
+
+#[test]
+fn a_change_of_a_detail_at_any_depth_is_an_edit_of_its_piece() {
+    let (_shop, db) = shop_with_details();
+    let changes = [
+        ("UPDATE payment SET amount = 10 WHERE id = 1", "1"),
+        (
+            "UPDATE delivery_address SET street = 'via' WHERE sale = 2",
+            "2",
+        ),
+        ("INSERT INTO line_tax VALUES (20, 'eco', 1)", "2"),
+        ("DELETE FROM line_tax WHERE line = 10", "1"),
+        ("UPDATE line_lot SET lot = 'L9' WHERE id = 6", "1"),
+        ("INSERT INTO lot_serial VALUES ('s4', 7)", "2"),
+        ("DELETE FROM lot_serial WHERE serial = 's1'", "1"),
+        (
+            "UPDATE lot_serial SET line_lot = 6 WHERE serial = 's2'",
+            "1",
+        ),
+    ];
+    for (change, piece) in changes {
+        let last = db.one("SELECT max(id) FROM talon_snapshots");
+        db.run(change);
+        assert_eq!(
+            db.rows(&format!(
+                "SELECT piece, reason FROM talon_snapshots WHERE id > {last}"
+            )),
+            [format!("{piece}|edit")],
+            "{change}"
+        );
+    }
+    // Moved from one piece to another: both.
+    db.run("UPDATE lot_serial SET line_lot = 7 WHERE serial = 's2'");
+    assert_eq!(
+        db.rows("SELECT piece FROM talon_snapshots ORDER BY id DESC LIMIT 2")
+            .len(),
+        2
+    );
+    assert_eq!(db.rows("SELECT * FROM talon_audit"), [""; 0]);
+}
+
+#[test]
+fn details_are_lost_and_restored_with_the_lines() {
+    let (_shop, db) = shop_with_details();
+    // Whatever hangs below a line goes by cascade; the rest goes by hand.
+    db.lose_and_recover(
+        &TABLES,
+        "BEGIN; DELETE FROM line_tax; DELETE FROM payment; DELETE FROM delivery_address WHERE sale = 1; DELETE FROM sale_line; COMMIT",
+        &["sale|1|2", "sale|2|1"],
+    );
+}
+
+#[test]
+fn details_that_stayed_when_the_lines_went_are_left_as_they_are() {
+    let (_shop, db) = shop_with_details();
+    db.lose_and_recover(
+        &TABLES,
+        "BEGIN; DELETE FROM line_tax WHERE line = 20; DELETE FROM sale_line WHERE sale = 2; COMMIT",
+        &["sale|2|1"],
+    );
+}
+
+#[test]
+fn a_snapshot_named_puts_every_part_back_as_it_was() {
+    let (_shop, db) = shop_with_details();
+    let before = db.contents(&TABLES);
+    db.run(
+        "BEGIN; DELETE FROM payment WHERE id = 2; INSERT INTO payment VALUES (3, 1, 1); UPDATE delivery_address SET street = 'x' WHERE sale = 1;
+         INSERT INTO sale_line VALUES (12, 1, 'new'); INSERT INTO line_tax VALUES (12, 'vat', 9); INSERT INTO line_lot VALUES (8, 12, 'L');
+         INSERT INTO lot_serial VALUES ('s9', 8); UPDATE lot_serial SET line_lot = 8 WHERE serial = 's1';
+         UPDATE sale SET number = 'A2' WHERE id = 1; COMMIT;
+         INSERT INTO talon_restore(kind, piece, snapshot) VALUES ('sale', 1, 1)",
+    );
+    assert_eq!(
+        db.one("SELECT outcome, note FROM talon_restore"),
+        "restored|NULL"
+    );
+    assert_eq!(db.contents(&TABLES), before);
+    assert_eq!(db.rows("SELECT * FROM talon_audit"), [""; 0]);
+}
+
+#[test]
+fn marks_of_details_lead_to_their_piece() {
+    let (shop, db) = shop_with_details();
+    let bare = shop.bare();
+    bare.run("UPDATE payment SET amount = 7 WHERE id = 1; UPDATE line_tax SET amount = 8 WHERE line = 20; UPDATE lot_serial SET serial = 's7' WHERE serial = 's3'");
+    assert_eq!(
+        db.rows("SELECT piece, finding FROM talon_audit ORDER BY piece"),
+        ["1|unguarded", "2|unguarded"]
+    );
+    assert_eq!(
+        db.rows("SELECT piece, reason FROM talon_snapshots WHERE id > 2 ORDER BY piece"),
+        ["1|unguarded", "2|unguarded"]
+    );
+}
