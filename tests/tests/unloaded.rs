@@ -39,10 +39,18 @@ fn tables_can_be_altered_without_talon() {
          ALTER TABLE sale_line RENAME TO line; ALTER TABLE sale_piece RENAME TO piece;
          UPDATE line SET text = 'bare' WHERE id = 10; CREATE TABLE unrelated(a); ALTER TABLE unrelated RENAME TO related",
     );
-    assert_eq!(db.one("SELECT header, lines, triggers FROM talon_guards"), "piece|line|whole");
+    assert_eq!(
+        db.one("SELECT header, lines, triggers FROM talon_guards"),
+        "piece|line|whole"
+    );
     assert_eq!(db.findings(), ["sale|1|unguarded"]);
-    db.run("DELETE FROM line WHERE id < 12; INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)");
-    assert_eq!(db.rows("SELECT * FROM line WHERE parent = 1"), ["10|1|bare|1.0|n", "11|1|y|2.0|n"]);
+    db.run(
+        "DELETE FROM line WHERE id < 12; INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)",
+    );
+    assert_eq!(
+        db.rows("SELECT * FROM line WHERE parent = 1"),
+        ["10|1|bare|1.0|n", "11|1|y|2.0|n"]
+    );
 }
 
 #[test]
@@ -61,7 +69,10 @@ fn a_touch_of_the_marked_piece_itself_keeps_what_the_visitor_left() {
     shop.bare().run(VISIT);
     db.run("DELETE FROM sale_line WHERE sale_id = 1");
     db.run("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)");
-    assert_eq!(db.rows("SELECT label FROM sale_line WHERE sale_id = 1"), ["bare", "y"]);
+    assert_eq!(
+        db.rows("SELECT label FROM sale_line WHERE sale_id = 1"),
+        ["bare", "y"]
+    );
     assert_eq!(db.findings(), ["sale|1|unguarded"]);
 }
 
@@ -101,15 +112,22 @@ fn talon_absorb_counts_the_pieces_that_it_imaged() {
 fn lines_lost_without_talon_are_lost_pieces() {
     let (shop, db) = Shop::of_sales();
     shop.bare().run("DELETE FROM sale_line WHERE sale_id = 1");
-    assert_eq!(db.rows("SELECT piece, saved_lines FROM talon_lost"), ["1|2"]);
+    assert_eq!(
+        db.rows("SELECT piece, saved_lines FROM talon_lost"),
+        ["1|2"]
+    );
     assert_eq!(db.findings(), ["sale|1|lost", "sale|1|unguarded"]);
-    assert!(db.one("SELECT detail FROM talon_audit WHERE finding = 'unguarded'").starts_with("lost its lines on a connection"));
+    assert!(
+        db.one("SELECT detail FROM talon_audit WHERE finding = 'unguarded'")
+            .starts_with("lost its lines on a connection")
+    );
 }
 
 #[test]
 fn a_delete_without_talon_is_a_recorded_delete() {
     let (shop, db) = Shop::of_sales();
-    shop.bare().run("DELETE FROM sale_line WHERE sale_id = 1; DELETE FROM sale_piece WHERE id = 1");
+    shop.bare()
+        .run("DELETE FROM sale_line WHERE sale_id = 1; DELETE FROM sale_piece WHERE id = 1");
     assert_eq!(db.findings(), ["sale|1|unguarded"]);
     assert_eq!(
         db.error("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)"),
@@ -176,7 +194,10 @@ fn a_guard_may_ask_for_refusal() {
            \"unloaded\": \"refuse\"}'); INSERT INTO sale_piece VALUES (1, 'A', 1); INSERT INTO sale_line VALUES (10, 1, 1, 'x', 1)",
     );
     let bare = shop.bare();
-    assert_eq!(bare.error("DELETE FROM sale_line"), "talon: sale is guarded, load libtalon to write to sale_line");
+    assert_eq!(
+        bare.error("DELETE FROM sale_line"),
+        "talon: sale is guarded, load libtalon to write to sale_line"
+    );
     assert_eq!(
         bare.error("INSERT INTO sale_piece VALUES (2, 'B', 1)"),
         "talon: sale is guarded, load libtalon to write to sale_piece"
@@ -192,11 +213,19 @@ fn a_guard_may_ask_for_refusal() {
 #[test]
 fn a_read_only_connection_looks_and_leaves_the_marks_for_others() {
     let (shop, db) = Shop::of_sales();
-    let reader = rusqlite::Connection::open_with_flags(shop.file("shop.db"), OpenFlags::SQLITE_OPEN_READ_ONLY);
-    let reader = Db { connection: reader.expect("the database opens") };
+    let reader = rusqlite::Connection::open_with_flags(
+        shop.file("shop.db"),
+        OpenFlags::SQLITE_OPEN_READ_ONLY,
+    );
+    let reader = Db {
+        connection: reader.expect("the database opens"),
+    };
     load(&reader.connection);
     shop.bare().run("DELETE FROM sale_line WHERE sale_id = 1");
-    assert_eq!(reader.rows("SELECT piece, saved_lines FROM talon_lost"), ["1|2"]);
+    assert_eq!(
+        reader.rows("SELECT piece, saved_lines FROM talon_lost"),
+        ["1|2"]
+    );
     assert_eq!(reader.rows("SELECT count(*) FROM talon_snapshots"), ["2"]);
     assert_eq!(reader.one("SELECT marks FROM talon_guards"), "2");
     assert_eq!(reader.findings(), ["sale|1|lost"]);
@@ -209,9 +238,13 @@ fn a_read_only_connection_looks_and_leaves_the_marks_for_others() {
 fn looking_works_while_another_writer_holds_the_lock() {
     let (shop, db) = Shop::of_sales();
     let writer = shop.bare();
-    writer.run("PRAGMA journal_mode = WAL; DELETE FROM sale_line WHERE sale_id = 1; BEGIN IMMEDIATE");
+    writer
+        .run("PRAGMA journal_mode = WAL; DELETE FROM sale_line WHERE sale_id = 1; BEGIN IMMEDIATE");
     assert_eq!(db.rows("SELECT piece FROM talon_lost"), ["1"]);
-    assert_eq!(db.error("SELECT talon_absorb()"), "talon_absorb: database is locked");
+    assert_eq!(
+        db.error("SELECT talon_absorb()"),
+        "talon_absorb: database is locked"
+    );
     writer.run("COMMIT");
     assert_eq!(db.one("SELECT talon_absorb()"), "1");
 }
@@ -234,5 +267,8 @@ fn thousands_of_marks_are_absorbed_by_one_call() {
     );
     assert_eq!(db.one("SELECT talon_absorb()"), "1501");
     assert_eq!(marks(&shop), "0");
-    assert_eq!(db.rows("SELECT * FROM talon_audit WHERE finding <> 'unguarded'"), [""; 0]);
+    assert_eq!(
+        db.rows("SELECT * FROM talon_audit WHERE finding <> 'unguarded'"),
+        [""; 0]
+    );
 }

@@ -10,6 +10,7 @@ use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
 use crate::storage::shape::quote_identifier;
 use crate::storage::trigger::{Code, Event};
+use std::collections::HashSet;
 
 struct Mark {
     rowid: i64,
@@ -240,7 +241,7 @@ impl Database {
                 pieces.len() - 1
             });
             pieces[place].deleted |= code.event == Event::Deleting;
-            pieces[place].created |= code.event == Event::Inserted;
+            pieces[place].created |= code.part == HEADER && code.event == Event::Inserted;
         }
         Ok(())
     }
@@ -250,6 +251,19 @@ impl Database {
     /// # Errors
     /// What SQLite reports.
     pub fn move_pieces(&mut self, kind: usize, renames: &[Rename]) -> Result<()> {
+        self.move_pieces_apart(kind, renames, &HashSet::new())
+    }
+
+    /// The same where headers were inserted since under some of the old keys: those are pieces of their own.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn move_pieces_apart(
+        &mut self,
+        kind: usize,
+        renames: &[Rename],
+        inserted: &HashSet<&Key>,
+    ) -> Result<()> {
         let id = self.kinds[kind].id;
         let mut moved = Vec::new();
         for rename in renames {
@@ -259,7 +273,8 @@ impl Database {
             }
             let swapped = renames.iter().any(|other| other.new == rename.old);
             // Found under another spelling (NOCASE), it is the renamed piece itself.
-            if !swapped && self.own_key(kind, &rename.old)?.as_ref() == Some(&rename.old) {
+            let is_free = swapped || inserted.contains(&rename.old);
+            if !is_free && self.own_key(kind, &rename.old)?.as_ref() == Some(&rename.old) {
                 continue;
             }
             let old = rename.old.shown();

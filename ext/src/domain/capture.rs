@@ -10,6 +10,7 @@ use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
 use crate::storage::store::Store;
 use crate::storage::trigger::{Code, Event, FIXED_ARGUMENTS};
+use std::collections::HashSet;
 
 impl Talon {
     /// A trigger reports a change: `('talon', database, code, values…)`. True when the touch was taken; otherwise the
@@ -160,8 +161,10 @@ impl Talon {
                 }
             }
             Event::Inserted => {
+                // A row beside the header is in already: what the piece is now is no before-image.
+                let taking = if code.part == HEADER { Taking::Created } else { Taking::Changed };
                 if let Some(key) = key(0) {
-                    self.take(slot, database, key, Taking::Created)?;
+                    self.take(slot, database, key, taking)?;
                 }
             }
             Event::Renamed => {
@@ -228,7 +231,7 @@ impl Talon {
         }
         self.enlist()?;
         let state = match taking {
-            Taking::Created | Taking::Renamed => Ok(None),
+            Taking::Created | Taking::Renamed | Taking::Changed => Ok(None),
             Taking::Touch | Taking::Replaced | Taking::Deleted => {
                 self.before_image(database, kind, &key).map(Some)
             }
@@ -380,7 +383,6 @@ impl Talon {
     /// True when the header spells its key otherwise than what touched it.
     fn capture_entry(&self, database: &mut Database, entry: &mut Entry) -> Result<bool> {
         let kind = entry.slot.kind as usize;
-        let id = database.kinds[kind].id;
         let about = Circumstances {
             created: entry.created,
             deleted: entry.deleted,
@@ -423,15 +425,22 @@ impl Talon {
 
     /// A header's new key inherits the images of the old one.
     fn apply_renames(&self, databases: &mut [Database], entries: &mut [Entry]) -> Result<()> {
-        let renames = self.course.borrow().net_renames();
+        let mut renames = self.course.borrow().net_renames();
         if renames.is_empty() {
             return Ok(());
         }
+        renames.sort_by_key(|rename| (rename.slot.database, rename.slot.kind));
         for slot_renames in renames.chunk_by(|a, b| a.slot == b.slot) {
             let Some(slot) = slot_renames.first().map(|rename| rename.slot) else {
                 continue;
             };
-            databases[slot.database as usize].move_pieces(slot.kind as usize, slot_renames)?;
+            let inserted: HashSet<&Key> = entries
+                .iter()
+                .filter(|entry| entry.slot == slot && entry.created)
+                .map(|entry| &entry.key)
+                .collect();
+            let database = &mut databases[slot.database as usize];
+            database.move_pieces_apart(slot.kind as usize, slot_renames, &inserted)?;
         }
         self.course.borrow_mut().renames_followed();
         for entry in entries.iter_mut() {
@@ -466,6 +475,7 @@ enum Taking {
     Touch,
     Created,
     Renamed,
+    Changed,
     /// Its header is there, and another one is about to take its place.
     Replaced,
     Deleted,
@@ -482,7 +492,7 @@ impl Taking {
                     entry.existed |= !entry.created;
                 }
                 Taking::Replaced => entry.existed |= !entry.created,
-                Taking::Touch | Taking::Renamed => {}
+                Taking::Touch | Taking::Renamed | Taking::Changed => {}
             }
         }
     }

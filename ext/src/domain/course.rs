@@ -127,6 +127,17 @@ impl Course {
 
     /// Notes that a header got another key.
     pub fn rename(&mut self, rename: Rename) {
+        // The old key is free for another piece; whether this one is new goes with it.
+        let old = self.find(rename.slot, &rename.old);
+        let was_created = old.and_then(|place| self.entries.get_mut(place)).is_some_and(|entry| {
+            entry.existed = false;
+            std::mem::take(&mut entry.created)
+        });
+        let new = self.find(rename.slot, &rename.new);
+        if let Some(entry) = new.and_then(|place| self.entries.get_mut(place)) {
+            entry.created |= was_created;
+            entry.existed |= !was_created;
+        }
         self.renames.push(rename);
     }
 

@@ -3,15 +3,14 @@
 use super::course::Slot;
 use crate::error::{Error, Result};
 use crate::sqlite::{Connection, Statement, Value, ValueRef};
-use crate::storage::definition::{Columns, Definition};
-use crate::storage::fit;
-use crate::storage::guard::{self, Guard, HEADER};
-use crate::storage::image::{Collector, Image, ImageReader, Reading};
+use super::fitted::{Fitted, fit_followed};
+use crate::storage::definition::Definition;
+use crate::storage::guard::{Guard, HEADER};
+use crate::storage::image::{Collector, Image, Reading};
 use crate::storage::key::Key;
 use crate::storage::schema::schema_version;
-use crate::storage::shape::{quote_identifier, quote_list};
+use crate::storage::shape::quote_identifier;
 use crate::storage::store::Store;
-use crate::storage::trigger::{self, further_unique};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::rc::Rc;
@@ -24,26 +23,13 @@ pub struct Kind {
     pub name: String,
     /// Since when its pieces may have changed unseen, in ms since 1970; None when they may not.
     pub suspect_since: Option<i64>,
-    definition: Definition,
+    /// What was declared.
+    pub definition: Definition,
     fitted: Option<Fitted>,
     /// Why the definition does not fit the schema any more.
     pub broken: Option<String>,
-}
-
-/// A guard with the statements that capture runs for it.
-pub struct Fitted {
-    /// The guard.
-    pub guard: Rc<Guard>,
-    reader: ImageReader,
-    shape: Option<i64>,
-    own_key: Statement,
-    unique: Vec<(usize, Statement)>,
-    /// For parts below the lines: from a row's link to its parent's link.
-    upward: Vec<Option<Statement>>,
-    /// What restores run over and over, by its text.
-    statements: HashMap<String, Statement>,
-    /// Whether the host has triggers of its own on these tables.
-    host_triggers: Option<bool>,
+    /// Why labels and order are left out: they do not fit the schema any more, the rest does.
+    pub reduced: Option<String>,
 }
 
 /// A database with Talon's tables.
@@ -129,6 +115,7 @@ impl Database {
                 definition,
                 fitted: None,
                 broken: None,
+                reduced: None,
             });
         }
         // Places of kinds stay, because touched pieces refer to them.
@@ -191,6 +178,7 @@ impl Database {
         for kind in &mut self.kinds {
             kind.fitted = None;
             kind.broken = None;
+            kind.reduced = None;
         }
         self.load_kinds()
     }
@@ -500,125 +488,6 @@ impl Database {
             kind: kind as u32,
         }
     }
-}
-
-/// Fits a definition; where a table or a key column has another name by now, follows the triggers, which SQLite keeps
-/// true when it renames.
-fn fit_followed(
-    connection: Connection,
-    schema: &str,
-    kind: &mut Kind,
-    collector: &Rc<Collector>,
-) -> Result<Fitted> {
-    let fitted = fit::fit(connection, schema, kind.id, &kind.name, &kind.definition);
-    let guard = match fitted {
-        Err(error @ Error::Definition { .. }) => match followed(connection, schema, kind)? {
-            Some(definition) => {
-                let guard = fit::fit(connection, schema, kind.id, &kind.name, &definition)?;
-                kind.definition = definition;
-                guard
-            }
-            None => return Err(error),
-        },
-        other => other?,
-    };
-    prepare(connection, schema, guard, collector)
-}
-
-/// The definition with the names that the triggers know.
-fn followed(connection: Connection, schema: &str, kind: &Kind) -> Result<Option<Definition>> {
-    let mut definition = kind.definition.clone();
-    let mut changed = false;
-    for installed in trigger::installed(connection, schema, kind.id)? {
-        let mut words = installed.name.rsplit('_');
-        let (Some("deleting"), Some(part)) = (words.next(), words.next()) else {
-            continue;
-        };
-        let Ok(part) = part.parse::<usize>() else {
-            continue;
-        };
-        let columns = Columns::Several(trigger::named_columns(&installed.sql));
-        let (table, link) = match part {
-            guard::HEADER => (&mut definition.header.table, &mut definition.header.key),
-            guard::LINES => (&mut definition.lines.table, &mut definition.lines.piece),
-            part => match definition.details.get_mut(part - 2) {
-                Some(detail) => (&mut detail.table, &mut detail.piece),
-                None => continue,
-            },
-        };
-        let same = link
-            .as_ref()
-            .is_some_and(|link| link.names() == columns.names());
-        if *table != installed.table || !same {
-            changed = true;
-            *table = installed.table;
-            *link = Some(columns);
-        }
-    }
-    Ok(changed.then_some(definition))
-}
-
-fn prepare(
-    connection: Connection,
-    schema: &str,
-    guard: Guard,
-    collector: &Rc<Collector>,
-) -> Result<Fitted> {
-    let header = guard.header();
-    let key = quote_list("h.", &header.key);
-    let from = header.from_clause(schema);
-    let own_key = connection.prepare_kept(&format!(
-        "SELECT {key} FROM {from} WHERE {}",
-        guard.header_is()
-    ))?;
-    let mut unique = Vec::new();
-    for columns in further_unique(header) {
-        let terms: Vec<String> = columns
-            .iter()
-            .enumerate()
-            .map(|(place, column)| format!("h.{} = ?{}", quote_identifier(column), place + 1))
-            .collect();
-        let sql = format!("SELECT {key} FROM {from} WHERE {}", terms.join(" AND "));
-        unique.push((columns.len(), connection.prepare_kept(&sql)?));
-    }
-    let mut upward = Vec::new();
-    for part in &guard.parts {
-        if part.parent == HEADER {
-            upward.push(None);
-            continue;
-        }
-        let parent = &guard.parts[part.parent];
-        let terms: Vec<String> = parent
-            .key
-            .iter()
-            .enumerate()
-            .map(|(place, column)| {
-                format!(
-                    "{}.{} = ?{}",
-                    parent.alias,
-                    quote_identifier(column),
-                    place + 1
-                )
-            })
-            .collect();
-        let sql = format!(
-            "SELECT {} FROM {} WHERE {}",
-            quote_list(&format!("{}.", parent.alias), &parent.link),
-            parent.from_clause(schema),
-            terms.join(" AND ")
-        );
-        upward.push(Some(connection.prepare_kept(&sql)?));
-    }
-    Ok(Fitted {
-        reader: ImageReader::prepare(connection, schema, &guard, collector)?,
-        guard: Rc::new(guard),
-        shape: None,
-        own_key,
-        unique,
-        upward,
-        statements: HashMap::new(),
-        host_triggers: None,
-    })
 }
 
 impl Database {

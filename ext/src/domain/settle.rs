@@ -236,7 +236,8 @@ impl Database {
     /// A header was put back under another spelling of its key (NOCASE): it is the same piece.
     fn inherit(&mut self, kind: usize, key: &Key, own: &Key) -> Result<()> {
         let id = self.kinds[kind].id;
-        if self.store()?.piece(id, &own.shown())?.is_some() {
+        let known = self.store()?.piece(id, &own.shown())?;
+        if known.is_some_and(|known| known.gone_at.is_none()) {
             return Ok(());
         }
         let rename = Rename {

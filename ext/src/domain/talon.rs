@@ -275,6 +275,17 @@ impl Talon {
     /// # Errors
     /// What `work` reports.
     pub fn atomically<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let result = self.at_once(work);
+        // Where the transaction's end is not told to us, nothing that it made may be remembered.
+        if !self.enlisted.get()
+            && let Some(mut databases) = self.known_databases()
+        {
+            databases.iter_mut().for_each(Database::forget_rows);
+        }
+        result
+    }
+
+    fn at_once<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         if self.connection.running_write().is_some() {
             return self.quietly(work);
         }

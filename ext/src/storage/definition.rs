@@ -180,6 +180,17 @@ impl Definition {
             .map_err(|error| refused(format!("the definition cannot be read: {error}")))
     }
 
+    /// The definition without what only people need: labels and order.
+    pub fn without_display(&self) -> Definition {
+        let mut definition = self.clone();
+        definition.header.labels = Labels::default();
+        definition.lines.order = None;
+        for detail in &mut definition.details {
+            detail.order = None;
+        }
+        definition
+    }
+
     /// The definition as JSON, as it is stored.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()

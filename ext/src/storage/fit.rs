@@ -216,13 +216,6 @@ impl Fitting<'_> {
                 table.name
             )));
         }
-        if key.len() > MOST_KEY_COLUMNS {
-            return Err(self.problem(format!(
-                "the key of {:?} has {} columns, at most {MOST_KEY_COLUMNS} are supported",
-                table.name,
-                key.len()
-            )));
-        }
         if !table.is_unique(&key) {
             return Err(self.problem(format!(
                 "{setting}: {} of {:?} is not unique: a key needs a primary key or a unique index over exactly these columns",
@@ -255,8 +248,21 @@ impl Fitting<'_> {
         self.key(header, definition.header.key.as_ref(), "header.key")
     }
 
+    /// A piece's key, and a key that further rows refer to, has to fit into a mark, twice.
+    fn check_width(&self, table: &HostTable, key: &[String]) -> Result<()> {
+        if key.len() > MOST_KEY_COLUMNS {
+            return Err(self.problem(format!(
+                "the key of {:?} has {} columns; one that other tables refer to has at most {MOST_KEY_COLUMNS}",
+                table.name,
+                key.len()
+            )));
+        }
+        Ok(())
+    }
+
     fn child(&self, parts: &[Part], child: Child<'_>) -> Result<Part> {
         let parent = &parts[child.parent];
+        self.check_width(&parent.table, &parent.key)?;
         let table = child.table;
         let setting = child.setting;
         let link = match child.link {

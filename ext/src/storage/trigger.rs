@@ -19,7 +19,7 @@ pub enum Event {
     Touch = 0,
     /// A header is about to be inserted. Values: its key, then the columns of each further unique index.
     Inserting = 1,
-    /// A header was inserted. Values: its key.
+    /// A header was inserted, or a row beside it. Values: its key.
     Inserted = 2,
     /// A header's unique columns are about to be updated. Values: its new key, then each further unique index.
     Replacing = 3,
@@ -243,9 +243,12 @@ fn child_drafts(part: &Part) -> Vec<Draft> {
         ),
         draft("deleting", "BEFORE DELETE", condition(&[&old]), old),
     ];
-    if part.table.key_is_rowid && part.table.key() == part.link {
+    if part.parent == HEADER && part.table.key_is_rowid && part.table.key() == part.link {
         // A row beside the header may have its key, and so its piece, assigned by SQLite: before that it says -1.
-        drafts.push(draft("inserted", "AFTER INSERT", String::new(), new));
+        drafts.push(Draft {
+            event: Event::Inserted,
+            ..draft("inserted", "AFTER INSERT", String::new(), new)
+        });
     }
     drafts
 }

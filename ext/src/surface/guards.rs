@@ -224,6 +224,9 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
                 } else {
                     format!("missing: {}", missing.join(", "))
                 });
+                let anew = database.kinds[kind].reduced.as_ref().map(|problem| {
+                    format!("declare the guard anew, labels and order are left out: {problem}")
+                });
                 let advice: Vec<String> = guard
                     .parts
                     .iter()
@@ -244,6 +247,7 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
                                 .join(", ")
                         )
                     })
+                    .chain(anew)
                     .collect();
                 row[ADVICE] = if advice.is_empty() {
                     Value::Null

@@ -56,7 +56,7 @@ impl Cell {
     /// As a key: 1 and 1.0 are one.
     pub fn identity(self) -> Cell {
         match self {
-            Cell::Real(bits) if f64::from_bits(bits) == f64::from_bits(bits) as i64 as f64 => {
+            Cell::Real(bits) if f64::from_bits(bits).fract() == 0.0 && f64::from_bits(bits).abs() < 1e18 => {
                 Cell::Integer(f64::from_bits(bits) as i64)
             }
             other => other,

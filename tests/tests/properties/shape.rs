@@ -188,8 +188,9 @@ impl Table {
             .collect()
     }
 
-    pub fn has(&self, wanted: fn(Role) -> bool) -> bool {
-        self.columns.iter().any(|column| wanted(column.role))
+    /// The name of the column with this role.
+    pub fn column(&self, role: Role) -> Option<&str> {
+        self.columns.iter().find(|column| column.role == role).map(|column| column.name.as_str())
     }
 
     fn sql(&self) -> String {

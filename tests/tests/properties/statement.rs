@@ -131,7 +131,7 @@ impl Schema {
         };
         let is_delete = matches!(step, Step::Delete { .. });
         let is_header = self.kinds.iter().any(|kind| kind.header == table);
-        let numbered = self.tables[table].has(|role| role == Role::Number);
+        let numbered = self.tables[table].column(Role::Number).is_some();
         let replaces = !is_delete
             && (sql.contains(" OR REPLACE INTO") || sql.starts_with("UPDATE OR REPLACE")
                 || numbered && self.shape.number_replaces);

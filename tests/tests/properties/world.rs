@@ -2,7 +2,7 @@
 
 use super::cell::{Cell, Row, query, run};
 use super::model::{Hand, Image, Model, Piece, Pieces, has_lines, read_pieces};
-use super::shape::{Schema, Shape, quote, quoted_list};
+use super::shape::{Role, Schema, Shape, Sharing, quote, quoted_list};
 use super::statement::{Statement, Step};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashSet};
@@ -272,7 +272,8 @@ impl World {
         let whole: Vec<Piece> = self.model.committed.keys().cloned().collect();
         for pick in chosen {
             let Some(piece) = whole.get(usize::from(*pick) % whole.len().max(1)) else { continue };
-            self.run(Hand::Talon, &Statement::of(&self.delete_lines(piece)))?;
+            let softly = self.schema.shape.lines_where && pick % 2 == 1;
+            self.run(Hand::Talon, &Statement::of(&self.lose_lines(piece, softly)))?;
         }
         let lost = self.lost()?;
         self.lost_is_what_the_model_says(&lost)?;
@@ -282,10 +283,39 @@ impl World {
             }
         }
         query(&self.talon, "INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost")?;
+        self.what_stays_lost_has_its_reason()
+    }
+
+    fn what_stays_lost_has_its_reason(&self) -> Checked {
+        let journal = query(&self.talon, "SELECT kind, piece, outcome FROM talon_restore")?;
+        for (piece, shown) in self.lost()? {
+            let refused = ["conflict", "constraint"].map(super::cell::text);
+            let is_refused = journal.iter().any(|row| row[1] == shown && refused.contains(&row[2]));
+            if !is_refused {
+                return Err(format!("{piece:?} is still lost: {journal:?}"));
+            }
+        }
+        for (piece, found) in self.findings()? {
+            // A row of two pieces may be as one of them had it.
+            let is_shared = self.schema.shape.sharing == Sharing::LinesByTwoLinks;
+            let is_excused = is_shared || self.model.ever_stolen.contains(&piece);
+            let wrong = found.iter().find(|(finding, _)| ["partial", "drifted"].contains(&finding.as_str()));
+            if let (Some(wrong), false) = (wrong, is_excused) {
+                return Err(format!("after the restore {piece:?} is {wrong:?}\n{journal:?}"));
+            }
+        }
         Ok(())
     }
 
-    fn delete_lines(&self, (kind, key): &Piece) -> String {
+    /// Looks at everything, as a host may at any time.
+    pub fn look(&self) -> Checked {
+        for table in ["talon_lost", "talon_audit", "talon_snapshots", "talon_guards"] {
+            query(&self.talon, &format!("SELECT * FROM {table}"))?;
+        }
+        Ok(())
+    }
+
+    fn lose_lines(&self, (kind, key): &Piece, softly: bool) -> String {
         let lines = &self.schema.kinds[*kind].parts[0];
         let terms: Vec<String> = lines
             .link
@@ -293,7 +323,11 @@ impl World {
             .zip(key)
             .map(|(link, value)| format!("{} = {}", quote(link), value.literal()))
             .collect();
-        format!("DELETE FROM {} WHERE {}", quote(&self.schema.tables[lines.table].name), terms.join(" AND "))
+        let (table, terms) = (&self.schema.tables[lines.table], terms.join(" AND "));
+        match table.column(Role::Deleted).filter(|_| softly) {
+            Some(deleted) => format!("UPDATE {} SET {} = 1 WHERE {terms}", quote(&table.name), quote(deleted)),
+            None => format!("DELETE FROM {} WHERE {terms}", quote(&table.name)),
+        }
     }
 
     /// The lost pieces, each as Talon shows it.

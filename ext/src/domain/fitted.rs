@@ -1,0 +1,147 @@
+//! A guard fitted to today's schema, with the statements that capture runs for it.
+
+use super::database::Kind;
+use crate::error::{Error, Result};
+use crate::sqlite::{Connection, Statement};
+use crate::storage::definition::{Columns, Definition};
+use crate::storage::fit;
+use crate::storage::guard::{self, Guard, HEADER};
+use crate::storage::image::{Collector, ImageReader};
+use crate::storage::shape::{quote_identifier, quote_list};
+use crate::storage::trigger::{self, further_unique};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// A guard with the statements that capture runs for it.
+pub struct Fitted {
+    /// The guard.
+    pub guard: Rc<Guard>,
+    pub(super) reader: ImageReader,
+    pub(super) shape: Option<i64>,
+    pub(super) own_key: Statement,
+    pub(super) unique: Vec<(usize, Statement)>,
+    /// For parts below the lines: from a row's link to its parent's link.
+    pub(super) upward: Vec<Option<Statement>>,
+    /// What restores run over and over, by its text.
+    pub(super) statements: HashMap<String, Statement>,
+    /// Whether the host has triggers of its own on these tables.
+    pub(super) host_triggers: Option<bool>,
+}
+
+/// Fits a definition; where a table or a key column has another name by now, follows the triggers, which SQLite keeps
+/// true when it renames.
+pub fn fit_followed(
+    connection: Connection,
+    schema: &str,
+    kind: &mut Kind,
+    collector: &Rc<Collector>,
+) -> Result<Fitted> {
+    let fit =
+        |definition: &Definition| fit::fit(connection, schema, kind.id, &kind.name, definition);
+    let mut reduced = None;
+    let guard = match fit(&kind.definition) {
+        Err(Error::Definition { .. }) => {
+            let definition = followed(connection, schema, kind)?;
+            match fit(&definition) {
+                // Labels and order are for people: pieces are captured without them.
+                Err(Error::Definition { problem, .. }) => {
+                    reduced = Some(problem);
+                    fit(&definition.without_display())?
+                }
+                other => other?,
+            }
+        }
+        other => other?,
+    };
+    kind.reduced = reduced;
+    prepare(connection, schema, guard, collector)
+}
+
+/// The definition with the names that the triggers know.
+fn followed(connection: Connection, schema: &str, kind: &Kind) -> Result<Definition> {
+    let mut definition = kind.definition.clone();
+    for installed in trigger::installed(connection, schema, kind.id)? {
+        let mut words = installed.name.rsplit('_');
+        let (Some("deleting"), Some(part)) = (words.next(), words.next()) else {
+            continue;
+        };
+        let Ok(part) = part.parse::<usize>() else {
+            continue;
+        };
+        let columns = Columns::Several(trigger::named_columns(&installed.sql));
+        let (table, link) = match part {
+            guard::HEADER => (&mut definition.header.table, &mut definition.header.key),
+            guard::LINES => (&mut definition.lines.table, &mut definition.lines.piece),
+            part => match definition.details.get_mut(part - 2) {
+                Some(detail) => (&mut detail.table, &mut detail.piece),
+                None => continue,
+            },
+        };
+        *table = installed.table;
+        *link = Some(columns);
+    }
+    Ok(definition)
+}
+
+fn prepare(
+    connection: Connection,
+    schema: &str,
+    guard: Guard,
+    collector: &Rc<Collector>,
+) -> Result<Fitted> {
+    let header = guard.header();
+    let key = quote_list("h.", &header.key);
+    let from = header.from_clause(schema);
+    let own_key = connection.prepare_kept(&format!(
+        "SELECT {key} FROM {from} WHERE {}",
+        guard.header_is()
+    ))?;
+    let mut unique = Vec::new();
+    for columns in further_unique(header) {
+        let terms: Vec<String> = columns
+            .iter()
+            .enumerate()
+            .map(|(place, column)| format!("h.{} = ?{}", quote_identifier(column), place + 1))
+            .collect();
+        let sql = format!("SELECT {key} FROM {from} WHERE {}", terms.join(" AND "));
+        unique.push((columns.len(), connection.prepare_kept(&sql)?));
+    }
+    let mut upward = Vec::new();
+    for part in &guard.parts {
+        if part.parent == HEADER {
+            upward.push(None);
+            continue;
+        }
+        let parent = &guard.parts[part.parent];
+        let terms: Vec<String> = parent
+            .key
+            .iter()
+            .enumerate()
+            .map(|(place, column)| {
+                format!(
+                    "{}.{} = ?{}",
+                    parent.alias,
+                    quote_identifier(column),
+                    place + 1
+                )
+            })
+            .collect();
+        let sql = format!(
+            "SELECT {} FROM {} WHERE {}",
+            quote_list(&format!("{}.", parent.alias), &parent.link),
+            parent.from_clause(schema),
+            terms.join(" AND ")
+        );
+        upward.push(Some(connection.prepare_kept(&sql)?));
+    }
+    Ok(Fitted {
+        reader: ImageReader::prepare(connection, schema, &guard, collector)?,
+        guard: Rc::new(guard),
+        shape: None,
+        own_key,
+        unique,
+        upward,
+        statements: HashMap::new(),
+        host_triggers: None,
+    })
+}

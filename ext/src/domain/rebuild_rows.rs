@@ -1,0 +1,230 @@
+//! The rows of a restore: found, written, taken back, named.
+
+use super::rebuild::{FittedRow, Undo, Work};
+use super::snapshot::Stored;
+use crate::error::Result;
+use crate::sqlite::{Failure, Value, ValueRef, code};
+use crate::storage::guard::{Part, parameters};
+use crate::storage::key::Key;
+use crate::storage::shape::{quote_identifier, quote_list};
+use std::rc::Rc;
+
+impl Work<'_> {
+
+    pub(super) fn present_rows(&mut self, place: usize) -> Result<Vec<Vec<Value>>> {
+        let guard = Rc::clone(&self.guard);
+        let part = &guard.parts[place];
+        let schema = self.database.schema.clone();
+        let sql = format!(
+            "SELECT {} FROM {} WHERE {}{}",
+            part.select_list(),
+            part.from_clause(&schema),
+            guard.belongs(place, &schema),
+            part.and_condition()
+        );
+        let key: Vec<ValueRef<'_>> = self.key.values().iter().map(Value::as_ref).collect();
+        let statement = self.database.statement(self.kind, &sql)?;
+        let mut rows = statement.query(&key)?;
+        let mut found = Vec::new();
+        while rows.next()? {
+            found.push(
+                (0..part.columns.len())
+                    .map(|column| rows.column(column).to_value())
+                    .collect(),
+            );
+        }
+        Ok(found)
+    }
+
+    /// The row with this key, whoever it belongs to: all stored columns.
+    pub(super) fn find(&mut self, place: usize, key: &[Value]) -> Result<Option<Vec<Value>>> {
+        let guard = Rc::clone(&self.guard);
+        let part = &guard.parts[place];
+        let sql = format!(
+            "SELECT {} FROM {} WHERE {}",
+            part.select_list(),
+            part.from_clause(&self.database.schema),
+            key_is(part, 1)
+        );
+        let key: Vec<ValueRef<'_>> = key.iter().map(Value::as_ref).collect();
+        Ok(self
+            .database
+            .statement(self.kind, &sql)?
+            .first(&key, |row| {
+                Ok((0..part.columns.len())
+                    .map(|column| row.column(column).to_value())
+                    .collect())
+            })?)
+    }
+
+    pub(super) fn insert(
+        &mut self,
+        place: usize,
+        row: &FittedRow<'_>,
+    ) -> Result<std::result::Result<(), Failure>> {
+        let part = &self.guard.parts[place];
+        // OR ABORT overrides a conflict clause of the schema, which might take another piece's row away.
+        let sql = format!(
+            "INSERT OR ABORT INTO {}.{}({}) VALUES ({})",
+            quote_identifier(&self.database.schema),
+            quote_identifier(&part.table.name),
+            quote_list("", row.columns),
+            parameters(row.columns.len()).join(", ")
+        );
+        self.try_run(&sql, &row.values)
+    }
+
+    pub(super) fn update(
+        &mut self,
+        place: usize,
+        columns: &[String],
+        values: &[Value],
+        key: &[Value],
+    ) -> Result<std::result::Result<(), Failure>> {
+        let part = &self.guard.parts[place];
+        let set: Vec<String> = columns
+            .iter()
+            .enumerate()
+            .map(|(at, column)| format!("{} = ?{}", quote_identifier(column), at + 1))
+            .collect();
+        let sql = format!(
+            "UPDATE OR ABORT {} SET {} WHERE {}",
+            part.from_clause(&self.database.schema),
+            set.join(", "),
+            key_is(part, columns.len() + 1)
+        );
+        let values: Vec<Value> = values.iter().chain(key).cloned().collect();
+        self.try_run(&sql, &values)
+    }
+
+    pub(super) fn delete(&mut self, place: usize, key: &[Value]) -> Result<std::result::Result<(), Failure>> {
+        let part = &self.guard.parts[place];
+        let sql = format!(
+            "DELETE FROM {} WHERE {}",
+            part.from_clause(&self.database.schema),
+            key_is(part, 1)
+        );
+        self.try_run(&sql, key)
+    }
+
+    /// Runs a change; a violated constraint comes back as what it is, anything else is an error.
+    pub(super) fn try_run(&mut self, sql: &str, values: &[Value]) -> Result<std::result::Result<(), Failure>> {
+        let values: Vec<ValueRef<'_>> = values.iter().map(Value::as_ref).collect();
+        match self.database.statement(self.kind, sql)?.run(&values) {
+            Ok(()) => Ok(Ok(())),
+            Err(failure)
+                if matches!(
+                    failure.primary(),
+                    code::CONSTRAINT | code::MISMATCH | code::TOOBIG | code::ERROR
+                ) =>
+            {
+                Ok(Err(failure))
+            }
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// Undoes every step, the last one first.
+    pub(super) fn take_back(&mut self) -> Result<()> {
+        let guard = Rc::clone(&self.guard);
+        while let Some(undo) = self.undo.pop() {
+            let done = match undo {
+                Undo::Delete { part, key } => self.delete(part, &key)?,
+                Undo::Update { part, key, values } => {
+                    self.update(part, &guard.parts[part].columns, &values, &key)?
+                }
+                Undo::Insert { part, values } => {
+                    let row = FittedRow {
+                        columns: &guard.parts[part].columns,
+                        values,
+                        key: Vec::new(),
+                    };
+                    self.insert(part, &row)?
+                }
+            };
+            done?;
+        }
+        Ok(())
+    }
+
+    /// Finds the reference that nothing answers to, to name it.
+    pub(super) fn broken_reference(&mut self, stored: &Stored) -> Result<String> {
+        let guard = Rc::clone(&self.guard);
+        let schema = quote_identifier(&self.database.schema);
+        for part in &guard.parts {
+            let Some(stored_part) = stored.part(&part.name) else {
+                continue;
+            };
+            for foreign_key in &part.table.foreign_keys {
+                let to = if foreign_key.to.is_empty() {
+                    match crate::storage::shape::read_table(
+                        self.database.connection,
+                        &self.database.schema,
+                        &foreign_key.parent,
+                    )? {
+                        crate::storage::shape::Found::Table(table) => table.key(),
+                        _ => continue,
+                    }
+                } else {
+                    foreign_key.to.clone()
+                };
+                let terms: Vec<String> = to
+                    .iter()
+                    .enumerate()
+                    .map(|(at, column)| format!("{} = ?{}", quote_identifier(column), at + 1))
+                    .collect();
+                let sql = format!(
+                    "SELECT 1 FROM {schema}.{} WHERE {}",
+                    quote_identifier(&foreign_key.parent),
+                    terms.join(" AND ")
+                );
+                let at: Vec<usize> = foreign_key
+                    .from
+                    .iter()
+                    .filter_map(|name| stored_part.columns.iter().position(|column| column == name))
+                    .collect();
+                for row in &stored_part.rows {
+                    let values: Vec<ValueRef<'_>> = at.iter().map(|at| row[*at].as_ref()).collect();
+                    if values.len() != to.len() || values.iter().any(|value| value.is_null()) {
+                        continue;
+                    }
+                    if self.database.connection.value(&sql, &values)?.is_none() {
+                        let shown: Vec<String> =
+                            values.iter().map(|value| value.describe()).collect();
+                        return Ok(format!(
+                            "{} {} {} is not in {} any more",
+                            part.table.name,
+                            foreign_key.from.join(", "),
+                            shown.join(", "),
+                            foreign_key.parent
+                        ));
+                    }
+                }
+            }
+        }
+        Ok("a foreign key would be violated".to_owned())
+    }
+
+    pub(super) fn row_name(&self, place: usize, key: &[Value]) -> String {
+        let part = &self.guard.parts[place];
+        format!("{} {}", part.table.name, Key::of(key.to_vec()))
+    }
+}
+
+/// `key = ?first AND …`, as an alias of the part.
+pub(super) fn key_is(part: &Part, first: usize) -> String {
+    let terms: Vec<String> = part
+        .key
+        .iter()
+        .enumerate()
+        .map(|(at, column)| {
+            format!(
+                "{}.{} = ?{}",
+                part.alias,
+                quote_identifier(column),
+                first + at
+            )
+        })
+        .collect();
+    terms.join(" AND ")
+}
