@@ -51,10 +51,7 @@ pub fn day(connection: &Connection, pieces: u32, rest: &str) -> Outcome<Finding>
     lose(connection, stride)?;
     let finding = compare(
         connection,
-        format!(
-            "lost of a day's {} pieces, the others {rest}",
-            grouped(f64::from(DAY))
-        ),
+        format!("lost of a day's {} pieces, the others {rest}", grouped(f64::from(DAY))),
         "SELECT * FROM talon_lost WHERE kind = 'sale'",
         "SELECT p.* FROM temp.day_piece d JOIN sale_piece p ON p.id = d.piece
          WHERE NOT EXISTS (SELECT 1 FROM sale_line l WHERE l.sale_id = d.piece)",
@@ -158,11 +155,8 @@ fn compare(
         }
     }
     let [talon_ms, plain_ms] = times_ms;
-    let quotients: Vec<_> = talon_ms
-        .iter()
-        .zip(&plain_ms)
-        .map(|(talon, plain)| talon / plain)
-        .collect();
+    let quotients: Vec<_> =
+        talon_ms.iter().zip(&plain_ms).map(|(talon, plain)| talon / plain).collect();
     Ok(Finding {
         question,
         talon_ms: median(&talon_ms),

@@ -61,9 +61,7 @@ impl<'c> Floor<'c> {
 
 /// Milliseconds since 1970.
 pub fn now_ms() -> Outcome<i64> {
-    Ok(i64::try_from(
-        SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis(),
-    )?)
+    Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?)
 }
 
 /// Appends `[…],`: the very text that the extension stores; the last comma is taken back by `end_rows`.
@@ -89,12 +87,8 @@ mod tests {
     #[test]
     fn an_image_is_json_that_sqlite_reads_back() {
         let connection = Connection::open_in_memory().unwrap();
-        connection
-            .execute_batch(crate::schema::CREATE_SHOP)
-            .unwrap();
-        connection
-            .execute_batch(crate::schema::CREATE_FLOOR)
-            .unwrap();
+        connection.execute_batch(crate::schema::CREATE_SHOP).unwrap();
+        connection.execute_batch(crate::schema::CREATE_FLOOR).unwrap();
         connection
             .execute_batch(
                 "INSERT INTO sale_piece VALUES (7, 'F\"7\\', '2026-11-21', 1, 2, 'F', 12.5, 0, NULL, x'00ff');
@@ -103,11 +97,8 @@ mod tests {
             )
             .unwrap();
         Floor::new(&connection).unwrap().snapshot(7).unwrap();
-        let read = |sql: &str| {
-            connection
-                .query_row(sql, [], |row| row.get::<_, String>(0))
-                .unwrap()
-        };
+        let read =
+            |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
         assert_eq!(
             read("SELECT payload FROM floor_snapshot"),
             concat!(
@@ -115,9 +106,6 @@ mod tests {
                 r#""lines":[[1,7,1,5,"é\n",2.0,1e+300,0.0,20.0,3.0],[2,7,2,5,"",2.0,3.0,4.0,5.0,6.0]]}"#
             )
         );
-        assert_eq!(
-            read("SELECT json_valid(payload) || lines FROM floor_snapshot"),
-            "12"
-        );
+        assert_eq!(read("SELECT json_valid(payload) || lines FROM floor_snapshot"), "12");
     }
 }

@@ -58,18 +58,13 @@ impl Library {
     /// Loads it and guards the shop.
     pub fn guard(&self, connection: &Connection) -> Outcome {
         self.load(connection)?;
-        call(
-            connection,
-            "SELECT talon_guard('sale', 'sale_piece', 'sale_line')",
-        )
+        call(connection, "SELECT talon_guard('sale', 'sale_piece', 'sale_line')")
     }
 }
 
 /// Runs a statement for its effect, whatever it returns.
 pub fn call(connection: &Connection, sql: &str) -> Outcome {
-    connection
-        .query_row(sql, [], |_| Ok(()))
-        .map_err(|error| format!("{sql}: {error}").into())
+    connection.query_row(sql, [], |_| Ok(())).map_err(|error| format!("{sql}: {error}").into())
 }
 
 /// The one number that a query gives.

@@ -17,10 +17,7 @@ const ROUNDS: u32 = 300;
 /// How far a connection goes before it is closed.
 const USES: [(&str, Option<&str>); 3] = [
     ("open, load, close", None),
-    (
-        "… and read a row",
-        Some("SELECT number FROM sale_piece_1 WHERE id = 1"),
-    ),
+    ("… and read a row", Some("SELECT number FROM sale_piece_1 WHERE id = 1")),
     (
         "… and change a line",
         Some(
@@ -33,10 +30,7 @@ const USES: [(&str, Option<&str>); 3] = [
 pub fn run(options: &Options, library: &Library) -> Outcome {
     progress("opening and closing connections");
     let folder = options.folder()?;
-    let (bare, guarded) = (
-        folder.path().join("bare.db"),
-        folder.path().join("guarded.db"),
-    );
+    let (bare, guarded) = (folder.path().join("bare.db"), folder.path().join("guarded.db"));
     let keeper = build(&bare, None)?;
     drop(build(&guarded, Some(library))?);
     // The last close of a database takes its WAL away; these two leave that to nobody measured. The one of the
@@ -46,10 +40,7 @@ pub fn run(options: &Options, library: &Library) -> Outcome {
         keeper.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     }
     let columns = ["bare, ms", "guarded, ms", "extra, ms", "to reach"].map(String::from);
-    let table = Table::start(
-        &format!("A connection to a database with {GUARDS} guards"),
-        &columns,
-    );
+    let table = Table::start(&format!("A connection to a database with {GUARDS} guards"), &columns);
     for (title, sql) in USES {
         let (mut bare_ms, mut guarded_ms) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {

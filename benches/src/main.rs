@@ -39,10 +39,7 @@ fn main() -> ExitCode {
 
 fn run() -> Outcome {
     let mut arguments = std::env::args().skip(1).peekable();
-    if arguments
-        .next_if(|argument| argument == memory::CHILD)
-        .is_some()
-    {
+    if arguments.next_if(|argument| argument == memory::CHILD).is_some() {
         return memory::run_child(arguments);
     }
     let Some(options) = Options::parse(arguments)? else {

@@ -21,10 +21,8 @@ use crate::{
 pub const CHILD: &str = "--memory-child";
 
 /// How the pieces are touched.
-const WORKS: [(&str, &str); 2] = [
-    ("lines", "a line of each, one UPDATE a piece"),
-    ("headers", "all headers, one UPDATE"),
-];
+const WORKS: [(&str, &str); 2] =
+    [("lines", "a line of each, one UPDATE a piece"), ("headers", "all headers, one UPDATE")];
 
 /// Starts the children and prints the differences.
 pub fn run(options: &Options, library: &Library) -> Outcome {
@@ -50,12 +48,8 @@ pub fn run(options: &Options, library: &Library) -> Outcome {
         let bare_mib = child(work, &bare, None)?;
         let guarded_mib = child(work, &guarded, Some(library))?;
         fs::remove_file(&guarded)?;
-        let cells = [
-            figure(bare_mib),
-            figure(guarded_mib),
-            figure(guarded_mib - bare_mib),
-            "64".into(),
-        ];
+        let cells =
+            [figure(bare_mib), figure(guarded_mib), figure(guarded_mib - bare_mib), "64".into()];
         table.row(title, &cells);
     }
     Ok(())
@@ -64,20 +58,13 @@ pub fn run(options: &Options, library: &Library) -> Outcome {
 /// Runs one transaction in a process of its own; returns its peak in MiB.
 fn child(work: &str, path: &Path, library: Option<&Library>) -> Outcome<f64> {
     let mut command = Command::new(std::env::current_exe()?);
-    command
-        .args([CHILD, work])
-        .arg(path)
-        .stderr(Stdio::inherit());
+    command.args([CHILD, work]).arg(path).stderr(Stdio::inherit());
     if let Some(library) = library {
         command.arg(&library.path);
     }
     let output = command.output()?;
     if !output.status.success() {
-        return Err(format!(
-            "the process that touches {work} ended with {}",
-            output.status
-        )
-        .into());
+        return Err(format!("the process that touches {work} ended with {}", output.status).into());
     }
     let kib: f64 = String::from_utf8(output.stdout)?.trim().parse()?;
     Ok(kib / 1024.0)
@@ -115,7 +102,5 @@ fn peak_kib() -> Outcome<Option<u64>> {
         return Ok(None);
     };
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    Ok(line
-        .map(|line| line.trim().trim_end_matches(" kB").parse())
-        .transpose()?)
+    Ok(line.map(|line| line.trim().trim_end_matches(" kB").parse()).transpose()?)
 }

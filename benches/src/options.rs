@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use crate::{report::Outcome, variants::Variant};
 
 /// The parts of the bench, in the order they are printed.
-pub const SECTIONS: [&str; 7] = [
-    "time", "anew", "scale", "detect", "recover", "load", "memory",
-];
+pub const SECTIONS: [&str; 7] = ["time", "anew", "scale", "detect", "recover", "load", "memory"];
 
 /// Shown by `--help`.
 pub const HELP: &str = "\
@@ -55,11 +53,7 @@ impl Options {
         };
         let (mut rounds, mut pieces) = (None, None);
         while let Some(argument) = arguments.next() {
-            let mut value = || {
-                arguments
-                    .next()
-                    .ok_or_else(|| format!("{argument} wants a value"))
-            };
+            let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value"));
             match argument.as_str() {
                 "--help" | "-h" => return Ok(None),
                 "--quick" => {
@@ -95,9 +89,7 @@ impl Options {
 
     /// A folder of its own, removed with what lies in it.
     pub fn folder(&self) -> Outcome<tempfile::TempDir> {
-        Ok(tempfile::Builder::new()
-            .prefix("talon-benches-")
-            .tempdir_in(&self.dir)?)
+        Ok(tempfile::Builder::new().prefix("talon-benches-").tempdir_in(&self.dir)?)
     }
 }
 
@@ -114,10 +106,7 @@ fn sections(list: &str) -> Outcome<Vec<String>> {
 
 fn variants(list: &str) -> Outcome<Vec<Variant>> {
     let known = |word: &str| {
-        let found = Variant::ALL
-            .iter()
-            .copied()
-            .find(|variant| variant.word() == word);
+        let found = Variant::ALL.iter().copied().find(|variant| variant.word() == word);
         found.ok_or_else(|| format!("no variant {word} in this build\n\n{HELP}").into())
     };
     list.split(',').map(known).collect()

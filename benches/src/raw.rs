@@ -40,10 +40,9 @@ impl<'c> RawStatement<'c> {
             )
         };
         match NonNull::new(pointer) {
-            Some(pointer) if code == ffi::SQLITE_OK => Ok(Self {
-                pointer,
-                connection: PhantomData,
-            }),
+            Some(pointer) if code == ffi::SQLITE_OK => {
+                Ok(Self { pointer, connection: PhantomData })
+            }
             _ => Err(format!("{sql}: {}", ffi::code_to_str(code)).into()),
         }
     }
@@ -64,11 +63,7 @@ impl<'c> RawStatement<'c> {
             // SAFETY: as above.
             match unsafe { ffi::sqlite3_step(self.pointer.as_ptr()) } {
                 ffi::SQLITE_ROW => {
-                    written = each(&Row {
-                        pointer: self.pointer,
-                        columns,
-                        statement: PhantomData,
-                    });
+                    written = each(&Row { pointer: self.pointer, columns, statement: PhantomData });
                     rows += 1;
                     if written.is_err() {
                         break ffi::SQLITE_DONE;
@@ -80,11 +75,7 @@ impl<'c> RawStatement<'c> {
         // SAFETY: as above.
         unsafe { ffi::sqlite3_reset(self.pointer.as_ptr()) };
         written?;
-        if code == ffi::SQLITE_DONE {
-            Ok(rows)
-        } else {
-            check(code).map(|()| rows)
-        }
+        if code == ffi::SQLITE_DONE { Ok(rows) } else { check(code).map(|()| rows) }
     }
 
     /// Runs a statement that returns no row.
@@ -197,11 +188,7 @@ pub fn pages_written(connection: &Connection) -> Outcome<i64> {
 
 /// Turns a result code into an error.
 pub fn check(code: c_int) -> Outcome {
-    if code == ffi::SQLITE_OK {
-        Ok(())
-    } else {
-        Err(ffi::code_to_str(code).into())
-    }
+    if code == ffi::SQLITE_OK { Ok(()) } else { Err(ffi::code_to_str(code).into()) }
 }
 
 #[cfg(test)]
@@ -227,9 +214,7 @@ mod tests {
             )
             .unwrap();
         let counted = pages_written(&connection).unwrap() - before;
-        let bytes = std::fs::metadata(folder.path().join("a.db-wal"))
-            .unwrap()
-            .len();
+        let bytes = std::fs::metadata(folder.path().join("a.db-wal")).unwrap().len();
         assert_eq!(counted, i64::try_from((bytes - 32) / (4096 + 24)).unwrap());
     }
 }

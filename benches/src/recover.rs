@@ -30,18 +30,13 @@ pub fn run(options: &Options, library: &Library) -> Outcome {
         restored.push(restore(&connection, options.restored)?);
         purged.push(detect::purge(&connection)?);
     }
-    let table = Table::start(
-        "Recovery, `synchronous = NORMAL`",
-        &["a second".into(), "to reach".into()],
-    );
+    let table =
+        Table::start("Recovery, `synchronous = NORMAL`", &["a second".into(), "to reach".into()]);
     table.row(
         &format!("pieces of {LINES} lines restored"),
         &[grouped(median(&restored)), grouped(5_000.0)],
     );
-    table.row(
-        "snapshots purged",
-        &[grouped(median(&purged)), grouped(100_000.0)],
-    );
+    table.row("snapshots purged", &[grouped(median(&purged)), grouped(100_000.0)]);
     Ok(())
 }
 
@@ -50,10 +45,8 @@ fn restore(connection: &Connection, pieces: u32) -> Outcome<f64> {
     let before = fingerprint(connection)?;
     connection.execute("DELETE FROM sale_line WHERE sale_id <= ?1", [pieces])?;
     let start = Instant::now();
-    connection.execute(
-        "INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost",
-        [],
-    )?;
+    connection
+        .execute("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost", [])?;
     let seconds = start.elapsed().as_secs_f64();
     let after = fingerprint(connection)?;
     if before != after {

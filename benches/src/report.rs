@@ -33,19 +33,13 @@ pub fn figure(value: f64) -> String {
 
 /// A ratio.
 pub fn ratio(value: f64) -> String {
-    if value.is_finite() {
-        format!("{value:.2}")
-    } else {
-        "–".into()
-    }
+    if value.is_finite() { format!("{value:.2}") } else { "–".into() }
 }
 
 /// A whole number with its thousands apart.
 pub fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
-    let (sign, digits) = digits
-        .strip_prefix('-')
-        .map_or(("", digits.as_str()), |rest| ("-", rest));
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |rest| ("-", rest));
     let mut text = String::from(sign);
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index) % 3 == 0 {
@@ -65,9 +59,7 @@ impl Table {
     pub fn start(title: &str, columns: &[String]) -> Self {
         println!("\n### {title}\n\n| | {} |", columns.join(" | "));
         println!("|---|{}", "--:|".repeat(columns.len()));
-        Self {
-            columns: columns.len(),
-        }
+        Self { columns: columns.len() }
     }
 
     pub fn row(&self, name: &str, cells: &[String]) {

@@ -77,10 +77,7 @@ fn measure_shop(
     let baselines_per_second = count as f64 / start.elapsed().as_secs_f64();
     connections.iter().try_for_each(schema::checkpoint)?;
     let measured = match options.wants("scale") {
-        true => Some(Measured {
-            pieces,
-            works: measure(options, &connections, pieces)?,
-        }),
+        true => Some(Measured { pieces, works: measure(options, &connections, pieces)? }),
         false => None,
     };
     if !detect {
@@ -89,22 +86,12 @@ fn measure_shop(
     findings.push(detect::all(guarded, pieces)?);
     let purges_per_second = detect::purge(guarded)?;
     findings.push(detect::day(guarded, pieces, "saved before and purged")?);
-    Ok((
-        measured,
-        Some(Detected {
-            findings,
-            baselines_per_second,
-            purges_per_second,
-        }),
-    ))
+    Ok((measured, Some(Detected { findings, baselines_per_second, purges_per_second })))
 }
 
 /// A bare shop and its guarded copy, nothing saved yet.
 fn build(library: &Library, folder: &Path, pieces: u32) -> Outcome<[Connection; 2]> {
-    progress(format_args!(
-        "building shops of {} pieces",
-        grouped(f64::from(pieces))
-    ));
+    progress(format_args!("building shops of {} pieces", grouped(f64::from(pieces))));
     let (bare, guarded) = (folder.join("bare.db"), folder.join("guarded.db"));
     schema::build_shop(&bare, pieces, LINES)?;
     fs::copy(&bare, &guarded)?;
@@ -120,24 +107,12 @@ fn measure(
 ) -> Outcome<Vec<[f64; 3]>> {
     let mut works = Vec::new();
     for work in WORKS {
-        progress(format_args!(
-            "{} beside {} pieces",
-            work.title(),
-            grouped(f64::from(pieces))
-        ));
+        progress(format_args!("{} beside {} pieces", work.title(), grouped(f64::from(pieces))));
         let mut subjects = subjects(&[Variant::Bare, Variant::Guarded], connections)?;
-        let turns = Turns {
-            rounds: options.rounds,
-            batch: work.batch(),
-        };
-        let samples = interleave(&mut subjects, turns, |subject| {
-            subject.transaction(work, pieces)
-        })?;
-        works.push([
-            samples[0].median_us,
-            samples[1].median_us,
-            samples[1].by(&samples[0]),
-        ]);
+        let turns = Turns { rounds: options.rounds, batch: work.batch() };
+        let samples =
+            interleave(&mut subjects, turns, |subject| subject.transaction(work, pieces))?;
+        works.push([samples[0].median_us, samples[1].median_us, samples[1].by(&samples[0])]);
     }
     Ok(works)
 }
@@ -153,12 +128,7 @@ fn print(measured: &[Measured]) {
     for one in measured {
         let cells = one.works.iter().zip(&measured[0].works).flat_map(
             |([bare, guarded, by_bare], smallest)| {
-                [
-                    figure(*bare),
-                    figure(*guarded),
-                    ratio(*by_bare),
-                    ratio(by_bare / smallest[2]),
-                ]
+                [figure(*bare), figure(*guarded), ratio(*by_bare), ratio(by_bare / smallest[2])]
             },
         );
         table.row(&grouped(f64::from(one.pieces)), &cells.collect::<Vec<_>>());

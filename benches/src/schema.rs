@@ -77,9 +77,5 @@ pub fn database_bytes(connection: &Connection) -> Outcome<i64> {
 pub fn checkpoint(connection: &Connection) -> Outcome {
     let busy: i64 =
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    if busy == 0 {
-        Ok(())
-    } else {
-        Err("the checkpoint found the database busy".into())
-    }
+    if busy == 0 { Ok(()) } else { Err("the checkpoint found the database busy".into()) }
 }

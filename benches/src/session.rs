@@ -26,11 +26,7 @@ impl<'c> Recorder<'c> {
             connection,
             "INSERT INTO changeset(piece, at, bytes) VALUES (?1, ?2, ?3)",
         )?;
-        Ok(Self {
-            connection,
-            append,
-            session: ptr::null_mut(),
-        })
+        Ok(Self { connection, append, session: ptr::null_mut() })
     }
 
     /// Starts watching both tables, before the first change.
@@ -43,14 +39,8 @@ impl<'c> Recorder<'c> {
                 c"main".as_ptr(),
                 &mut self.session,
             ))?;
-            check(ffi::sqlite3session_attach(
-                self.session,
-                c"sale_piece".as_ptr(),
-            ))?;
-            check(ffi::sqlite3session_attach(
-                self.session,
-                c"sale_line".as_ptr(),
-            ))
+            check(ffi::sqlite3session_attach(self.session, c"sale_piece".as_ptr()))?;
+            check(ffi::sqlite3session_attach(self.session, c"sale_line".as_ptr()))
         }
     }
 
@@ -61,11 +51,7 @@ impl<'c> Recorder<'c> {
         // SAFETY: `begin` made the session; both out-pointers are live. On success SQLite gives `length` bytes,
         // which are freed here after the insert has read them.
         unsafe {
-            check(ffi::sqlite3session_changeset(
-                self.session,
-                &mut length,
-                &mut changeset,
-            ))?;
+            check(ffi::sqlite3session_changeset(self.session, &mut length, &mut changeset))?;
             let bytes: &[u8] = if changeset.is_null() {
                 &[]
             } else {

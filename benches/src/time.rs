@@ -47,24 +47,15 @@ fn measure(
     work: Work,
     synchronous: Synchronous,
 ) -> Outcome<Vec<Sample>> {
-    progress(format_args!(
-        "{}, synchronous = {}",
-        work.title(),
-        synchronous.name()
-    ));
+    progress(format_args!("{}, synchronous = {}", work.title(), synchronous.name()));
     let folder = options.folder()?;
     let connections = open_all(options, library, folder.path(), &options.variants, PIECES)?;
     for connection in &connections {
         synchronous.apply(connection)?;
     }
-    let turns = Turns {
-        rounds: options.rounds,
-        batch: work.batch(),
-    };
+    let turns = Turns { rounds: options.rounds, batch: work.batch() };
     let mut subjects = subjects(&options.variants, &connections)?;
-    let samples = interleave(&mut subjects, turns, |subject| {
-        subject.transaction(work, PIECES)
-    })?;
+    let samples = interleave(&mut subjects, turns, |subject| subject.transaction(work, PIECES))?;
     let least = i64::from(turns.rounds * turns.batch);
     for (variant, connection) in options.variants.iter().zip(&connections) {
         if variant.kept(connection)?.is_some_and(|kept| kept < least) {
@@ -90,10 +81,7 @@ fn quotients(
     by: fn(&Sample, &Sample) -> f64,
 ) -> Vec<String> {
     let quotient = |column: &Vec<Sample>| Some(by(find(column, above)?, find(column, below)?));
-    columns
-        .iter()
-        .map(|column| ratio(quotient(column).unwrap_or(f64::NAN)))
-        .collect()
+    columns.iter().map(|column| ratio(quotient(column).unwrap_or(f64::NAN))).collect()
 }
 
 fn print_times(synchronous: Synchronous, columns: &[Vec<Sample>], reach: &[&str]) {
@@ -112,10 +100,7 @@ fn print_times(synchronous: Synchronous, columns: &[Vec<Sample>], reach: &[&str]
                 _ => figure(sample.median_us),
             }
         };
-        table.row(
-            columns[0][index].variant.name(),
-            &columns.iter().map(cell).collect::<Vec<_>>(),
-        );
+        table.row(columns[0][index].variant.name(), &columns.iter().map(cell).collect::<Vec<_>>());
     }
     let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
     table.row(
@@ -138,24 +123,13 @@ fn print_times(synchronous: Synchronous, columns: &[Vec<Sample>], reach: &[&str]
 fn print_sizes(columns: &[Vec<Sample>]) {
     type Field = (&'static str, fn(&Sample) -> f64, fn(f64) -> String);
     let fields: [Field; 2] = [
-        (
-            "Pages written by a transaction (frames of the WAL)",
-            |sample| sample.pages,
-            figure,
-        ),
-        (
-            "Bytes that the database grows by with a transaction",
-            |sample| sample.bytes,
-            grouped,
-        ),
+        ("Pages written by a transaction (frames of the WAL)", |sample| sample.pages, figure),
+        ("Bytes that the database grows by with a transaction", |sample| sample.bytes, grouped),
     ];
     for (title, get, format) in fields {
         let table = Table::start(title, &titles());
         for index in 0..columns.first().map_or(0, Vec::len) {
-            let cells: Vec<_> = columns
-                .iter()
-                .map(|column| format(get(&column[index])))
-                .collect();
+            let cells: Vec<_> = columns.iter().map(|column| format(get(&column[index]))).collect();
             table.row(columns[0][index].variant.name(), &cells);
         }
     }
@@ -166,18 +140,11 @@ pub fn run_anew(options: &Options, library: &Library) -> Outcome {
     progress("create 20, every statement prepared anew");
     // The other two work around the host's statements, which nothing prepares anew.
     let wanted = [Variant::Bare, Variant::Guarded, Variant::Audit];
-    let variants: Vec<_> = options
-        .variants
-        .iter()
-        .copied()
-        .filter(|variant| wanted.contains(variant))
-        .collect();
+    let variants: Vec<_> =
+        options.variants.iter().copied().filter(|variant| wanted.contains(variant)).collect();
     let folder = options.folder()?;
     let connections = open_all(options, library, folder.path(), &variants, PIECES)?;
-    let turns = Turns {
-        rounds: options.rounds,
-        batch: Work::Create(LINES).batch() / 2,
-    };
+    let turns = Turns { rounds: options.rounds, batch: Work::Create(LINES).batch() / 2 };
     let mut subjects = subjects(&variants, &connections)?;
     let samples = interleave(&mut subjects, turns, |subject| subject.create_anew(LINES))?;
     let table = Table::start(
@@ -186,10 +153,7 @@ pub fn run_anew(options: &Options, library: &Library) -> Outcome {
     );
     for sample in &samples {
         let by_bare = find(&samples, Variant::Bare).map_or(f64::NAN, |bare| sample.by(bare));
-        table.row(
-            sample.variant.name(),
-            &[figure(sample.median_us), ratio(by_bare)],
-        );
+        table.row(sample.variant.name(), &[figure(sample.median_us), ratio(by_bare)]);
     }
     note("To reach: guarded under 2.4 times bare, and under the JSON audit triggers.");
     Ok(())

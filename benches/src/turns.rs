@@ -62,10 +62,8 @@ pub fn interleave<'c>(
     for subject in &mut *subjects {
         warm_up(subject, turns, &mut step)?;
     }
-    let before = subjects
-        .iter()
-        .map(|subject| state(subject.connection))
-        .collect::<Outcome<Vec<_>>>()?;
+    let before =
+        subjects.iter().map(|subject| state(subject.connection)).collect::<Outcome<Vec<_>>>()?;
     let mut times_us = vec![Vec::new(); subjects.len()];
     for round in 0..turns.rounds as usize {
         for turn in 0..subjects.len() {
@@ -111,10 +109,7 @@ fn warm_up<'c>(
 
 /// Pages written and bytes so far.
 fn state(connection: &Connection) -> Outcome<(i64, i64)> {
-    Ok((
-        pages_written(connection)?,
-        schema::database_bytes(connection)?,
-    ))
+    Ok((pages_written(connection)?, schema::database_bytes(connection)?))
 }
 
 /// Makes one database a variant in `folder`, with the same `pieces`, kept by the variant itself.

@@ -46,10 +46,7 @@ impl Variant {
 
     /// How `--variants` calls it.
     pub fn word(self) -> &'static str {
-        self.name()
-            .split(' ')
-            .find(|word| *word != "JSON")
-            .unwrap_or_default()
+        self.name().split(' ').find(|word| *word != "JSON").unwrap_or_default()
     }
 
     /// Adds what this variant needs to a shop.

@@ -37,13 +37,8 @@ pub enum Work {
 
 impl Work {
     /// The columns of the table.
-    pub const ALL: [Self; 5] = [
-        Self::Create(5),
-        Self::Create(20),
-        Self::Create(200),
-        Self::EditLine,
-        Self::Rewrite,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Create(5), Self::Create(20), Self::Create(200), Self::EditLine, Self::Rewrite];
 
     pub fn title(self) -> String {
         match self {
@@ -145,8 +140,7 @@ impl<'c> Host<'c> {
         let line = piece * LINES + random.below(LINES) + 1;
         // From the serial, so that two edits of a line never write the same value.
         let quantity = f64::from(self.serial) * 0.25;
-        self.update_line
-            .execute(params![quantity, quantity * 12.5, line])?;
+        self.update_line.execute(params![quantity, quantity * 12.5, line])?;
         Ok(i64::from(piece) + 1)
     }
 
@@ -195,8 +189,7 @@ impl<'c> Host<'c> {
     ) -> rusqlite::Result<()> {
         for position in 1..=lines {
             let line = Line::draw(random);
-            self.insert_line
-                .execute(line.parameters(&piece, &position))?;
+            self.insert_line.execute(line.parameters(&piece, &position))?;
         }
         Ok(())
     }

@@ -9,11 +9,7 @@ use std::path::{Path, PathBuf};
 /// The shared library that this workspace built: beside the test program, where cargo leaves a dependency's.
 pub fn extension_path() -> PathBuf {
     let program = std::env::current_exe().expect("a test program has a path");
-    let name = if cfg!(target_os = "macos") {
-        "libtalon.dylib"
-    } else {
-        "libtalon.so"
-    };
+    let name = if cfg!(target_os = "macos") { "libtalon.dylib" } else { "libtalon.so" };
     program
         .ancestors()
         .flat_map(|folder| [folder.join(name), folder.join("deps").join(name)])
@@ -51,9 +47,7 @@ impl Default for Shop {
 impl Shop {
     /// An empty one.
     pub fn new() -> Shop {
-        Shop {
-            folder: tempfile::tempdir().expect("a temporary folder"),
-        }
+        Shop { folder: tempfile::tempdir().expect("a temporary folder") }
     }
 
     /// One with this schema, made without Talon.
@@ -107,17 +101,13 @@ impl Db {
     pub fn open(path: &Path) -> Db {
         let connection =
             Connection::open_with_flags(path, OpenFlags::default()).expect("the database opens");
-        connection
-            .busy_timeout(std::time::Duration::ZERO)
-            .expect("a timeout is set");
+        connection.busy_timeout(std::time::Duration::ZERO).expect("a timeout is set");
         Db { connection }
     }
 
     /// A database in memory, with Talon.
     pub fn memory() -> Db {
-        let db = Db {
-            connection: Connection::open_in_memory().expect("memory"),
-        };
+        let db = Db { connection: Connection::open_in_memory().expect("memory") };
         load(&db.connection);
         db
     }
@@ -149,23 +139,18 @@ impl Db {
 
     /// The rows of a query as text.
     pub fn rows(&self, query: &str) -> Vec<String> {
-        self.try_rows(query)
-            .unwrap_or_else(|error| panic!("{error}\nin {query}"))
+        self.try_rows(query).unwrap_or_else(|error| panic!("{error}\nin {query}"))
     }
 
     /// The rows of a query as text, or the error's text.
     pub fn try_rows(&self, query: &str) -> Result<Vec<String>, String> {
-        let mut statement = self
-            .connection
-            .prepare(query)
-            .map_err(|error| error.to_string())?;
+        let mut statement = self.connection.prepare(query).map_err(|error| error.to_string())?;
         let columns = statement.column_count();
         let mut rows = statement.raw_query();
         let mut found = Vec::new();
         while let Some(row) = rows.next().map_err(|error| error.to_string())? {
-            let cells: Vec<String> = (0..columns)
-                .map(|column| shown(row.get_ref(column).expect("a column")))
-                .collect();
+            let cells: Vec<String> =
+                (0..columns).map(|column| shown(row.get_ref(column).expect("a column"))).collect();
             found.push(cells.join("|"));
         }
         Ok(found)
@@ -219,14 +204,20 @@ pub const GUARD_SALES: &str = "SELECT talon_guard('sale', 'sale_piece', 'sale_li
 pub fn installed(program: &str, package: &str) {
     use std::process::Command;
     let is_there = || {
-        Command::new("sh").args(["-c", &format!("command -v {program}")]).output().is_ok_and(|found| found.status.success())
+        Command::new("sh")
+            .args(["-c", &format!("command -v {program}")])
+            .output()
+            .is_ok_and(|found| found.status.success())
     };
     if is_there() {
         return;
     }
     let install = format!("apt-get update -qq && apt-get install -y -qq {package}");
     let done = Command::new("sh").args(["-c", &install]).output();
-    assert!(is_there(), "{program} is missing; install it with: apt-get install {package} ({done:?})");
+    assert!(
+        is_there(),
+        "{program} is missing; install it with: apt-get install {package} ({done:?})"
+    );
 }
 
 impl Db {
@@ -239,8 +230,9 @@ impl Db {
             let columns = statement.column_count();
             let mut rows = statement.raw_query();
             while let Some(row) = rows.next().expect("a row") {
-                let cells: Vec<String> =
-                    (0..columns).map(|column| exact(row.get_ref(column).expect("a column"))).collect();
+                let cells: Vec<String> = (0..columns)
+                    .map(|column| exact(row.get_ref(column).expect("a column")))
+                    .collect();
                 found.push(format!("{table}: {}", cells.join(", ")));
             }
         }
@@ -254,7 +246,8 @@ impl Db {
         let before = self.contents(tables);
         self.run(lose);
         assert_ne!(self.contents(tables), before, "nothing was lost by {lose}");
-        let found = "SELECT kind, piece, saved_lines FROM talon_lost WHERE restorable ORDER BY kind, piece";
+        let found =
+            "SELECT kind, piece, saved_lines FROM talon_lost WHERE restorable ORDER BY kind, piece";
         assert_eq!(self.rows(found), lost);
         self.run("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
         let outcomes = "SELECT DISTINCT outcome, note FROM talon_restore";

@@ -61,10 +61,7 @@ fn no_value_makes_a_function_panic() {
             }
         }
     }
-    assert_eq!(
-        db.rows("SELECT kind, triggers FROM talon_guards"),
-        ["sale|whole"]
-    );
+    assert_eq!(db.rows("SELECT kind, triggers FROM talon_guards"), ["sale|whole"]);
 }
 
 #[test]
@@ -80,9 +77,7 @@ fn no_value_makes_a_table_panic() {
         ("talon_image", &["snapshot", "schema"]),
     ];
     for (table, columns) in filters {
-        for (column, value) in columns
-            .iter()
-            .flat_map(|column| VALUES.map(|value| (column, value)))
+        for (column, value) in columns.iter().flat_map(|column| VALUES.map(|value| (column, value)))
         {
             let and = if table == "talon_image" && *column != "snapshot" {
                 "AND snapshot = 1"
@@ -107,18 +102,11 @@ fn no_row_makes_an_insert_panic() {
         "kind", "piece", "snapshot", "dry_run", "schema", "id", "at", "lines", "outcome", "note",
         "station", "user",
     ];
-    for (column, value) in columns
-        .iter()
-        .flat_map(|column| VALUES.map(|value| (column, value)))
-    {
-        let given: Vec<&str> = ["kind", "piece"]
-            .into_iter()
-            .filter(|given| given != column)
-            .collect();
-        let values: Vec<&str> = given
-            .iter()
-            .map(|given| if *given == "kind" { "'sale'" } else { "1" })
-            .collect();
+    for (column, value) in columns.iter().flat_map(|column| VALUES.map(|value| (column, value))) {
+        let given: Vec<&str> =
+            ["kind", "piece"].into_iter().filter(|given| given != column).collect();
+        let values: Vec<&str> =
+            given.iter().map(|given| if *given == "kind" { "'sale'" } else { "1" }).collect();
         let insert = format!(
             "INSERT INTO talon_restore({column}, {}) VALUES ({value}, {})",
             given.join(", "),
@@ -140,11 +128,7 @@ fn no_row_makes_an_insert_panic() {
         .flat_map(|column| VALUES.map(|value| (column, value)))
     {
         let before = if *column == "before" { "" } else { ", before" };
-        let day = if *column == "before" {
-            ""
-        } else {
-            ", '2000-01-01'"
-        };
+        let day = if *column == "before" { "" } else { ", '2000-01-01'" };
         let insert = format!("INSERT INTO talon_purge({column}{before}) VALUES ({value}{day})");
         if let Err(text) = db.try_run(&insert) {
             assert!(
@@ -197,18 +181,10 @@ fn too_many_or_too_few_arguments_are_an_error() {
 #[test]
 fn tables_that_are_looked_at_cannot_be_written() {
     let db = guarded();
-    for table in [
-        "talon_guards",
-        "talon_snapshots",
-        "talon_image",
-        "talon_lost",
-        "talon_audit",
-    ] {
-        for write in [
-            "INSERT INTO %s DEFAULT VALUES",
-            "UPDATE %s SET schema = 'x'",
-            "DELETE FROM %s",
-        ] {
+    for table in ["talon_guards", "talon_snapshots", "talon_image", "talon_lost", "talon_audit"] {
+        for write in
+            ["INSERT INTO %s DEFAULT VALUES", "UPDATE %s SET schema = 'x'", "DELETE FROM %s"]
+        {
             assert_eq!(
                 db.error(&write.replace("%s", table)).split(" in ").next(),
                 Some(format!("table {table} may not be modified").as_str())
@@ -218,13 +194,9 @@ fn tables_that_are_looked_at_cannot_be_written() {
     db.run("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1); INSERT INTO talon_purge(before) VALUES ('2000-01-01')");
     for table in ["talon_restore", "talon_purge"] {
         for write in ["UPDATE %s SET note = 'x'", "DELETE FROM %s"] {
-            let error = db
-                .connection
-                .execute(&write.replace("%s", table), [])
-                .expect_err("no write");
-            let Error::SqliteFailure(failure, Some(text)) = error else {
-                panic!("{error:?}")
-            };
+            let error =
+                db.connection.execute(&write.replace("%s", table), []).expect_err("no write");
+            let Error::SqliteFailure(failure, Some(text)) = error else { panic!("{error:?}") };
             assert_eq!(
                 (failure.code, text.as_str()),
                 (ErrorCode::ReadOnly, "this table takes INSERT only"),
@@ -237,12 +209,8 @@ fn tables_that_are_looked_at_cannot_be_written() {
 
 #[test]
 fn the_hosts_own_date_is_the_hosts_own() {
-    let (with, without) = (
-        Db::memory(),
-        Db {
-            connection: rusqlite::Connection::open_in_memory().expect("memory"),
-        },
-    );
+    let (with, without) =
+        (Db::memory(), Db { connection: rusqlite::Connection::open_in_memory().expect("memory") });
     let seven = "'+1 day', '+1 day', '+1 day', '+1 day', '+1 day', '+1 day', '+1 day'";
     for call in [
         format!("date('2026-01-01', {seven})"),

@@ -96,17 +96,11 @@ fn a_header_replaced_by_its_key_is_captured() {
     for recursive in ["OFF", "ON"] {
         let shop = Shop::with(SALES);
         let db = shop.open();
-        db.run(&format!(
-            "PRAGMA foreign_keys = OFF; PRAGMA recursive_triggers = {recursive}"
-        ));
+        db.run(&format!("PRAGMA foreign_keys = OFF; PRAGMA recursive_triggers = {recursive}"));
         db.run("INSERT INTO sale_piece VALUES (1, 'A', 1); INSERT INTO sale_line VALUES (10, 1, 1, 'x', 1.0)");
         db.run(GUARD_SALES);
         db.run("INSERT OR REPLACE INTO sale_piece VALUES (1, 'A2', 2)");
-        assert_eq!(
-            db.snapshots("1"),
-            ["before|1", "edit|1"],
-            "recursive_triggers {recursive}"
-        );
+        assert_eq!(db.snapshots("1"), ["before|1", "edit|1"], "recursive_triggers {recursive}");
         all_protected(&db);
     }
 }
@@ -131,14 +125,8 @@ fn a_header_replaced_by_its_number_vanishes_with_its_before_image_kept() {
         db.run(statement);
         assert_eq!(db.snapshots("1"), ["before|1"], "{statement}");
         let findings = db.findings();
-        assert!(
-            findings.contains(&"sale|1|vanished".to_owned()),
-            "{statement}: {findings:?}"
-        );
-        assert!(
-            findings.contains(&"sale|1|orphaned".to_owned()),
-            "{statement}: {findings:?}"
-        );
+        assert!(findings.contains(&"sale|1|vanished".to_owned()), "{statement}: {findings:?}");
+        assert!(findings.contains(&"sale|1|orphaned".to_owned()), "{statement}: {findings:?}");
     }
 }
 
@@ -169,10 +157,7 @@ fn a_line_replaced_from_another_piece_is_found_by_the_audit() {
     let (_shop, db) = Shop::of_sales();
     db.run("INSERT OR REPLACE INTO sale_line VALUES (10, 2, 1, 'stolen', 1.0)");
     assert_eq!(db.findings(), ["sale|1|partial"]);
-    assert_eq!(
-        db.one("SELECT detail FROM talon_audit"),
-        "lines missing: 10"
-    );
+    assert_eq!(db.one("SELECT detail FROM talon_audit"), "lines missing: 10");
     assert_eq!(db.snapshots("2"), ["create|1", "edit|2"]);
 }
 
@@ -204,10 +189,7 @@ fn an_upsert_is_captured_on_both_sides() {
         "INSERT INTO sale_piece VALUES (5, 'B', 8) ON CONFLICT (number) DO UPDATE SET total = 8",
     );
     db.run("INSERT INTO sale_piece VALUES (2, 'B', 9) ON CONFLICT DO NOTHING");
-    assert_eq!(
-        db.snapshots("2"),
-        ["create|1", "edit|2", "edit|2", "edit|2"]
-    );
+    assert_eq!(db.snapshots("2"), ["create|1", "edit|2", "edit|2", "edit|2"]);
     all_protected(&db);
 }
 
@@ -305,10 +287,7 @@ fn the_headers_own_spelling_of_a_key_is_the_piece() {
     let db = shop.open();
     db.run(GUARD_SALES);
     db.run("INSERT INTO sale_piece VALUES ('Ab1', 1); INSERT INTO sale_line VALUES (10, 'AB1', 'x'), (11, 'ab1', 'y')");
-    assert_eq!(
-        db.rows("SELECT piece, lines FROM talon_snapshots"),
-        ["Ab1|0", "Ab1|2"]
-    );
+    assert_eq!(db.rows("SELECT piece, lines FROM talon_snapshots"), ["Ab1|0", "Ab1|2"]);
     db.run("DELETE FROM sale_line WHERE code = 'aB1'");
     assert_eq!(
         db.rows("SELECT piece FROM talon_lost WHERE kind = 'sale' AND piece = 'ab1'"),
@@ -359,10 +338,7 @@ fn a_table_rebuild_is_noticed_by_the_next_call_and_its_window_audited() {
     let (_shop, db) = Shop::of_sales();
     db.run(REBUILD);
     db.run("UPDATE sale_line SET label = 'unseen' WHERE id = 12");
-    assert_eq!(
-        db.one("SELECT triggers, suspect_since IS NOT NULL FROM talon_guards"),
-        "whole|1"
-    );
+    assert_eq!(db.one("SELECT triggers, suspect_since IS NOT NULL FROM talon_guards"), "whole|1");
     assert_eq!(db.findings(), ["sale|2|drifted"]);
     db.run("SELECT talon_absorb()");
     assert_eq!(db.findings(), ["sale|2|unguarded"]);
@@ -407,15 +383,10 @@ fn columns_added_renamed_and_dropped_are_followed() {
     db.run("ALTER TABLE sale_piece RENAME COLUMN id TO nr; UPDATE line SET note = 'q'");
     assert_eq!(
         db.snapshots("1"),
-        [
-            "create|2", "before|2", "edit|2", "edit|2", "before|2", "edit|2", "edit|2", "edit|2"
-        ],
+        ["create|2", "before|2", "edit|2", "edit|2", "before|2", "edit|2", "edit|2", "edit|2"],
         "every new shape is imaged before it is edited"
     );
     all_protected(&db);
     db.run("DELETE FROM line; INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
-    assert_eq!(
-        db.rows("SELECT id, parent, note FROM line"),
-        ["10|1|q", "11|1|q", "12|2|q"]
-    );
+    assert_eq!(db.rows("SELECT id, parent, note FROM line"), ["10|1|q", "11|1|q", "12|2|q"]);
 }

@@ -20,16 +20,10 @@ fn loading_twice_does_nothing() {
 fn loading_again_by_sql_inside_a_statement_does_nothing() {
     let (_shop, db) = Shop::of_sales();
     // SAFETY: only this test's own script runs.
-    unsafe {
-        db.connection
-            .load_extension_enable()
-            .expect("loading is allowed")
-    };
+    unsafe { db.connection.load_extension_enable().expect("loading is allowed") };
     let call = format!("load_extension('{}')", extension_path().display());
     db.run(&format!("SELECT {call}"));
-    db.run(&format!(
-        "UPDATE sale_line SET label = 'v2' WHERE {call} IS NULL"
-    ));
+    db.run(&format!("UPDATE sale_line SET label = 'v2' WHERE {call} IS NULL"));
     assert_eq!(db.snapshots("1"), ["create|2", "edit|2"]);
     db.run("UPDATE sale_line SET label = 'v3'");
     assert_eq!(db.findings(), [""; 0]);
@@ -41,15 +35,8 @@ fn loading_by_sql_works_the_first_time_too() {
     drop(db);
     let db = shop.bare();
     // SAFETY: only this test's own script runs.
-    unsafe {
-        db.connection
-            .load_extension_enable()
-            .expect("loading is allowed")
-    };
-    db.run(&format!(
-        "SELECT load_extension('{}')",
-        extension_path().display()
-    ));
+    unsafe { db.connection.load_extension_enable().expect("loading is allowed") };
+    db.run(&format!("SELECT load_extension('{}')", extension_path().display()));
     db.run("UPDATE sale_line SET label = 'v2'");
     assert_eq!(db.snapshots("1"), ["create|2", "edit|2"]);
 }
@@ -64,10 +51,7 @@ fn connections_in_turn_capture_each_others_pieces_once() {
         }
     }
     assert_eq!(first.snapshots("1").len(), 21);
-    assert_eq!(
-        first.rows("SELECT DISTINCT reason FROM talon_snapshots"),
-        ["create", "edit"]
-    );
+    assert_eq!(first.rows("SELECT DISTINCT reason FROM talon_snapshots"), ["create", "edit"]);
     assert_eq!(second.findings(), [""; 0]);
 }
 
@@ -91,15 +75,9 @@ fn threads_each_with_a_connection_of_their_own_lose_nothing() {
             });
         }
     });
-    assert_eq!(
-        db.one("SELECT quantity FROM sale_line WHERE id = 10"),
-        "91.0"
-    );
+    assert_eq!(db.one("SELECT quantity FROM sale_line WHERE id = 10"), "91.0");
     assert_eq!(db.snapshots("1").len(), 91);
-    assert_eq!(
-        db.one("SELECT count(*) FROM talon_snapshots WHERE reason = 'create'"),
-        "92"
-    );
+    assert_eq!(db.one("SELECT count(*) FROM talon_snapshots WHERE reason = 'create'"), "92");
     assert_eq!(db.findings(), [""; 0]);
 }
 
@@ -213,11 +191,8 @@ fn a_transaction_that_goes_on_after_a_failed_close_is_not_lost_silently() {
         raw.run(further);
         raw.run("COMMIT");
         assert_eq!(db.one("SELECT count(*) > 0 FROM talon_snapshots WHERE kind = 'sale' AND piece = 1 AND reason <> 'create'"), "1");
-        let others: Vec<String> = db
-            .findings()
-            .into_iter()
-            .filter(|finding| !finding.ends_with("unguarded"))
-            .collect();
+        let others: Vec<String> =
+            db.findings().into_iter().filter(|finding| !finding.ends_with("unguarded")).collect();
         assert_eq!(others, [""; 0], "all is imaged, after {further:?}");
         // SAFETY: prepared above, finalized once.
         unsafe { ffi::sqlite3_finalize(statement) };
@@ -266,10 +241,7 @@ fn a_guard_declared_by_another_connection_is_obeyed_by_those_that_are_open() {
     first.run("INSERT INTO more VALUES (1, 1)");
     second.run(talon_tests::GUARD_SALES);
     first.run("UPDATE sale_line SET label = 'v4'");
-    assert_eq!(
-        second.rows("SELECT * FROM talon_audit WHERE finding <> 'unguarded'"),
-        [""; 0]
-    );
+    assert_eq!(second.rows("SELECT * FROM talon_audit WHERE finding <> 'unguarded'"), [""; 0]);
 }
 
 #[test]
@@ -284,9 +256,7 @@ fn a_hardened_connection_captures() {
 fn what_is_hidden_from_triggers_is_found_by_the_audit() {
     let (_shop, db) = Shop::of_sales();
     let switch = rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
-    db.connection
-        .set_db_config(switch, false)
-        .expect("a switch");
+    db.connection.set_db_config(switch, false).expect("a switch");
     db.run(
         "UPDATE sale_line SET label = 'unseen' WHERE id = 12; DELETE FROM sale_line WHERE id = 11",
     );
@@ -297,8 +267,5 @@ fn what_is_hidden_from_triggers_is_found_by_the_audit() {
         ["lines missing: 11", "lines 12: label was z, is unseen"]
     );
     db.run("DELETE FROM sale_line WHERE id = 10");
-    assert_eq!(
-        db.findings(),
-        ["sale|1|lost", "sale|2|drifted", "sale|1|unguarded"]
-    );
+    assert_eq!(db.findings(), ["sale|1|lost", "sale|2|drifted", "sale|1|unguarded"]);
 }

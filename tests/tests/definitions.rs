@@ -67,15 +67,9 @@ fn a_kind_that_was_unguarded_keeps_its_snapshots_and_finds_what_changed_meanwhil
         db.one("SELECT talon_unguard('sale')"),
         "sale is no longer guarded; its snapshots stay"
     );
-    assert_eq!(
-        db.rows("SELECT name FROM sqlite_schema WHERE type = 'trigger'"),
-        [""; 0]
-    );
+    assert_eq!(db.rows("SELECT name FROM sqlite_schema WHERE type = 'trigger'"), [""; 0]);
     assert_eq!(db.rows("SELECT kind FROM talon_guards"), [""; 0]);
-    assert_eq!(
-        db.rows("SELECT kind, piece FROM talon_snapshots"),
-        ["sale|1", "sale|2"]
-    );
+    assert_eq!(db.rows("SELECT kind, piece FROM talon_snapshots"), ["sale|1", "sale|2"]);
     assert_eq!(
         db.error("SELECT talon_unguard('sale')"),
         r#"talon_unguard: "sale" is not guarded; guarded: nothing"#
@@ -89,10 +83,7 @@ fn a_kind_that_was_unguarded_keeps_its_snapshots_and_finds_what_changed_meanwhil
     assert_eq!(db.rows("SELECT kind, piece FROM talon_lost"), ["sale|1"]);
     assert_eq!(
         db.rows("SELECT piece, finding, detail FROM talon_audit"),
-        [
-            "1|lost|its last image has 1 line",
-            "2|drifted|lines 2: label was y, is changed"
-        ]
+        ["1|lost|its last image has 1 line", "2|drifted|lines 2: label was y, is changed"]
     );
     db.run("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)");
     assert_eq!(db.one("SELECT label FROM sale_line WHERE sale_id = 1"), "x");
@@ -132,10 +123,7 @@ fn triggers_that_are_gone_are_made_again_and_the_time_between_is_noted() {
     ));
     let triggers = db.rows("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY 1");
     db.run("DROP TRIGGER talon_1_1_updating; UPDATE sale_line SET label = 'unseen'");
-    assert_eq!(
-        db.one("SELECT triggers, suspect_since IS NOT NULL FROM talon_guards"),
-        "whole|1"
-    );
+    assert_eq!(db.one("SELECT triggers, suspect_since IS NOT NULL FROM talon_guards"), "whole|1");
     assert_eq!(
         db.rows("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY 1"),
         triggers
@@ -146,10 +134,7 @@ fn triggers_that_are_gone_are_made_again_and_the_time_between_is_noted() {
     );
     assert_eq!(db.one("SELECT talon_absorb()"), "1");
     assert_eq!(db.one("SELECT suspect_since FROM talon_guards"), "NULL");
-    assert_eq!(
-        db.rows("SELECT lines, reason FROM talon_snapshots"),
-        ["1|create", "1|unguarded"]
-    );
+    assert_eq!(db.rows("SELECT lines, reason FROM talon_snapshots"), ["1|create", "1|unguarded"]);
 }
 
 #[test]
@@ -168,16 +153,10 @@ fn a_guard_whose_table_is_gone_says_so_and_the_others_go_on() {
     assert!(triggers.contains(r#"no table "sale_line""#), "{triggers}");
     db.run("DELETE FROM other_line");
     assert_eq!(db.rows("SELECT kind, piece FROM talon_lost"), ["other|1"]);
-    assert_eq!(
-        db.rows("SELECT kind, finding FROM talon_audit"),
-        ["other|lost"]
-    );
+    assert_eq!(db.rows("SELECT kind, finding FROM talon_audit"), ["other|lost"]);
     db.run("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost; UPDATE sale_piece SET total = 2");
     let error = db.error("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)");
-    assert!(
-        error.starts_with(r#"talon_restore: sale: no table "sale_line" in "main""#),
-        "{error}"
-    );
+    assert!(error.starts_with(r#"talon_restore: sale: no table "sale_line" in "main""#), "{error}");
     db.run("SELECT talon_unguard('sale')");
     assert_eq!(db.rows("SELECT kind FROM talon_guards"), ["other"]);
 }
@@ -194,14 +173,8 @@ fn a_guard_may_refuse_writes_without_talon() {
         ("INSERT INTO sale_piece VALUES (2, 'B', 1)", "sale_piece"),
         ("UPDATE sale_piece SET total = 2", "sale_piece"),
         ("DELETE FROM sale_line", "sale_line"),
-        (
-            "INSERT OR REPLACE INTO sale_line VALUES (1, 1, 1, 'y', 1)",
-            "sale_line",
-        ),
-        (
-            "INSERT OR IGNORE INTO sale_line VALUES (9, 1, 1, 'y', 1)",
-            "sale_line",
-        ),
+        ("INSERT OR REPLACE INTO sale_line VALUES (1, 1, 1, 'y', 1)", "sale_line"),
+        ("INSERT OR IGNORE INTO sale_line VALUES (9, 1, 1, 'y', 1)", "sale_line"),
     ];
     for (write, table) in writes {
         assert_eq!(
@@ -212,10 +185,7 @@ fn a_guard_may_refuse_writes_without_talon() {
     assert_eq!(bare.rows("SELECT label FROM sale_line"), ["x"]);
     let db = shop.open();
     db.run("UPDATE sale_line SET label = 'z'");
-    assert_eq!(
-        db.rows("SELECT reason FROM talon_snapshots"),
-        ["create", "edit", "edit"]
-    );
+    assert_eq!(db.rows("SELECT reason FROM talon_snapshots"), ["create", "edit", "edit"]);
     assert_eq!(db.one("SELECT count(*) FROM talon_touched"), "0");
 }
 
@@ -232,9 +202,7 @@ fn a_hundred_kinds_stand_side_by_side() {
     }
     db.run("COMMIT; BEGIN");
     for kind in 0..100 {
-        db.run(&format!(
-            "INSERT INTO h{kind} VALUES (1); INSERT INTO l{kind} VALUES (1, 1)"
-        ));
+        db.run(&format!("INSERT INTO h{kind} VALUES (1); INSERT INTO l{kind} VALUES (1, 1)"));
     }
     db.run("COMMIT; DELETE FROM l42");
     assert_eq!(

@@ -11,15 +11,8 @@ const SCHEMA: &str = "
     CREATE TABLE line_lot(id INTEGER PRIMARY KEY, sale_line INTEGER REFERENCES sale_line ON DELETE CASCADE, lot TEXT);
     CREATE TABLE lot_serial(serial TEXT PRIMARY KEY, line_lot INTEGER REFERENCES line_lot ON DELETE CASCADE);
 ";
-const TABLES: [&str; 7] = [
-    "sale",
-    "sale_line",
-    "payment",
-    "delivery_address",
-    "line_tax",
-    "line_lot",
-    "lot_serial",
-];
+const TABLES: [&str; 7] =
+    ["sale", "sale_line", "payment", "delivery_address", "line_tax", "line_lot", "lot_serial"];
 
 fn shop_with_details() -> (Shop, Db) {
     let shop = Shop::with(SCHEMA);
@@ -81,38 +74,26 @@ fn a_change_of_a_detail_at_any_depth_is_an_edit_of_its_piece() {
     let (_shop, db) = shop_with_details();
     let changes = [
         ("UPDATE payment SET amount = 10 WHERE id = 1", "1"),
-        (
-            "UPDATE delivery_address SET street = 'via' WHERE sale = 2",
-            "2",
-        ),
+        ("UPDATE delivery_address SET street = 'via' WHERE sale = 2", "2"),
         ("INSERT INTO line_tax VALUES (20, 'eco', 1)", "2"),
         ("DELETE FROM line_tax WHERE line = 10", "1"),
         ("UPDATE line_lot SET lot = 'L9' WHERE id = 6", "1"),
         ("INSERT INTO lot_serial VALUES ('s4', 7)", "2"),
         ("DELETE FROM lot_serial WHERE serial = 's1'", "1"),
-        (
-            "UPDATE lot_serial SET line_lot = 6 WHERE serial = 's2'",
-            "1",
-        ),
+        ("UPDATE lot_serial SET line_lot = 6 WHERE serial = 's2'", "1"),
     ];
     for (change, piece) in changes {
         let last = db.one("SELECT max(id) FROM talon_snapshots");
         db.run(change);
         assert_eq!(
-            db.rows(&format!(
-                "SELECT piece, reason FROM talon_snapshots WHERE id > {last}"
-            )),
+            db.rows(&format!("SELECT piece, reason FROM talon_snapshots WHERE id > {last}")),
             [format!("{piece}|edit")],
             "{change}"
         );
     }
     // Moved from one piece to another: both.
     db.run("UPDATE lot_serial SET line_lot = 7 WHERE serial = 's2'");
-    assert_eq!(
-        db.rows("SELECT piece FROM talon_snapshots ORDER BY id DESC LIMIT 2")
-            .len(),
-        2
-    );
+    assert_eq!(db.rows("SELECT piece FROM talon_snapshots ORDER BY id DESC LIMIT 2").len(), 2);
     assert_eq!(db.rows("SELECT * FROM talon_audit"), [""; 0]);
 }
 
@@ -148,10 +129,7 @@ fn a_snapshot_named_puts_every_part_back_as_it_was() {
          UPDATE sale SET number = 'A2' WHERE id = 1; COMMIT;
          INSERT INTO talon_restore(kind, piece, snapshot) VALUES ('sale', 1, 1)",
     );
-    assert_eq!(
-        db.one("SELECT outcome, note FROM talon_restore"),
-        "restored|NULL"
-    );
+    assert_eq!(db.one("SELECT outcome, note FROM talon_restore"), "restored|NULL");
     assert_eq!(db.contents(&TABLES), before);
     assert_eq!(db.rows("SELECT * FROM talon_audit"), [""; 0]);
 }

@@ -12,11 +12,7 @@ const ROWS: &str = "
 fn course(db: &Db, script: &str) -> Vec<String> {
     let mut seen = Vec::new();
     // Batch stops at a statement that does not compile, so scripts end with such a one.
-    for statement in script
-        .split(';')
-        .map(str::trim)
-        .filter(|statement| !statement.is_empty())
-    {
+    for statement in script.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
         let mut rows = Vec::new();
         let result = (|| -> rusqlite::Result<()> {
             let mut batch = Batch::new(&db.connection, statement);
@@ -26,9 +22,8 @@ fn course(db: &Db, script: &str) -> Vec<String> {
                 let columns = prepared.column_count();
                 let mut scan = prepared.raw_query();
                 while let Some(row) = scan.next()? {
-                    let row: Vec<String> = (0..columns)
-                        .map(|column| format!("{:?}", row.get_ref(column)))
-                        .collect();
+                    let row: Vec<String> =
+                        (0..columns).map(|column| format!("{:?}", row.get_ref(column))).collect();
                     rows.push(row.join("|"));
                 }
             }
@@ -140,10 +135,7 @@ fn an_insert_that_fails_on_a_foreign_key_fails_the_same() {
         db.error("INSERT INTO sale_line VALUES (50, 99, 1, 'n', 1)"),
         "FOREIGN KEY constraint failed"
     );
-    assert_eq!(
-        (db.connection.changes(), db.connection.last_insert_rowid()),
-        (0, 50)
-    );
+    assert_eq!((db.connection.changes(), db.connection.last_insert_rowid()), (0, 50));
     assert_eq!(db.findings(), [""; 0]);
 }
 
@@ -169,9 +161,7 @@ fn cascades_and_keys_that_change_run_the_same() {
 #[test]
 fn the_hosts_own_date_at_the_triggers_number_of_arguments_is_sqlites() {
     let (_shop, db) = Shop::of_sales();
-    let bare = Db {
-        connection: rusqlite::Connection::open_in_memory().expect("memory"),
-    };
+    let bare = Db { connection: rusqlite::Connection::open_in_memory().expect("memory") };
     let zeros = |count: usize| ", '+0 days'".repeat(count);
     for arguments in [
         format!("'2026-11-21', '+1 day'{}", zeros(6)),
@@ -193,17 +183,12 @@ fn the_hosts_own_date_at_the_triggers_number_of_arguments_is_sqlites() {
 fn the_update_of_a_running_query_goes_on_while_pieces_are_captured() {
     let (_shop, db) = Shop::of_sales();
     let mut seen = Vec::new();
-    let mut scan = db
-        .connection
-        .prepare("SELECT id FROM sale_line ORDER BY id")
-        .expect("a query");
+    let mut scan = db.connection.prepare("SELECT id FROM sale_line ORDER BY id").expect("a query");
     let mut rows = scan.raw_query();
     while let Some(row) = rows.next().expect("a row") {
         let id: i64 = row.get(0).expect("an id");
         seen.push(id);
-        db.run(&format!(
-            "UPDATE sale_line SET quantity = quantity + 1 WHERE id = {id}"
-        ));
+        db.run(&format!("UPDATE sale_line SET quantity = quantity + 1 WHERE id = {id}"));
     }
     drop(rows);
     assert_eq!(seen, [10, 11, 12]);

@@ -6,12 +6,7 @@ use talon_tests::Shop;
 fn a_key_of_any_type_identifies_a_piece() {
     let cases = [
         ("INTEGER", "1", "2", "integer"),
-        (
-            "bigint",
-            "9007199254740993",
-            "-9223372036854775808",
-            "integer",
-        ),
+        ("bigint", "9007199254740993", "-9223372036854775808", "integer"),
         ("NUMERIC(10,2)", "10.25", "-3.5", "real"),
         ("TEXT", "'A/1'", "'été ''26'", "text"),
         ("TEXT COLLATE NOCASE", "'Abc'", "'Déf'", "text"),
@@ -24,9 +19,8 @@ fn a_key_of_any_type_identifies_a_piece() {
         ("BLOB", "x'00ff10'", "x''", "blob"),
         ("", "'7'", "'07'", "text"),
     ];
-    for ((key, one, two, class), rowid) in cases
-        .into_iter()
-        .flat_map(|case| [(case, ""), (case, "WITHOUT ROWID")])
+    for ((key, one, two, class), rowid) in
+        cases.into_iter().flat_map(|case| [(case, ""), (case, "WITHOUT ROWID")])
     {
         let shop = Shop::with(&format!(
             "CREATE TABLE piece(id {key} PRIMARY KEY, total) {rowid};
@@ -46,11 +40,7 @@ fn a_key_of_any_type_identifies_a_piece() {
         if lost[1] == format!("p|{first}|1") {
             lost.swap(0, 1);
         }
-        db.lose_and_recover(
-            &["piece", "line"],
-            "DELETE FROM line",
-            &[&lost[0], &lost[1]],
-        );
+        db.lose_and_recover(&["piece", "line"], "DELETE FROM line", &[&lost[0], &lost[1]]);
         let classes = db.rows("SELECT DISTINCT typeof(piece) FROM talon_snapshots");
         assert_eq!(classes, [class], "{key} {rowid}");
         assert_eq!(
@@ -93,30 +83,17 @@ fn lines_may_refer_to_a_nocase_key_in_another_case() {
          BEGIN; INSERT INTO piece VALUES ('Ab', 1), ('Cd', 2);
          INSERT INTO line VALUES (1, 'Ab'), (2, 'AB'), (3, 'aB'), (4, 'CD'); COMMIT",
     );
-    assert_eq!(
-        db.rows("SELECT piece, lines FROM talon_snapshots"),
-        ["Ab|3", "Cd|1"]
-    );
+    assert_eq!(db.rows("SELECT piece, lines FROM talon_snapshots"), ["Ab|3", "Cd|1"]);
     db.run("UPDATE line SET piece = 'cd' WHERE id = 3");
-    assert_eq!(
-        db.rows("SELECT piece, lines FROM talon_snapshots WHERE id > 2"),
-        ["Ab|2", "Cd|2"]
-    );
-    db.lose_and_recover(
-        &["piece", "line"],
-        "DELETE FROM line",
-        &["p|Ab|2", "p|Cd|2"],
-    );
+    assert_eq!(db.rows("SELECT piece, lines FROM talon_snapshots WHERE id > 2"), ["Ab|2", "Cd|2"]);
+    db.lose_and_recover(&["piece", "line"], "DELETE FROM line", &["p|Ab|2", "p|Cd|2"]);
     db.run("DELETE FROM line WHERE piece = 'ab' COLLATE NOCASE");
     assert_eq!(
         db.error("INSERT INTO talon_restore(kind, piece) VALUES ('p', 'CD')"),
         "talon_restore: p Cd has 2 lines, nothing to recover"
     );
     db.run("INSERT INTO talon_restore(kind, piece) VALUES ('p', 'AB')");
-    assert_eq!(
-        db.rows("SELECT id, piece FROM line ORDER BY id"),
-        ["1|Ab", "2|AB", "3|cd", "4|CD"]
-    );
+    assert_eq!(db.rows("SELECT id, piece FROM line ORDER BY id"), ["1|Ab", "2|AB", "3|cd", "4|CD"]);
 }
 
 #[test]
@@ -137,10 +114,7 @@ fn a_composite_key_is_shown_as_a_json_array() {
         db.lose_and_recover(
             &["ticket", "ticket_line"],
             "DELETE FROM ticket_line WHERE till = 'A\"1'",
-            &[
-                r#"ticket|["A\"1","2026-01-01",1]|1"#,
-                r#"ticket|["A\"1","2026-01-01",2]|2"#,
-            ],
+            &[r#"ticket|["A\"1","2026-01-01",1]|1"#, r#"ticket|["A\"1","2026-01-01",2]|2"#],
         );
         db.run(
             r#"DELETE FROM ticket_line WHERE till = 'B';
@@ -201,11 +175,7 @@ fn lines_whose_foreign_key_has_another_affinity_are_the_pieces_all_the_same() {
              CREATE TABLE line(id INTEGER PRIMARY KEY, piece {line} REFERENCES piece, what)"
         ));
         let db = shop.open();
-        let reference = if header == "INTEGER" && line == "TEXT" {
-            "'42'"
-        } else {
-            reference
-        };
+        let reference = if header == "INTEGER" && line == "TEXT" { "'42'" } else { reference };
         db.run(&format!(
             "PRAGMA foreign_keys = ON;
              SELECT talon_guard('p', 'piece', 'line');
@@ -234,16 +204,8 @@ fn a_foreign_key_to_a_unique_column_decides_the_pieces_key() {
         "p is guarded: header piece (key number); lines line (number -> header, key id)"
     );
     db.run("INSERT INTO piece VALUES (5, 'A'), (6, 'B'); INSERT INTO line VALUES (1, 'A', 'x'), (2, 'B', 'y')");
-    db.lose_and_recover(
-        &["piece", "line"],
-        "DELETE FROM line WHERE number = 'A'",
-        &["p|A|1"],
-    );
+    db.lose_and_recover(&["piece", "line"], "DELETE FROM line WHERE number = 'A'", &["p|A|1"]);
     // The rowid may change: the number is what the piece is known by.
     db.run("UPDATE piece SET id = 99 WHERE number = 'A'");
-    db.lose_and_recover(
-        &["piece", "line"],
-        "DELETE FROM line WHERE number = 'A'",
-        &["p|A|1"],
-    );
+    db.lose_and_recover(&["piece", "line"], "DELETE FROM line WHERE number = 'A'", &["p|A|1"]);
 }

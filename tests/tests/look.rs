@@ -19,10 +19,7 @@ fn guarded() -> Db {
 
 /// The columns that `SELECT *` shows of a table.
 fn columns(db: &Db, table: &str) -> String {
-    let statement = db
-        .connection
-        .prepare(&format!("SELECT * FROM {table}"))
-        .expect("a query");
+    let statement = db.connection.prepare(&format!("SELECT * FROM {table}")).expect("a query");
     let names: Vec<&str> = statement.column_names().collect();
     names.join(" ")
 }
@@ -89,25 +86,13 @@ fn what_is_deleted_dismissed_or_never_had_lines_is_not_lost() {
     let db = guarded();
     db.run("INSERT INTO sale_piece VALUES (4, 'D', 0); BEGIN; DELETE FROM sale_line WHERE sale_id = 2; DELETE FROM sale_piece WHERE id = 2; COMMIT");
     db.run("DELETE FROM sale_line");
-    assert_eq!(
-        db.rows("SELECT piece FROM talon_lost WHERE kind = 'sale'"),
-        ["1", "3"]
-    );
-    assert_eq!(
-        db.one("SELECT talon_dismiss('sale', '3')"),
-        "sale 3 is accepted without lines"
-    );
+    assert_eq!(db.rows("SELECT piece FROM talon_lost WHERE kind = 'sale'"), ["1", "3"]);
+    assert_eq!(db.one("SELECT talon_dismiss('sale', '3')"), "sale 3 is accepted without lines");
     assert_eq!(db.rows("SELECT piece FROM talon_lost"), ["1"]);
-    assert_eq!(
-        db.rows("SELECT piece, finding FROM talon_audit"),
-        ["1|lost"]
-    );
+    assert_eq!(db.rows("SELECT piece, finding FROM talon_audit"), ["1|lost"]);
     // Once it has lines again, losing them is a loss again.
     db.run("INSERT INTO sale_line VALUES (31, 3, 1, 'new', 1); DELETE FROM sale_line WHERE sale_id = 3");
-    assert_eq!(
-        db.rows("SELECT piece, saved_lines FROM talon_lost"),
-        ["1|2", "3|1"]
-    );
+    assert_eq!(db.rows("SELECT piece, saved_lines FROM talon_lost"), ["1|2", "3|1"]);
 }
 
 #[test]
@@ -150,14 +135,10 @@ fn every_finding_of_the_audit_says_what_happened() {
         "nothing",
     ] {
         let all = db.rows("SELECT finding, piece FROM talon_audit");
-        let expected: Vec<String> = all
-            .into_iter()
-            .filter(|row| row.starts_with(&format!("{finding}|")))
-            .collect();
+        let expected: Vec<String> =
+            all.into_iter().filter(|row| row.starts_with(&format!("{finding}|"))).collect();
         assert_eq!(
-            db.rows(&format!(
-                "SELECT finding, piece FROM talon_audit WHERE finding = '{finding}'"
-            )),
+            db.rows(&format!("SELECT finding, piece FROM talon_audit WHERE finding = '{finding}'")),
             expected,
             "{finding}"
         );
@@ -196,10 +177,7 @@ fn what_was_changed_without_talon_is_listed_until_it_is_purged() {
             "4|unguarded|changed on a connection without Talon",
         ]
     );
-    assert_eq!(
-        db.rows("SELECT piece, lost_at IS NOT NULL FROM talon_lost"),
-        ["2|1"]
-    );
+    assert_eq!(db.rows("SELECT piece, lost_at IS NOT NULL FROM talon_lost"), ["2|1"]);
     assert_eq!(db.one("SELECT marks FROM talon_guards"), "0");
     db.run("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 2)");
     db.run("INSERT INTO talon_purge(before) VALUES ('9999-12-31')");
@@ -310,14 +288,7 @@ fn filters_give_what_they_would_give_on_an_ordinary_table() {
                 "reason = 'edit'",
             ],
         ),
-        (
-            "talon_lost",
-            &[
-                "number = 'A'",
-                "kind = 'sale' AND number = 'A'",
-                "saved_lines = 2",
-            ],
-        ),
+        ("talon_lost", &["number = 'A'", "kind = 'sale' AND number = 'A'", "saved_lines = 2"]),
         (
             "talon_audit",
             &[
@@ -382,14 +353,8 @@ fn tables_are_joined_as_ordinary_ones_are() {
         ),
         ["5", "6"]
     );
-    assert_eq!(
-        db.one("SELECT count(*) FROM talon_snapshots AS a, talon_snapshots AS b"),
-        "36"
-    );
-    assert_eq!(
-        db.rows("SELECT id FROM talon_snapshots ORDER BY id DESC LIMIT 2"),
-        ["6", "5"]
-    );
+    assert_eq!(db.one("SELECT count(*) FROM talon_snapshots AS a, talon_snapshots AS b"), "36");
+    assert_eq!(db.rows("SELECT id FROM talon_snapshots ORDER BY id DESC LIMIT 2"), ["6", "5"]);
 }
 
 #[test]
@@ -400,13 +365,7 @@ fn a_person_may_write_a_key_as_text_where_the_kind_is_named() {
         db.rows("SELECT id FROM talon_snapshots WHERE kind = 'sale' AND piece = '1'"),
         ["1"]
     );
-    assert_eq!(
-        db.rows("SELECT piece FROM talon_lost WHERE kind = 'sale' AND piece = '1'"),
-        ["1"]
-    );
+    assert_eq!(db.rows("SELECT piece FROM talon_lost WHERE kind = 'sale' AND piece = '1'"), ["1"]);
     db.run("INSERT INTO talon_restore(kind, piece) VALUES ('sale', '1')");
-    assert_eq!(
-        db.one("SELECT piece, typeof(piece) FROM talon_restore"),
-        "1|integer"
-    );
+    assert_eq!(db.one("SELECT piece, typeof(piece) FROM talon_restore"), "1|integer");
 }

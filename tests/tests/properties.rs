@@ -44,7 +44,9 @@ fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
 
 /// Runs a case; a failure tells with which script.
 fn judge(world: &mut World, case: impl FnOnce(&mut World) -> Checked) -> Result<(), TestCaseError> {
-    case(world).map_err(|problem| TestCaseError::fail(format!("{problem}\n\nscript:\n{};", world.script())))
+    case(world).map_err(|problem| {
+        TestCaseError::fail(format!("{problem}\n\nscript:\n{};", world.script()))
+    })
 }
 
 fn begin(shape: &Shape, before: &[Step], file: bool) -> Result<World, TestCaseError> {
@@ -52,7 +54,7 @@ fn begin(shape: &Shape, before: &[Step], file: bool) -> Result<World, TestCaseEr
 }
 
 proptest! {
-    #![proptest_config(config(150))]
+    #![proptest_config(config(400))]
 
     #[test]
     fn what_is_committed_is_captured_found_and_restored(

@@ -4,9 +4,7 @@ use talon_tests::{Db, Shop};
 
 /// What the purge of the days before `before` says: `purged|kept_lost|kept_edited|kept_last`.
 fn purge(db: &Db, before: &str) -> String {
-    db.run(&format!(
-        "INSERT INTO talon_purge(before) VALUES ('{before}')"
-    ));
+    db.run(&format!("INSERT INTO talon_purge(before) VALUES ('{before}')"));
     last_entry(db)
 }
 
@@ -40,19 +38,9 @@ fn the_snapshots_of_days_before_go() {
 #[test]
 fn what_is_no_day_is_refused() {
     let (_shop, db) = days();
-    for before in [
-        "'tomorrow'",
-        "'2026-1-2'",
-        "'2026-02-30'",
-        "'2026-01-02 10:00'",
-    ] {
-        let error = db.error(&format!(
-            "INSERT INTO talon_purge(before) VALUES ({before})"
-        ));
-        assert!(
-            error.starts_with("talon_purge: before is no day: "),
-            "{error}"
-        );
+    for before in ["'tomorrow'", "'2026-1-2'", "'2026-02-30'", "'2026-01-02 10:00'"] {
+        let error = db.error(&format!("INSERT INTO talon_purge(before) VALUES ({before})"));
+        assert!(error.starts_with("talon_purge: before is no day: "), "{error}");
     }
     assert_eq!(
         db.error("INSERT INTO talon_purge(before) VALUES (NULL)"),
@@ -72,10 +60,7 @@ fn a_lost_piece_keeps_its_snapshots_until_it_is_restored() {
     assert_eq!(purge(&db, "2026-02-01"), "2|2|0|0");
     assert_eq!(ids(&db), ["1|1", "3|1"]);
     db.run("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
-    assert_eq!(
-        db.rows("SELECT label FROM sale_line WHERE sale_id = 1"),
-        ["v2", "v2"]
-    );
+    assert_eq!(db.rows("SELECT label FROM sale_line WHERE sale_id = 1"), ["v2", "v2"]);
     assert_eq!(purge(&db, "2026-02-01"), "2|0|0|0");
     assert_eq!(db.snapshots("1"), ["restore|2"]);
 }
@@ -96,10 +81,7 @@ fn lines_lost_where_nobody_watched_are_looked_for_before_anything_goes() {
     db.run("PRAGMA foreign_keys = OFF; DROP TABLE sale_line; CREATE TABLE sale_line(id INTEGER PRIMARY KEY,
         sale_id INTEGER REFERENCES sale_piece, position INTEGER, label TEXT, quantity REAL)");
     assert_eq!(purge(&db, "2026-02-01"), "0|4|0|0");
-    assert_eq!(
-        db.rows("SELECT piece, restorable FROM talon_lost"),
-        ["1|1", "2|1"]
-    );
+    assert_eq!(db.rows("SELECT piece, restorable FROM talon_lost"), ["1|1", "2|1"]);
 }
 
 #[test]
@@ -119,10 +101,7 @@ fn keep_last_keeps_the_newest_image_of_every_living_piece() {
     assert_eq!(ids(&db), ["3|1", "4|2"]);
     assert_eq!(db.findings(), [""; 0]);
     db.run("DELETE FROM sale_line; INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
-    assert_eq!(
-        db.one("SELECT count(*) FROM sale_line WHERE label = 'v2'"),
-        "3"
-    );
+    assert_eq!(db.one("SELECT count(*) FROM sale_line WHERE label = 'v2'"), "3");
 }
 
 #[test]
@@ -138,10 +117,7 @@ fn versions_go_on_counting_after_a_purge() {
     let (_shop, db) = days();
     purge(&db, "2026-02-01");
     db.run("UPDATE sale_line SET label = 'v3' WHERE id = 10");
-    assert_eq!(
-        db.rows("SELECT version FROM talon_snapshots ORDER BY id"),
-        ["3", "4"]
-    );
+    assert_eq!(db.rows("SELECT version FROM talon_snapshots ORDER BY id"), ["3", "4"]);
 }
 
 #[test]
@@ -169,10 +145,7 @@ fn when_the_clock_went_back_the_older_snapshots_of_a_later_day_stay_within_reach
         ["1", "5"]
     );
     db.run("INSERT INTO talon_restore(kind, piece, snapshot) VALUES ('sale', 1, 1)");
-    assert_eq!(
-        db.rows("SELECT label FROM sale_line WHERE sale_id = 1"),
-        ["x", "y"]
-    );
+    assert_eq!(db.rows("SELECT label FROM sale_line WHERE sale_id = 1"), ["x", "y"]);
 }
 
 #[test]
@@ -183,10 +156,7 @@ fn when_the_clock_went_back_and_the_newest_goes_the_piece_is_still_protected_by_
     db.run("DELETE FROM sale_line WHERE sale_id = 1");
     assert_eq!(db.rows("SELECT piece, restorable FROM talon_lost"), ["1|1"]);
     db.run("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
-    assert_eq!(
-        db.rows("SELECT label FROM sale_line WHERE sale_id = 1"),
-        ["v2", "v2"]
-    );
+    assert_eq!(db.rows("SELECT label FROM sale_line WHERE sale_id = 1"), ["v2", "v2"]);
 }
 
 #[test]
@@ -229,10 +199,7 @@ fn a_purge_between_two_edits_of_one_transaction_loses_no_before_image() {
     db.run("DELETE FROM sale_line WHERE id = 10; COMMIT");
     assert_eq!(db.rows("SELECT piece FROM talon_lost"), ["1"]);
     db.run("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
-    assert_eq!(
-        db.rows("SELECT id, label FROM sale_line WHERE sale_id = 1"),
-        ["10|v2", "11|v2"]
-    );
+    assert_eq!(db.rows("SELECT id, label FROM sale_line WHERE sale_id = 1"), ["10|v2", "11|v2"]);
 }
 
 #[test]

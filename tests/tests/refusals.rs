@@ -80,18 +80,8 @@ fn a_definition_that_does_not_fit_is_refused_by_name_and_leaves_nothing() {
             "",
             r#"header.key: "sale"."twice" is a generated column: name a stored one"#,
         ),
-        (
-            r#""table": "sale", "key": ["id", "ID"]"#,
-            line,
-            "",
-            r#"header.key: "ID" is named twice"#,
-        ),
-        (
-            r#""table": "sale", "key": []"#,
-            line,
-            "",
-            "header.key: no column is named",
-        ),
+        (r#""table": "sale", "key": ["id", "ID"]"#, line, "", r#"header.key: "ID" is named twice"#),
+        (r#""table": "sale", "key": []"#, line, "", "header.key: no column is named"),
         (
             r#""table": "wide""#,
             line,
@@ -164,12 +154,7 @@ fn a_definition_that_does_not_fit_is_refused_by_name_and_leaves_nothing() {
             "",
             "the definition cannot be read: unknown field `nmber`, expected one of `number`, `date`, `party`, `type`, `validated` at line 1 column 47",
         ),
-        (
-            sale,
-            "",
-            "",
-            "the definition cannot be read: missing field `table` at line 1 column 41",
-        ),
+        (sale, "", "", "the definition cannot be read: missing field `table` at line 1 column 41"),
         (
             r#""table": "sale", "key": 7"#,
             line,
@@ -223,23 +208,11 @@ fn hostile_sql_in_a_definition_is_one_expression_or_nothing() {
     let not_one = "is not one SQL expression (unbalanced quotes or parentheses, or a semicolon)";
     let cases = [
         ("1) OR (1", format!(r#""1) OR (1" {not_one}"#)),
-        (
-            "1; DROP TABLE sale",
-            format!(r#""1; DROP TABLE sale" {not_one}"#),
-        ),
+        ("1; DROP TABLE sale", format!(r#""1; DROP TABLE sale" {not_one}"#)),
         ("", format!(r#""" {not_one}"#)),
-        (
-            "h.id = ?1",
-            r#"it has a parameter in "h.id = ?1""#.to_owned(),
-        ),
-        (
-            "h.absent = 1",
-            r#"no such column: h.absent in "h.absent = 1""#.to_owned(),
-        ),
-        (
-            "count(*) > 1",
-            r#"misuse of aggregate function count() in "count(*) > 1""#.to_owned(),
-        ),
+        ("h.id = ?1", r#"it has a parameter in "h.id = ?1""#.to_owned()),
+        ("h.absent = 1", r#"no such column: h.absent in "h.absent = 1""#.to_owned()),
+        ("count(*) > 1", r#"misuse of aggregate function count() in "count(*) > 1""#.to_owned()),
         ("h.id, 1", r#"row value misused in "h.id, 1""#.to_owned()),
         ("(h.id", format!(r#""(h.id" {not_one}"#)),
         ("1 /* open", format!(r#""1 /* open" {not_one}"#)),
@@ -247,10 +220,7 @@ fn hostile_sql_in_a_definition_is_one_expression_or_nothing() {
             "row_number() OVER () = 1",
             r#"misuse of window function row_number() in "row_number() OVER () = 1""#.to_owned(),
         ),
-        (
-            "random() > 0 AND",
-            r#"near ")": syntax error in "random() > 0 AND""#.to_owned(),
-        ),
+        ("random() > 0 AND", r#"near ")": syntax error in "random() > 0 AND""#.to_owned()),
     ];
     let line = r#""table": "sale_line", "piece": "sale""#;
     for (sql, problem) in &cases {
@@ -297,11 +267,7 @@ fn an_index_over_some_rows_makes_no_key() {
     );
     let error = refusal(
         &shop.open(),
-        &definition(
-            r#""table": "piece", "key": "id""#,
-            r#""table": "line", "piece": "piece""#,
-            "",
-        ),
+        &definition(r#""table": "piece", "key": "id""#, r#""table": "line", "piece": "piece""#, ""),
     );
     assert_eq!(
         error,

@@ -26,11 +26,7 @@ fn a_key_that_is_spelt_otherwise_keeps_its_images() {
             snapshots.iter().all(|snapshot| snapshot.starts_with("a|")),
             "{respell}: {snapshots:?}"
         );
-        assert_eq!(
-            db.rows("SELECT piece, finding, detail FROM talon_audit"),
-            [""; 0],
-            "{respell}"
-        );
+        assert_eq!(db.rows("SELECT piece, finding, detail FROM talon_audit"), [""; 0], "{respell}");
     }
 }
 
@@ -65,17 +61,15 @@ fn a_piece_made_without_talon_is_listed_though_the_next_transaction_touches_it_f
     let db = shop.open();
     db.run(GUARD_SALES);
     db.run("INSERT INTO sale_piece VALUES (1, 'A', 1)");
-    shop.bare()
-        .run("INSERT INTO sale_piece VALUES (2, 'B', 2); INSERT INTO sale_line(sale_id) VALUES (2)");
+    shop.bare().run(
+        "INSERT INTO sale_piece VALUES (2, 'B', 2); INSERT INTO sale_line(sale_id) VALUES (2)",
+    );
     db.run("UPDATE sale_piece SET total = 3 WHERE id = 2");
     assert_eq!(
         db.rows("SELECT piece, reason FROM talon_snapshots ORDER BY id"),
         ["1|create", "2|unguarded", "2|edit"]
     );
-    assert_eq!(
-        db.rows("SELECT piece FROM talon_audit WHERE finding = 'unguarded'"),
-        ["2"]
-    );
+    assert_eq!(db.rows("SELECT piece FROM talon_audit WHERE finding = 'unguarded'"), ["2"]);
 }
 
 #[test]
@@ -83,16 +77,14 @@ fn what_a_failed_statement_has_absorbed_is_absorbed_again() {
     let shop = Shop::with(SALES);
     let db = shop.open();
     db.run(GUARD_SALES);
-    shop.bare()
-        .run("INSERT INTO sale_piece VALUES (1, 'A', 1); INSERT INTO sale_line(sale_id) VALUES (1)");
+    shop.bare().run(
+        "INSERT INTO sale_piece VALUES (1, 'A', 1); INSERT INTO sale_line(sale_id) VALUES (1)",
+    );
     db.run("BEGIN");
     // The first row takes the marks, the second one fails and gives them back.
     db.error("INSERT INTO sale_piece VALUES (2, 'B', 2), (3, 'A', 3)");
     db.run("UPDATE sale_piece SET total = 4; COMMIT");
-    assert_eq!(
-        db.rows("SELECT piece FROM talon_audit WHERE finding = 'unguarded'"),
-        ["1"]
-    );
+    assert_eq!(db.rows("SELECT piece FROM talon_audit WHERE finding = 'unguarded'"), ["1"]);
     assert_eq!(
         db.rows("SELECT s.piece, s.reason, count(*) FROM talon_snapshots AS s, talon_image(s.id) GROUP BY s.id"),
         ["1|unguarded|2", "1|edit|2"]

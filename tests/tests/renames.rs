@@ -17,10 +17,7 @@ fn a_new_key_inherits_the_images_of_the_old_one() {
     assert_eq!(db.snapshots("5"), ["create|1", "edit|1"]);
     assert_eq!(db.snapshots("1"), [""; 0]);
     db.run("UPDATE sale_piece SET id = 6; UPDATE sale_piece SET id = 7");
-    assert_eq!(
-        db.snapshots("7"),
-        ["create|1", "edit|1", "edit|1", "edit|1"]
-    );
+    assert_eq!(db.snapshots("7"), ["create|1", "edit|1", "edit|1", "edit|1"]);
     assert_eq!(db.findings(), [""; 0]);
 }
 
@@ -48,14 +45,8 @@ fn a_key_changed_alone_orphans_the_lines_until_a_restore_attaches_them_again() {
     db.run("PRAGMA foreign_keys = OFF; UPDATE sale_piece SET id = 5 WHERE id = 1");
     assert_eq!(db.findings(), ["sale|5|lost", "sale|1|orphaned"]);
     db.run("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 5)");
-    assert_eq!(
-        db.rows("SELECT id, sale_id FROM sale_line WHERE id < 12"),
-        ["10|5", "11|5"]
-    );
-    assert_eq!(
-        db.one("SELECT outcome, lines FROM talon_restore"),
-        "restored|2"
-    );
+    assert_eq!(db.rows("SELECT id, sale_id FROM sale_line WHERE id < 12"), ["10|5", "11|5"]);
+    assert_eq!(db.one("SELECT outcome, lines FROM talon_restore"), "restored|2");
     assert_eq!(db.findings(), [""; 0]);
 }
 
@@ -101,10 +92,7 @@ fn a_piece_made_and_given_another_key_in_one_transaction_is_a_new_piece() {
         "BEGIN; INSERT INTO sale_piece VALUES (3, 'C', 0); UPDATE sale_piece SET id = 4 WHERE id = 3;
          INSERT INTO sale_line VALUES (40, 4, 1, 'n', 1); COMMIT",
     );
-    assert_eq!(
-        (db.snapshots("3"), db.snapshots("4")),
-        (vec![], vec!["create|1".to_owned()])
-    );
+    assert_eq!((db.snapshots("3"), db.snapshots("4")), (vec![], vec!["create|1".to_owned()]));
     assert_eq!(db.findings(), [""; 0]);
 }
 

@@ -16,14 +16,8 @@ fn guarded() -> Db {
 fn functions_say_what_they_were_given() {
     let db = guarded();
     let cases = [
-        (
-            "talon_guard(NULL, 'a', 'b')",
-            "talon_guard: the kind must be a text, not NULL",
-        ),
-        (
-            "talon_guard('', 'a', 'b')",
-            "talon_guard: the kind is empty",
-        ),
+        ("talon_guard(NULL, 'a', 'b')", "talon_guard: the kind must be a text, not NULL"),
+        ("talon_guard('', 'a', 'b')", "talon_guard: the kind is empty"),
         (
             "talon_guard('  ', 'sale_piece', 'sale_line')",
             "talon_guard: \"  \" is no name for a kind: give it a word such as 'sale'",
@@ -40,10 +34,7 @@ fn functions_say_what_they_were_given() {
             "talon_guard(7, 'sale_piece', 'sale_line')",
             "talon_guard: the kind must be a text, not 7",
         ),
-        (
-            "talon_guard(x'ff', 'a', 'b')",
-            "talon_guard: the kind must be a text, not x'ff'",
-        ),
+        ("talon_guard(x'ff', 'a', 'b')", "talon_guard: the kind must be a text, not x'ff'"),
         (
             "talon_guard('k', NULL, 'b')",
             "talon_guard: the header table, or the definition, must be a text, not NULL",
@@ -64,42 +55,21 @@ fn functions_say_what_they_were_given() {
             "talon_guard('k', 'sale_piece', 'sale_line', 1.5)",
             "talon_guard: the schema must be a text, not 1.5",
         ),
-        (
-            "talon_unguard('invoice')",
-            "talon_unguard: \"invoice\" is not guarded; guarded: sale",
-        ),
-        (
-            "talon_baseline('invoice')",
-            "talon_baseline: \"invoice\" is not guarded; guarded: sale",
-        ),
+        ("talon_unguard('invoice')", "talon_unguard: \"invoice\" is not guarded; guarded: sale"),
+        ("talon_baseline('invoice')", "talon_baseline: \"invoice\" is not guarded; guarded: sale"),
         (
             "talon_baseline(zeroblob(100))",
             "talon_baseline: the kind must be a text, not x'0000000000000000000000000000000000000000000000000000000000…",
         ),
-        (
-            "talon_station(NULL)",
-            "talon_station: the station must be a text, not NULL",
-        ),
-        (
-            "talon_station('till', 5)",
-            "talon_station: the user must be a text, not 5",
-        ),
+        ("talon_station(NULL)", "talon_station: the station must be a text, not NULL"),
+        ("talon_station('till', 5)", "talon_station: the user must be a text, not 5"),
         (
             "talon_absorb('nowhere')",
             "talon_absorb: no database \"nowhere\" is attached to this connection",
         ),
-        (
-            "talon_dismiss('sale', NULL)",
-            "talon_dismiss: the piece is NULL",
-        ),
-        (
-            "talon_dismiss('sale', 99)",
-            "talon_dismiss: there is no sale 99",
-        ),
-        (
-            "talon_dismiss('sale', 2)",
-            "talon_dismiss: sale 2 has 1 line, nothing to recover",
-        ),
+        ("talon_dismiss('sale', NULL)", "talon_dismiss: the piece is NULL"),
+        ("talon_dismiss('sale', 99)", "talon_dismiss: there is no sale 99"),
+        ("talon_dismiss('sale', 2)", "talon_dismiss: sale 2 has 1 line, nothing to recover"),
         ("talon_row(1)", "talon: talon_row is called by Talon only"),
     ];
     for (call, text) in cases {
@@ -108,11 +78,7 @@ fn functions_say_what_they_were_given() {
             .connection
             .query_row(&format!("SELECT {call}"), [], |_| Ok(()))
             .expect_err("an error");
-        assert_eq!(
-            error.sqlite_error_code(),
-            Some(ErrorCode::Unknown),
-            "SQLITE_ERROR of {call}"
-        );
+        assert_eq!(error.sqlite_error_code(), Some(ErrorCode::Unknown), "SQLITE_ERROR of {call}");
     }
 }
 
@@ -120,44 +86,20 @@ fn functions_say_what_they_were_given() {
 fn restores_say_what_is_wrong_with_the_request() {
     let db = guarded();
     let cases = [
-        (
-            "(kind, piece) VALUES (NULL, 1)",
-            "kind must be a text, not NULL",
-        ),
+        ("(kind, piece) VALUES (NULL, 1)", "kind must be a text, not NULL"),
         ("(piece) VALUES (1)", "kind must be a text, not NULL"),
-        (
-            "(kind) VALUES ('sale')",
-            "piece is NULL: name the piece to restore",
-        ),
-        (
-            "(kind, piece) VALUES ('invoice', 1)",
-            "\"invoice\" is not guarded; guarded: sale",
-        ),
+        ("(kind) VALUES ('sale')", "piece is NULL: name the piece to restore"),
+        ("(kind, piece) VALUES ('invoice', 1)", "\"invoice\" is not guarded; guarded: sale"),
         ("(kind, piece) VALUES ('sale', 99)", "there is no sale 99"),
-        (
-            "(kind, piece) VALUES ('sale', x'00')",
-            "there is no sale x'00'",
-        ),
-        (
-            "(kind, piece) VALUES ('sale', 2)",
-            "sale 2 has 1 line, nothing to recover",
-        ),
-        (
-            "(kind, piece, snapshot) VALUES ('sale', 1, 99)",
-            "sale 1 has no snapshot 99; it has: 1",
-        ),
-        (
-            "(kind, piece, snapshot) VALUES ('sale', 1, 2)",
-            "sale 1 has no snapshot 2; it has: 1",
-        ),
+        ("(kind, piece) VALUES ('sale', x'00')", "there is no sale x'00'"),
+        ("(kind, piece) VALUES ('sale', 2)", "sale 2 has 1 line, nothing to recover"),
+        ("(kind, piece, snapshot) VALUES ('sale', 1, 99)", "sale 1 has no snapshot 99; it has: 1"),
+        ("(kind, piece, snapshot) VALUES ('sale', 1, 2)", "sale 1 has no snapshot 2; it has: 1"),
         (
             "(kind, piece, snapshot) VALUES ('sale', 1, 'x')",
             "snapshot is no snapshot's id: x; give an integer of talon_snapshots.id",
         ),
-        (
-            "(kind, piece, dry_run) VALUES ('sale', 1, 2)",
-            "dry_run is 0 or 1, not 2",
-        ),
+        ("(kind, piece, dry_run) VALUES ('sale', 1, 2)", "dry_run is 0 or 1, not 2"),
         (
             "(kind, piece, outcome) VALUES ('sale', 1, 'restored')",
             "INSERT takes kind, piece, snapshot and dry_run; the other columns are the journal's",
@@ -197,14 +139,8 @@ fn a_database_without_guards_says_how_to_begin() {
         ("SELECT talon_absorb()", "talon_absorb"),
         ("SELECT talon_dismiss('sale', 1)", "talon_dismiss"),
         ("SELECT * FROM talon_image(1)", "talon_image"),
-        (
-            "INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)",
-            "talon_restore",
-        ),
-        (
-            "INSERT INTO talon_purge(before) VALUES ('2026-11-21')",
-            "talon_purge",
-        ),
+        ("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)", "talon_restore"),
+        ("INSERT INTO talon_purge(before) VALUES ('2026-11-21')", "talon_purge"),
     ] {
         assert_eq!(db.error(call), format!("{speaker}: {begin}"));
     }
@@ -237,14 +173,8 @@ fn purges_say_what_is_wrong_with_the_request() {
     }
     let cases = [
         ("(before) VALUES (NULL)", "before must be a text, not NULL"),
-        (
-            "(before) VALUES (20261121)",
-            "before must be a text, not 20261121",
-        ),
-        (
-            "(before, keep_last) VALUES ('2026-11-21', 'yes')",
-            "keep_last is 0 or 1, not yes",
-        ),
+        ("(before) VALUES (20261121)", "before must be a text, not 20261121"),
+        ("(before, keep_last) VALUES ('2026-11-21', 'yes')", "keep_last is 0 or 1, not yes"),
         (
             "(before, purged) VALUES ('2026-11-21', 1)",
             "INSERT takes before and keep_last; the other columns are the journal's",

@@ -150,11 +150,7 @@ fn lines_may_refer_to_lines() {
          INSERT INTO line VALUES (9, 1, NULL, 'set'), (2, 1, 9, 'part'), (3, 1, 2, 'part of part')",
     );
     // The child's key is smaller than its parent's, so that it comes back first.
-    db.lose_and_recover(
-        &["piece", "line"],
-        "DELETE FROM line WHERE id = 9",
-        &["p|1|3"],
-    );
+    db.lose_and_recover(&["piece", "line"], "DELETE FROM line WHERE id = 9", &["p|1|3"]);
 }
 
 #[test]
@@ -188,20 +184,10 @@ fn header_and_lines_may_lie_in_one_table() {
              "lines": {"table": "entry", "piece": "parent"}}');
            INSERT INTO entry VALUES (1, NULL, 'piece', NULL), (2, 1, 'a', 1), (3, 1, 'b', 2), (4, NULL, 'other', 0), (5, 4, 'c', 1)"#,
     );
-    assert_eq!(
-        db.rows("SELECT piece, lines FROM talon_snapshots"),
-        ["1|2", "4|1"]
-    );
+    assert_eq!(db.rows("SELECT piece, lines FROM talon_snapshots"), ["1|2", "4|1"]);
     db.run("UPDATE entry SET amount = 7 WHERE id = 3");
-    assert_eq!(
-        db.rows("SELECT piece, lines FROM talon_snapshots WHERE id > 2"),
-        ["1|2"]
-    );
-    db.lose_and_recover(
-        &["entry"],
-        "DELETE FROM entry WHERE parent = 1",
-        &["entry|1|2"],
-    );
+    assert_eq!(db.rows("SELECT piece, lines FROM talon_snapshots WHERE id > 2"), ["1|2"]);
+    db.lose_and_recover(&["entry"], "DELETE FROM entry WHERE parent = 1", &["entry|1|2"]);
 }
 
 #[test]
@@ -256,11 +242,7 @@ fn names_may_be_anything_that_sqlite_takes() {
             text(header),
             text(lines)
         ));
-        db.lose_and_recover(
-            &[&h, &l],
-            &format!("DELETE FROM {l}"),
-            &[&format!("{kind}|1|2")],
-        );
+        db.lose_and_recover(&[&h, &l], &format!("DELETE FROM {l}"), &[&format!("{kind}|1|2")]);
         db.run(&format!(
             "PRAGMA foreign_keys = OFF; INSERT OR REPLACE INTO {h} VALUES (2, 2.5, '%', 'k')"
         ));
@@ -302,9 +284,5 @@ fn the_plainest_shop_needs_only_its_two_tables() {
     db.run(
         "INSERT INTO sale_piece VALUES (1, 'A', 1); INSERT INTO sale_line VALUES (1, 1, 1, 'x', 1)",
     );
-    db.lose_and_recover(
-        &["sale_piece", "sale_line"],
-        "DELETE FROM sale_line",
-        &["sale|1|1"],
-    );
+    db.lose_and_recover(&["sale_piece", "sale_line"], "DELETE FROM sale_line", &["sale|1|1"]);
 }

@@ -4,10 +4,7 @@
 //! shows what went wrong. The environment is kept under the target directory: the first run installs Tryton and
 //! sets up a company, later ones copy it. With TALON_OFFLINE set nothing is installed and nothing is run.
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::expect_used,
-    reason = "a test that lacks what it needs ends here"
-)]
+#![allow(clippy::expect_used, reason = "a test that lacks what it needs ends here")]
 
 use std::io::Write;
 use std::path::Path;
@@ -34,37 +31,24 @@ fn tryton_reads_from_restored_sales_what_it_read_before_the_loss() {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tryton");
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tryton");
     let mut run = Command::new(PYTHON);
-    run.arg("-B")
-        .arg(scripts.join("run.py"))
-        .arg(cache)
-        .arg(talon_tests::extension_path());
+    run.arg("-B").arg(scripts.join("run.py")).arg(cache).arg(talon_tests::extension_path());
     let output = bounded(&run, deadline);
     let text = text_of(&output);
-    assert!(
-        output.status.success(),
-        "tests/tryton/run.py ended with {}:\n{text}",
-        output.status
-    );
+    assert!(output.status.success(), "tests/tryton/run.py ended with {}:\n{text}", output.status);
     say(text.trim_end());
 }
 
 /// Has Debian's Python with `venv`, installing what is missing where that is allowed.
 fn install_python(deadline: Instant) {
     let mut probe = Command::new(PYTHON);
-    probe.args([
-        "-c",
-        "import ensurepip, sqlite3, venv; sqlite3.Connection.enable_load_extension",
-    ]);
+    probe.args(["-c", "import ensurepip, sqlite3, venv; sqlite3.Connection.enable_load_extension"]);
     let is_ready = || Path::new(PYTHON).exists() && bounded(&probe, deadline).status.success();
     if is_ready() {
         return;
     }
     let mut log = String::new();
     if text_of(&bounded(Command::new("id").arg("-u"), deadline)).trim() == "0" {
-        for arguments in [
-            &["update"][..],
-            &["install", "--yes", "python3", "python3-venv"],
-        ] {
+        for arguments in [&["update"][..], &["install", "--yes", "python3", "python3-venv"]] {
             let mut apt = Command::new("apt-get");
             apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
             log += &text_of(&bounded(&apt, deadline));
@@ -79,10 +63,7 @@ fn install_python(deadline: Instant) {
 
 /// Runs a command to its end or to the deadline; then it and all that it started are ended.
 fn bounded(command: &Command, deadline: Instant) -> Output {
-    let left = deadline
-        .saturating_duration_since(Instant::now())
-        .as_secs()
-        .max(1);
+    let left = deadline.saturating_duration_since(Instant::now()).as_secs().max(1);
     let mut run = Command::new("timeout");
     run.arg("--kill-after=5")
         .arg(left.to_string())
@@ -91,9 +72,7 @@ fn bounded(command: &Command, deadline: Instant) -> Output {
     for (name, value) in command.get_envs() {
         run.env(name, value.unwrap_or_default());
     }
-    run.stdin(Stdio::null())
-        .output()
-        .expect("timeout (coreutils) runs")
+    run.stdin(Stdio::null()).output().expect("timeout (coreutils) runs")
 }
 
 fn text_of(output: &Output) -> String {

@@ -22,10 +22,7 @@ fn every_write_works_without_talon_and_leaves_marks() {
     );
     assert_ne!(marks(&shop), "0");
     assert_eq!(db.one("SELECT marks FROM talon_guards"), "0");
-    assert_eq!(
-        db.findings(),
-        ["sale|3|unguarded", "sale|1|unguarded", "sale|2|unguarded"]
-    );
+    assert_eq!(db.findings(), ["sale|3|unguarded", "sale|1|unguarded", "sale|2|unguarded"]);
     assert_eq!(db.snapshots("1"), ["create|2", "unguarded|1"]);
     assert_eq!(db.snapshots("3"), ["unguarded|1"]);
 }
@@ -39,18 +36,12 @@ fn tables_can_be_altered_without_talon() {
          ALTER TABLE sale_line RENAME TO line; ALTER TABLE sale_piece RENAME TO piece;
          UPDATE line SET text = 'bare' WHERE id = 10; CREATE TABLE unrelated(a); ALTER TABLE unrelated RENAME TO related",
     );
-    assert_eq!(
-        db.one("SELECT header, lines, triggers FROM talon_guards"),
-        "piece|line|whole"
-    );
+    assert_eq!(db.one("SELECT header, lines, triggers FROM talon_guards"), "piece|line|whole");
     assert_eq!(db.findings(), ["sale|1|unguarded"]);
     db.run(
         "DELETE FROM line WHERE id < 12; INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)",
     );
-    assert_eq!(
-        db.rows("SELECT * FROM line WHERE parent = 1"),
-        ["10|1|bare|1.0|n", "11|1|y|2.0|n"]
-    );
+    assert_eq!(db.rows("SELECT * FROM line WHERE parent = 1"), ["10|1|bare|1.0|n", "11|1|y|2.0|n"]);
 }
 
 #[test]
@@ -69,10 +60,7 @@ fn a_touch_of_the_marked_piece_itself_keeps_what_the_visitor_left() {
     shop.bare().run(VISIT);
     db.run("DELETE FROM sale_line WHERE sale_id = 1");
     db.run("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)");
-    assert_eq!(
-        db.rows("SELECT label FROM sale_line WHERE sale_id = 1"),
-        ["bare", "y"]
-    );
+    assert_eq!(db.rows("SELECT label FROM sale_line WHERE sale_id = 1"), ["bare", "y"]);
     assert_eq!(db.findings(), ["sale|1|unguarded"]);
 }
 
@@ -112,10 +100,7 @@ fn talon_absorb_counts_the_pieces_that_it_imaged() {
 fn lines_lost_without_talon_are_lost_pieces() {
     let (shop, db) = Shop::of_sales();
     shop.bare().run("DELETE FROM sale_line WHERE sale_id = 1");
-    assert_eq!(
-        db.rows("SELECT piece, saved_lines FROM talon_lost"),
-        ["1|2"]
-    );
+    assert_eq!(db.rows("SELECT piece, saved_lines FROM talon_lost"), ["1|2"]);
     assert_eq!(db.findings(), ["sale|1|lost", "sale|1|unguarded"]);
     assert!(
         db.one("SELECT detail FROM talon_audit WHERE finding = 'unguarded'")
@@ -126,8 +111,7 @@ fn lines_lost_without_talon_are_lost_pieces() {
 #[test]
 fn a_delete_without_talon_is_a_recorded_delete() {
     let (shop, db) = Shop::of_sales();
-    shop.bare()
-        .run("DELETE FROM sale_line WHERE sale_id = 1; DELETE FROM sale_piece WHERE id = 1");
+    shop.bare().run("DELETE FROM sale_line WHERE sale_id = 1; DELETE FROM sale_piece WHERE id = 1");
     assert_eq!(db.findings(), ["sale|1|unguarded"]);
     assert_eq!(
         db.error("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)"),
@@ -217,15 +201,10 @@ fn a_read_only_connection_looks_and_leaves_the_marks_for_others() {
         shop.file("shop.db"),
         OpenFlags::SQLITE_OPEN_READ_ONLY,
     );
-    let reader = Db {
-        connection: reader.expect("the database opens"),
-    };
+    let reader = Db { connection: reader.expect("the database opens") };
     load(&reader.connection);
     shop.bare().run("DELETE FROM sale_line WHERE sale_id = 1");
-    assert_eq!(
-        reader.rows("SELECT piece, saved_lines FROM talon_lost"),
-        ["1|2"]
-    );
+    assert_eq!(reader.rows("SELECT piece, saved_lines FROM talon_lost"), ["1|2"]);
     assert_eq!(reader.rows("SELECT count(*) FROM talon_snapshots"), ["2"]);
     assert_eq!(reader.one("SELECT marks FROM talon_guards"), "2");
     assert_eq!(reader.findings(), ["sale|1|lost"]);
@@ -241,10 +220,7 @@ fn looking_works_while_another_writer_holds_the_lock() {
     writer
         .run("PRAGMA journal_mode = WAL; DELETE FROM sale_line WHERE sale_id = 1; BEGIN IMMEDIATE");
     assert_eq!(db.rows("SELECT piece FROM talon_lost"), ["1"]);
-    assert_eq!(
-        db.error("SELECT talon_absorb()"),
-        "talon_absorb: database is locked"
-    );
+    assert_eq!(db.error("SELECT talon_absorb()"), "talon_absorb: database is locked");
     writer.run("COMMIT");
     assert_eq!(db.one("SELECT talon_absorb()"), "1");
 }
@@ -267,8 +243,5 @@ fn thousands_of_marks_are_absorbed_by_one_call() {
     );
     assert_eq!(db.one("SELECT talon_absorb()"), "1501");
     assert_eq!(marks(&shop), "0");
-    assert_eq!(
-        db.rows("SELECT * FROM talon_audit WHERE finding <> 'unguarded'"),
-        [""; 0]
-    );
+    assert_eq!(db.rows("SELECT * FROM talon_audit WHERE finding <> 'unguarded'"), [""; 0]);
 }

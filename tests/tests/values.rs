@@ -54,9 +54,7 @@ fn values_come_back_with_their_storage_class_and_every_bit() {
     let db = shop.open();
     db.run("SELECT talon_guard('p', 'piece', 'line'); BEGIN; INSERT INTO piece VALUES (1, CAST(x'fe' AS TEXT), -9e999)");
     for value in values {
-        db.run(&format!(
-            "INSERT INTO line(piece, value) VALUES (1, {value})"
-        ));
+        db.run(&format!("INSERT INTO line(piece, value) VALUES (1, {value})"));
     }
     db.run("COMMIT");
     db.lose_and_recover(
@@ -125,11 +123,7 @@ fn a_database_in_utf16_keeps_its_texts() {
              INSERT INTO sale_line VALUES (1, 1, 1, 'a' || char(0) || 'ü', 1), (2, 1, 2, '', 2); COMMIT"
         ));
         assert_eq!(db.one("PRAGMA encoding"), encoding);
-        db.lose_and_recover(
-            &["sale_piece", "sale_line"],
-            "DELETE FROM sale_line",
-            &["sale|1|2"],
-        );
+        db.lose_and_recover(&["sale_piece", "sale_line"], "DELETE FROM sale_line", &["sale|1|2"]);
         assert_eq!(
             db.one("SELECT number FROM talon_lost UNION ALL SELECT number FROM sale_piece"),
             "é💶"
@@ -211,11 +205,7 @@ fn renamed_tables_and_key_columns_stay_guarded() {
             "ALTER TABLE \"sales line\" RENAME COLUMN sale_id TO sale",
         ];
         for change in changes {
-            if with_talon {
-                shop.open().run(change)
-            } else {
-                shop.bare().run(change)
-            }
+            if with_talon { shop.open().run(change) } else { shop.bare().run(change) }
         }
         let db = shop.open();
         db.run("UPDATE \"sales line\" SET label = 'new' WHERE id = 2");
@@ -244,10 +234,7 @@ fn an_image_older_than_a_rename_of_its_key_columns_is_restored() {
     ));
     let before = db.contents(&["sale_piece", "sale_line"]);
     db.run("DELETE FROM sale_line; INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
-    assert_eq!(
-        db.rows("SELECT outcome, note FROM talon_restore"),
-        ["restored|NULL"]
-    );
+    assert_eq!(db.rows("SELECT outcome, note FROM talon_restore"), ["restored|NULL"]);
     assert_eq!(db.contents(&["sale_piece", "sale_line"]), before);
 }
 
@@ -263,9 +250,5 @@ fn a_rebuilt_table_keeps_its_snapshots() {
          INSERT INTO new_line(id, sale_id, position, label, quantity) SELECT id, sale_id, position, label, quantity FROM sale_line;
          DROP TABLE sale_line; ALTER TABLE new_line RENAME TO sale_line; COMMIT;"
     ));
-    db.lose_and_recover(
-        &["sale_piece", "sale_line"],
-        "DELETE FROM sale_line",
-        &["sale|1|2"],
-    );
+    db.lose_and_recover(&["sale_piece", "sale_line"], "DELETE FROM sale_line", &["sale|1|2"]);
 }

@@ -90,14 +90,7 @@ impl Talon {
         }
         database.remove_marks(&done)?;
         // Marks that stay must not be read over and over.
-        Ok((
-            count,
-            if done.len() < marks.len() {
-                0
-            } else {
-                marks.len()
-            },
-        ))
+        Ok((count, if done.len() < marks.len() { 0 } else { marks.len() }))
     }
 
     fn absorb_piece(&self, database: &mut Database, piece: &Marked) -> Result<bool> {
@@ -132,9 +125,7 @@ impl Talon {
         };
         let id = database.kinds[piece.kind].id;
         let day = self.clock.day(at);
-        database
-            .store()?
-            .insert_unguarded(id, &settled.key.shown(), at, &day, detail)?;
+        database.store()?.insert_unguarded(id, &settled.key.shown(), at, &day, detail)?;
         Ok(true)
     }
 }
@@ -196,11 +187,7 @@ impl Database {
         let Some(part) = guard.parts.get(code.part) else {
             return Ok(());
         };
-        let width = if code.part == HEADER {
-            guard.header().key.len()
-        } else {
-            part.link.len()
-        };
+        let width = if code.part == HEADER { guard.header().key.len() } else { part.link.len() };
         let is_deep = code.part != HEADER && part.parent != HEADER;
         let mut keys: Vec<Option<Key>> = Vec::new();
         for columns in values.chunks_exact(width).take(2) {
@@ -209,35 +196,21 @@ impl Database {
                 keys.push(None);
                 continue;
             }
-            let columns = if is_deep {
-                self.piece_of(kind, code.part, columns)?
-            } else {
-                Some(columns)
-            };
+            let columns =
+                if is_deep { self.piece_of(kind, code.part, columns)? } else { Some(columns) };
             keys.push(columns.map(Key::of));
         }
         if let (Event::Renamed, [Some(old), Some(new)]) = (code.event, keys.as_slice()) {
-            let rename = Rename {
-                slot: Database::slot(0, kind),
-                old: old.clone(),
-                new: new.clone(),
-            };
+            let rename =
+                Rename { slot: Database::slot(0, kind), old: old.clone(), new: new.clone() };
             self.move_pieces(kind, &[rename])?;
         }
         let two = code.part != HEADER || code.event == Event::Renamed;
         for key in keys.into_iter().take(if two { 2 } else { 1 }).flatten() {
             let key = self.own_key(kind, &key)?.unwrap_or(key);
-            let place = pieces
-                .iter()
-                .position(|piece| piece.kind == kind && piece.key == key);
+            let place = pieces.iter().position(|piece| piece.kind == kind && piece.key == key);
             let place = place.unwrap_or_else(|| {
-                pieces.push(Marked {
-                    kind,
-                    key,
-                    deleted: false,
-                    created: false,
-                    marked: true,
-                });
+                pieces.push(Marked { kind, key, deleted: false, created: false, marked: true });
                 pieces.len() - 1
             });
             pieces[place].deleted |= code.event == Event::Deleting;
@@ -317,13 +290,13 @@ impl Database {
     /// # Errors
     /// What SQLite reports.
     pub fn chain(&mut self, last: Option<i64>) -> Result<Vec<i64>> {
-        let statement = self.own_statement("SELECT previous FROM {s}.talon_snapshot WHERE id = ?1")?;
+        let statement =
+            self.own_statement("SELECT previous FROM {s}.talon_snapshot WHERE id = ?1")?;
         let mut ids = Vec::new();
         let mut next = last;
         while let Some(id) = next {
-            let found = statement.first(&[ValueRef::Integer(id)], |row| {
-                Ok(row.column(0).as_integer())
-            })?;
+            let found =
+                statement.first(&[ValueRef::Integer(id)], |row| Ok(row.column(0).as_integer()))?;
             let Some(previous) = found else { break };
             ids.push(id);
             // Each is older than the one before; anything else would be a damaged file.
@@ -373,13 +346,7 @@ impl Talon {
         }
         let mut count = 0;
         for key in keys {
-            let piece = Marked {
-                kind,
-                key,
-                deleted: false,
-                created: false,
-                marked: false,
-            };
+            let piece = Marked { kind, key, deleted: false, created: false, marked: false };
             count += i64::from(self.absorb_piece(database, &piece)?);
         }
         database.connection.run(

@@ -102,13 +102,8 @@ impl Audit {
         let mut ahead = VecDeque::new();
         for kind in kinds {
             // Partial, drifted and vanished are found in one go, under the first of them.
-            let questions = [
-                Kind::Lost,
-                Kind::Partial,
-                Kind::Orphaned,
-                Kind::Unguarded,
-                Kind::Unprotected,
-            ];
+            let questions =
+                [Kind::Lost, Kind::Partial, Kind::Orphaned, Kind::Unguarded, Kind::Unprotected];
             for question in questions {
                 let is_wanted = wanted.is_none_or(|wanted| {
                     wanted == question
@@ -120,13 +115,7 @@ impl Audit {
                 }
             }
         }
-        Audit {
-            database,
-            ahead,
-            wanted,
-            piece,
-            scan: None,
-        }
+        Audit { database, ahead, wanted, piece, scan: None }
     }
 
     /// The next finding.
@@ -143,9 +132,7 @@ impl Audit {
                 let Some((kind, question)) = self.ahead.pop_front() else {
                     return Ok(None);
                 };
-                self.scan = self
-                    .start(database, kind, question)?
-                    .map(|scan| (kind, scan));
+                self.scan = self.start(database, kind, question)?.map(|scan| (kind, scan));
                 continue;
             }
             let Some((kind, scan)) = &mut self.scan else {
@@ -171,10 +158,8 @@ impl Audit {
                 Scan::Images(statement) => {
                     if statement.step()? {
                         let piece = statement.column(0).to_value();
-                        let (last, lines) = (
-                            statement.column(1).as_integer(),
-                            statement.column(2).as_integer(),
-                        );
+                        let (last, lines) =
+                            (statement.column(1).as_integer(), statement.column(2).as_integer());
                         let compared = database.compare(kind, &piece, last, lines.unwrap_or(0))?;
                         let compared = compared
                             .filter(|(found, _)| self.wanted.is_none_or(|wanted| wanted == *found));
@@ -206,11 +191,7 @@ impl Audit {
                         let at = statement.column(1).as_integer().unwrap_or(0);
                         let detail = statement.column(2).as_str().unwrap_or_default();
                         let detail = format!("{detail}, seen {}", super::clock::shown(at));
-                        Some(Some(finding(
-                            statement.column(0).to_value(),
-                            Kind::Unguarded,
-                            detail,
-                        )))
+                        Some(Some(finding(statement.column(0).to_value(), Kind::Unguarded, detail)))
                     } else {
                         None
                     }
@@ -307,16 +288,10 @@ fn orphans(guard: &Guard, schema: &str) -> String {
     let lines = guard.lines();
     let header = guard.header();
     let links = quote_list("l.", &lines.link);
-    let present: Vec<String> = lines
-        .link
-        .iter()
-        .map(|link| format!("l.{} IS NOT NULL", quote_identifier(link)))
-        .collect();
-    let link_values: Vec<String> = lines
-        .link
-        .iter()
-        .map(|link| format!("l.{}", quote_identifier(link)))
-        .collect();
+    let present: Vec<String> =
+        lines.link.iter().map(|link| format!("l.{} IS NOT NULL", quote_identifier(link))).collect();
+    let link_values: Vec<String> =
+        lines.link.iter().map(|link| format!("l.{}", quote_identifier(link))).collect();
     format!(
         "SELECT {links}, count(*) FROM {} WHERE {}{} AND NOT EXISTS (SELECT 1 FROM {} WHERE {}) GROUP BY {}",
         lines.from_clause(schema),
@@ -345,11 +320,8 @@ fn without_snapshot(guard: &Guard, schema: &str) -> String {
     } else {
         " AND ?1 IS NOT NULL".to_owned()
     };
-    let present: Vec<String> = header
-        .key
-        .iter()
-        .map(|key| format!("h.{} IS NOT NULL", quote_identifier(key)))
-        .collect();
+    let present: Vec<String> =
+        header.key.iter().map(|key| format!("h.{} IS NOT NULL", quote_identifier(key))).collect();
     format!(
         "SELECT {} FROM {} WHERE {}{}{saved}",
         quote_list("h.", &header.key),
@@ -377,10 +349,9 @@ impl Database {
             return Ok(match self.own_key(kind, &key)? {
                 // It is of another kind by now.
                 Some(_) => None,
-                None => Some((
-                    Kind::Vanished,
-                    "its header is gone, and no DELETE was seen".to_owned(),
-                )),
+                None => {
+                    Some((Kind::Vanished, "its header is gone, and no DELETE was seen".to_owned()))
+                }
             });
         }
         if self.image.lines == 0 && lines > 0 {
@@ -392,9 +363,7 @@ impl Database {
         );
         let hash = self
             .statement(kind, &sql)?
-            .first(&[ValueRef::Integer(last)], |row| {
-                Ok(row.column(0).to_value())
-            })?;
+            .first(&[ValueRef::Integer(last)], |row| Ok(row.column(0).to_value()))?;
         let now = Value::Blob(blake3::hash(&self.image.payload).as_bytes()[..].into());
         if hash == Some(now) {
             return Ok(None);
@@ -410,10 +379,8 @@ impl Database {
             Err(error) => return Err(error),
         };
         stored.follow_renames(&guard);
-        let present = payload::read(&self.image.payload).map_err(|problem| Error::Unreadable {
-            snapshot: last,
-            problem,
-        })?;
+        let present = payload::read(&self.image.payload)
+            .map_err(|problem| Error::Unreadable { snapshot: last, problem })?;
         Ok(differences(&guard, &stored, &present))
     }
 
@@ -486,12 +453,7 @@ fn differences(
         let added: Vec<String> = rows
             .iter()
             .map(|row| key_of(row, &key_now))
-            .filter(|key| {
-                !before
-                    .rows
-                    .iter()
-                    .any(|row| key_of(row, &key_before) == *key)
-            })
+            .filter(|key| !before.rows.iter().any(|row| key_of(row, &key_before) == *key))
             .map(|key| key.to_string())
             .collect();
         for (keys, what) in [(missing, "missing"), (added, "added")] {
@@ -505,29 +467,18 @@ fn differences(
         // Only columns that came or went since; the values are the same.
         return None;
     }
-    let finding = if is_partial {
-        Kind::Partial
-    } else {
-        Kind::Drifted
-    };
+    let finding = if is_partial { Kind::Partial } else { Kind::Drifted };
     Some((finding, cut(&found)))
 }
 
 fn places(part: &StoredPart, columns: &[String]) -> Option<Vec<usize>> {
-    columns
-        .iter()
-        .map(|name| part.columns.iter().position(|column| column == name))
-        .collect()
+    columns.iter().map(|name| part.columns.iter().position(|column| column == name)).collect()
 }
 
 /// The first ten, and how many more there are.
 fn cut(texts: &[String]) -> String {
     let shown = texts[..texts.len().min(10)].join("; ");
-    if texts.len() > 10 {
-        format!("{shown}; and {} more", texts.len() - 10)
-    } else {
-        shown
-    }
+    if texts.len() > 10 { format!("{shown}; and {} more", texts.len() - 10) } else { shown }
 }
 
 fn brief(value: &Value) -> String {

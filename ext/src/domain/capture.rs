@@ -45,25 +45,18 @@ impl Talon {
     /// Whether a trigger reports nothing but another touch of the piece touched last, which mostly it does.
     #[inline]
     pub fn is_touched_again(&self, arguments: &[Argument]) -> bool {
-        self.latest
-            .get()
-            .is_some_and(|latest| latest.is_again(arguments))
+        self.latest.get().is_some_and(|latest| latest.is_again(arguments))
     }
 
     fn try_touch(&self, arguments: &[Argument]) -> Result<bool> {
-        let integer = |index: usize| {
-            arguments
-                .get(index)
-                .and_then(|value| value.get().as_integer())
-        };
+        let integer =
+            |index: usize| arguments.get(index).and_then(|value| value.get().as_integer());
         let (Some(number), Some(code)) = (integer(1), integer(2).and_then(Code::from_number))
         else {
             return Ok(false);
         };
-        let values: Vec<ValueRef<'_>> = arguments[FIXED_ARGUMENTS..]
-            .iter()
-            .map(Argument::get)
-            .collect();
+        let values: Vec<ValueRef<'_>> =
+            arguments[FIXED_ARGUMENTS..].iter().map(Argument::get).collect();
         if !self.enlisted.get() && self.schemas_changed() || !self.knows(number)? {
             self.discover()?;
         }
@@ -137,9 +130,8 @@ impl Talon {
                 let both = code.part != HEADER;
                 let first = key(0);
                 let second = if both { key(width) } else { None };
-                for key in first
-                    .iter()
-                    .chain(second.iter().filter(|key| Some(*key) != first.as_ref()))
+                for key in
+                    first.iter().chain(second.iter().filter(|key| Some(*key) != first.as_ref()))
                 {
                     self.take(slot, database, key.clone(), Taking::Touch)?;
                 }
@@ -193,12 +185,7 @@ impl Talon {
                 direct_parts |= 1 << place;
             }
         }
-        self.latest.set(Some(Latest {
-            number,
-            kind: guard.id,
-            direct_parts,
-            key,
-        }));
+        self.latest.set(Some(Latest { number, kind: guard.id, direct_parts, key }));
     }
 
     /// Counts a piece as touched; at its first touch makes sure that what it was before is stored.
@@ -213,11 +200,7 @@ impl Talon {
         let exact = taking != Taking::Touch
             || matches!(key, Key::Single(Value::Integer(_)))
                 && database.guard(kind)?.key_is_rowid();
-        let own = if exact {
-            None
-        } else {
-            database.own_key(kind, &key)?
-        };
+        let own = if exact { None } else { database.own_key(kind, &key)? };
         let (key, spelling) = match own {
             Some(own) if own != key => (own, Some(key)),
             _ => (key, None),
@@ -290,31 +273,14 @@ impl Talon {
         let id = database.kinds[kind].id;
         let shown = key.shown();
         let at = self.clock.now_ms();
-        let reason = if is_known {
-            Reason::Unguarded
-        } else {
-            Reason::Before
-        };
-        let about = Circumstances {
-            created: false,
-            deleted: false,
-            reason,
-            at,
-        };
-        let settled = database.settle(
-            &self.clock,
-            self.station().as_ref(),
-            kind,
-            key,
-            Some(state),
-            about,
-        )?;
+        let reason = if is_known { Reason::Unguarded } else { Reason::Before };
+        let about = Circumstances { created: false, deleted: false, reason, at };
+        let settled =
+            database.settle(&self.clock, self.station().as_ref(), kind, key, Some(state), about)?;
         if settled.reason == Some(Reason::Unguarded) {
             let day = self.clock.day(at);
             let detail = "changed unseen before this transaction";
-            database
-                .store()?
-                .insert_unguarded(id, &shown, at, &day, detail)?;
+            database.store()?.insert_unguarded(id, &shown, at, &day, detail)?;
         }
         Ok(settled.now)
     }
@@ -416,9 +382,7 @@ impl Talon {
         let at = self.clock.now_ms();
         let day = self.clock.day(at);
         let detail = format!("not imaged at commit: {why}");
-        database
-            .store()?
-            .insert_unguarded(id, &entry.key.shown(), at, &day, &detail)?;
+        database.store()?.insert_unguarded(id, &entry.key.shown(), at, &day, &detail)?;
         self.own_marks.set(true);
         database.leave_mark(id, Event::Touch, &[&entry.key])
     }
@@ -527,10 +491,8 @@ impl Transaction for Talon {
     }
 
     fn sync(&self) -> std::result::Result<(), Failure> {
-        let result = self.quietly(|| {
-            self.run_waiting()
-                .and_then(|()| self.capture_despite_limits())
-        });
+        let result =
+            self.quietly(|| self.run_waiting().and_then(|()| self.capture_despite_limits()));
         match result {
             Ok(()) => Ok(()),
             // An interrupt or a progress handler that stops our reading: the host's commit goes on, and what is
@@ -562,8 +524,7 @@ impl Transaction for Talon {
 
     fn release(&self, number: i32) -> std::result::Result<(), Failure> {
         self.course.borrow_mut().release(number);
-        self.quietly(|| self.run_waiting())
-            .map_err(|error| error.into_failure("talon_restore"))
+        self.quietly(|| self.run_waiting()).map_err(|error| error.into_failure("talon_restore"))
     }
 
     fn rollback_to(&self, number: i32) {
@@ -609,9 +570,7 @@ impl Talon {
         self.waiting.borrow_mut().clear();
         if let Some(mut databases) = self.known_databases() {
             let complete = committed && !self.incomplete.replace(false);
-            databases
-                .iter_mut()
-                .for_each(|database| database.end(complete));
+            databases.iter_mut().for_each(|database| database.end(complete));
         }
     }
 
@@ -633,9 +592,6 @@ impl Talon {
     }
 
     fn is_query_only(&self) -> bool {
-        matches!(
-            self.connection.value("PRAGMA query_only", &[]),
-            Ok(Some(Value::Integer(1)))
-        )
+        matches!(self.connection.value("PRAGMA query_only", &[]), Ok(Some(Value::Integer(1))))
     }
 }

@@ -206,8 +206,7 @@ impl Course {
 
     /// Savepoint `number` was opened.
     pub fn savepoint(&mut self, number: i32) {
-        self.savepoints
-            .retain(|savepoint| savepoint.number < number);
+        self.savepoints.retain(|savepoint| savepoint.number < number);
         self.savepoints.push(Savepoint {
             number,
             entries: self.entries.len(),
@@ -218,8 +217,7 @@ impl Course {
 
     /// Savepoint `number` and all above were released.
     pub fn release(&mut self, number: i32) {
-        self.savepoints
-            .retain(|savepoint| savepoint.number < number);
+        self.savepoints.retain(|savepoint| savepoint.number < number);
         if self.synced_above.is_some_and(|above| above >= number) {
             self.synced_above = self.savepoints.last().map(|savepoint| savepoint.number);
         }
@@ -228,22 +226,11 @@ impl Course {
     /// What happened since savepoint `number` was undone; the savepoint stays open.
     pub fn rollback_to(&mut self, number: i32) {
         // A savepoint that was open before the first touch was not told of: all touches came after it.
-        let known = self
-            .savepoints
-            .iter()
-            .position(|savepoint| savepoint.number >= number);
-        let savepoint = known.map_or(
-            Savepoint {
-                number,
-                entries: 0,
-                names: 0,
-                renames: 0,
-            },
-            |place| Savepoint {
-                number,
-                ..self.savepoints[place]
-            },
-        );
+        let known = self.savepoints.iter().position(|savepoint| savepoint.number >= number);
+        let savepoint =
+            known.map_or(Savepoint { number, entries: 0, names: 0, renames: 0 }, |place| {
+                Savepoint { number, ..self.savepoints[place] }
+            });
         self.savepoints.truncate(known.unwrap_or(0));
         self.savepoints.push(savepoint);
         for name in self.names.drain(savepoint.names.min(self.names.len())..) {
@@ -272,10 +259,7 @@ mod tests {
     use super::*;
     use crate::sqlite::Value;
 
-    const SLOT: Slot = Slot {
-        database: 0,
-        kind: 0,
-    };
+    const SLOT: Slot = Slot { database: 0, kind: 0 };
 
     fn key(number: i64) -> Key {
         Key::Single(Value::Integer(number))
@@ -295,11 +279,7 @@ mod tests {
     }
 
     fn touched(course: &Course) -> Vec<String> {
-        course
-            .entries
-            .iter()
-            .map(|entry| entry.key.to_string())
-            .collect()
+        course.entries.iter().map(|entry| entry.key.to_string()).collect()
     }
 
     #[test]
@@ -346,12 +326,7 @@ mod tests {
         touch(&mut course, 1);
         course.savepoint(1);
         let mut entries = course.take_entries();
-        entries[0].written = Some(Written {
-            key: key(1),
-            snapshot: Some(9),
-            was: None,
-            now: None,
-        });
+        entries[0].written = Some(Written { key: key(1), snapshot: Some(9), was: None, now: None });
         course.put_back(entries);
         course.savepoint(2);
         course.rollback_to(2);
@@ -364,11 +339,7 @@ mod tests {
     fn chained_and_swapped_keys_come_to_their_net_renames() {
         let mut course = Course::default();
         for (old, new) in [(1, 99), (2, 1), (99, 2), (5, 6), (6, 5)] {
-            course.rename(Rename {
-                slot: SLOT,
-                old: key(old),
-                new: key(new),
-            });
+            course.rename(Rename { slot: SLOT, old: key(old), new: key(new) });
         }
         let net: Vec<String> = course
             .net_renames()

@@ -1,9 +1,9 @@
 //! One file with guarded kinds, as the connection sees it: its guards fitted to today's schema, its statements.
 
 use super::course::Slot;
+use super::fitted::{Fitted, fit_followed};
 use crate::error::{Error, Result};
 use crate::sqlite::{Connection, Statement, Value, ValueRef};
-use super::fitted::{Fitted, fit_followed};
 use crate::storage::definition::Definition;
 use crate::storage::guard::{Guard, HEADER};
 use crate::storage::image::{Collector, Image, Reading};
@@ -257,9 +257,7 @@ impl Database {
                 }
             }
         }
-        kind.fitted
-            .as_mut()
-            .ok_or_else(|| Error::Argument("no guard".to_owned()))
+        kind.fitted.as_mut().ok_or_else(|| Error::Argument("no guard".to_owned()))
     }
 
     /// The guard of a kind.
@@ -298,11 +296,7 @@ impl Database {
         let columns = fitted.guard.header().key.len();
         let values: Vec<ValueRef<'_>> = key.values().iter().map(Value::as_ref).collect();
         Ok(fitted.own_key.first(&values, |row| {
-            Ok(Key::of(
-                (0..columns)
-                    .map(|column| row.column(column).to_value())
-                    .collect(),
-            ))
+            Ok(Key::of((0..columns).map(|column| row.column(column).to_value()).collect()))
         })?)
     }
 
@@ -324,11 +318,7 @@ impl Database {
                 continue;
             }
             let key = statement.first(wanted, |row| {
-                Ok(Key::of(
-                    (0..columns)
-                        .map(|column| row.column(column).to_value())
-                        .collect(),
-                ))
+                Ok(Key::of((0..columns).map(|column| row.column(column).to_value()).collect()))
             })?;
             found.extend(key);
         }
@@ -355,9 +345,7 @@ impl Database {
             };
             let values: Vec<ValueRef<'_>> = link.iter().map(Value::as_ref).collect();
             let up = statement.first(&values, |row| {
-                Ok((0..columns)
-                    .map(|column| row.column(column).to_value())
-                    .collect())
+                Ok((0..columns).map(|column| row.column(column).to_value()).collect())
             })?;
             match up {
                 Some(up) => link = up,
@@ -483,10 +471,7 @@ impl Database {
 
     /// Where a kind stands, for the course of a transaction.
     pub fn slot(database: usize, kind: usize) -> Slot {
-        Slot {
-            database: database as u32,
-            kind: kind as u32,
-        }
+        Slot { database: database as u32, kind: kind as u32 }
     }
 }
 

@@ -52,10 +52,7 @@ impl Talon {
     fn kind_row(&self, schema: &str, kind: &str, definition: &Definition) -> Result<i64> {
         let quoted = quote_identifier(schema);
         let json = definition.to_json();
-        let (kind, json) = (
-            ValueRef::Text(kind.as_bytes()),
-            ValueRef::Text(json.as_bytes()),
-        );
+        let (kind, json) = (ValueRef::Text(kind.as_bytes()), ValueRef::Text(json.as_bytes()));
         self.connection.run(
             &format!(
                 "INSERT INTO {quoted}.talon_kind(kind, definition, guarded, schema_version) VALUES (?1, ?2, 1, 0)
@@ -64,10 +61,9 @@ impl Talon {
             ),
             &[kind, json, ValueRef::Integer(self.clock.now_ms())],
         )?;
-        let id = self.connection.value(
-            &format!("SELECT id FROM {quoted}.talon_kind WHERE kind = ?1"),
-            &[kind],
-        )?;
+        let id = self
+            .connection
+            .value(&format!("SELECT id FROM {quoted}.talon_kind WHERE kind = ?1"), &[kind])?;
         match id {
             Some(Value::Integer(id)) => Ok(id),
             _ => Err(Error::Argument("the kind's row is not there".to_owned())),
@@ -148,19 +144,16 @@ impl Talon {
     /// # Errors
     /// What SQLite reports.
     pub fn baseline(&self, schema: &str, kind: &str) -> Result<i64> {
-        let place = self
-            .look(schema, Some(kind))?
-            .ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
+        let place =
+            self.look(schema, Some(kind))?.ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
         let result = self.atomically(|| {
             let mut databases = self.databases()?;
             let database = &mut databases[place.database];
             let guard = database.guard(place.kind)?;
             let header = guard.header();
             let columns = header.key.len();
-            let condition = header
-                .condition
-                .as_ref()
-                .map_or("1".to_owned(), |text| format!("({text}\n)"));
+            let condition =
+                header.condition.as_ref().map_or("1".to_owned(), |text| format!("({text}\n)"));
             let mut scan = self.connection.prepare(&format!(
                 "SELECT {} FROM {} WHERE {condition}",
                 quote_list("h.", &header.key),
@@ -176,11 +169,8 @@ impl Talon {
             let mut count = 0;
             let mut rows = scan.query(&[])?;
             while rows.next()? {
-                let key = Key::of(
-                    (0..columns)
-                        .map(|column| rows.column(column).to_value())
-                        .collect(),
-                );
+                let key =
+                    Key::of((0..columns).map(|column| rows.column(column).to_value()).collect());
                 if key.has_null() {
                     continue;
                 }
@@ -210,17 +200,13 @@ impl Talon {
     /// # Errors
     /// [`Error::UnknownPiece`]; [`Error::Argument`] when it has lines.
     pub fn dismiss(&self, schema: &str, kind: &str, piece: ValueRef<'_>) -> Result<String> {
-        let place = self
-            .look(schema, Some(kind))?
-            .ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
+        let place =
+            self.look(schema, Some(kind))?.ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
         let result = self.atomically(|| {
             let mut databases = self.databases()?;
             let database = &mut databases[place.database];
             let key = database.named_piece(place.kind, piece)?;
-            let unknown = || Error::UnknownPiece {
-                kind: kind.to_owned(),
-                piece: key.to_string(),
-            };
+            let unknown = || Error::UnknownPiece { kind: kind.to_owned(), piece: key.to_string() };
             if !database.read(place.kind, &key)? {
                 return Err(unknown());
             }
@@ -237,9 +223,7 @@ impl Talon {
             let mut now = was.clone();
             now.dismissed_at = Some(self.clock.now_ms());
             now.lost_at = None;
-            database
-                .store()?
-                .put_piece(id, &shown, Some(&was), Some(&now))?;
+            database.store()?.put_piece(id, &shown, Some(&was), Some(&now))?;
             Ok(format!("{kind} {key} is accepted without lines"))
         });
         self.course.borrow_mut().forget_states();
@@ -386,9 +370,7 @@ pub fn missing_triggers(
     Ok(trigger::triggers(guard, schema, number)
         .into_iter()
         .filter(|trigger| {
-            !installed
-                .iter()
-                .any(|found| found.name == trigger.name && found.sql == trigger.kept)
+            !installed.iter().any(|found| found.name == trigger.name && found.sql == trigger.kept)
         })
         .map(|trigger| trigger.name)
         .collect())
@@ -409,21 +391,12 @@ fn described(guard: &Guard, schema: &str) -> String {
             format!("{} {} ({by})", part.name, quote_if_needed(&part.table.name))
         })
         .collect();
-    let place = if schema.eq_ignore_ascii_case("main") {
-        String::new()
-    } else {
-        format!(" in {schema}")
-    };
+    let place =
+        if schema.eq_ignore_ascii_case("main") { String::new() } else { format!(" in {schema}") };
     format!("{} is guarded{place}: {}", guard.kind, parts.join("; "))
 }
 
 fn quote_if_needed(name: &str) -> String {
-    let is_plain = name
-        .chars()
-        .all(|character| character.is_alphanumeric() || character == '_');
-    if is_plain {
-        name.to_owned()
-    } else {
-        quote_identifier(name)
-    }
+    let is_plain = name.chars().all(|character| character.is_alphanumeric() || character == '_');
+    if is_plain { name.to_owned() } else { quote_identifier(name) }
 }

@@ -92,10 +92,8 @@ fn prepare(
     let header = guard.header();
     let key = quote_list("h.", &header.key);
     let from = header.from_clause(schema);
-    let own_key = connection.prepare_kept(&format!(
-        "SELECT {key} FROM {from} WHERE {}",
-        guard.header_is()
-    ))?;
+    let own_key = connection
+        .prepare_kept(&format!("SELECT {key} FROM {from} WHERE {}", guard.header_is()))?;
     let mut unique = Vec::new();
     for columns in further_unique(header) {
         let terms: Vec<String> = columns
@@ -118,12 +116,7 @@ fn prepare(
             .iter()
             .enumerate()
             .map(|(place, column)| {
-                format!(
-                    "{}.{} = ?{}",
-                    parent.alias,
-                    quote_identifier(column),
-                    place + 1
-                )
+                format!("{}.{} = ?{}", parent.alias, quote_identifier(column), place + 1)
             })
             .collect();
         let sql = format!(

@@ -85,11 +85,7 @@ impl LostSearch {
         let mut values = vec![ValueRef::Integer(database.kinds[kind].id)];
         values.extend(shown.as_ref().map(Value::as_ref));
         scan.start(&values)?;
-        Ok(LostSearch {
-            scan,
-            columns,
-            probes,
-        })
+        Ok(LostSearch { scan, columns, probes })
     }
 
     /// The next lost piece.
@@ -149,11 +145,7 @@ pub fn labels(database: &Database, guard: &Rc<Guard>, key: &Key) -> Result<Vec<V
     let expressions: Vec<String> = guard
         .labels
         .iter()
-        .map(|label| {
-            label
-                .as_ref()
-                .map_or("NULL".to_owned(), |label| format!("({label}\n)"))
-        })
+        .map(|label| label.as_ref().map_or("NULL".to_owned(), |label| format!("({label}\n)")))
         .collect();
     let sql = format!(
         "SELECT {} FROM {} WHERE {}",
@@ -163,9 +155,7 @@ pub fn labels(database: &Database, guard: &Rc<Guard>, key: &Key) -> Result<Vec<V
     );
     let values: Vec<ValueRef<'_>> = key.values().iter().map(Value::as_ref).collect();
     let found = database.connection.prepare(&sql)?.first(&values, |row| {
-        Ok((0..expressions.len())
-            .map(|index| row.column(index).to_value())
-            .collect())
+        Ok((0..expressions.len()).map(|index| row.column(index).to_value()).collect())
     })?;
     Ok(found.unwrap_or_else(|| vec![Value::Null; expressions.len()]))
 }

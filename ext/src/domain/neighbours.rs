@@ -32,17 +32,20 @@ impl Database {
         let values: Vec<ValueRef<'_>> = key.iter().map(Value::as_ref).collect();
         for other in (0..self.kinds.len()).filter(|other| *other != kind) {
             let Ok(other_guard) = self.guard(other) else { continue };
-            let shared = other_guard.parts.iter().enumerate().filter(|(other_place, other_part)| {
-                *other_place != HEADER
-                    && other_part.parent == HEADER
-                    && other_part.table.name.eq_ignore_ascii_case(&part.table.name)
-            });
+            let shared =
+                other_guard.parts.iter().enumerate().filter(|(other_place, other_part)| {
+                    *other_place != HEADER
+                        && other_part.parent == HEADER
+                        && other_part.table.name.eq_ignore_ascii_case(&part.table.name)
+                });
             for (_, other_part) in shared {
                 let terms: Vec<String> = part
                     .key
                     .iter()
                     .enumerate()
-                    .map(|(at, column)| format!("{}.{} = ?{}", other_part.alias, quote_identifier(column), at + 1))
+                    .map(|(at, column)| {
+                        format!("{}.{} = ?{}", other_part.alias, quote_identifier(column), at + 1)
+                    })
                     .collect();
                 let sql = format!(
                     "SELECT {} FROM {} WHERE {}{}",
@@ -52,14 +55,21 @@ impl Database {
                     other_part.and_condition()
                 );
                 let width = other_part.link.len();
-                let link: Option<Vec<Value>> = self.statement(other, &sql)?.first(&values, |row| {
-                    Ok((0..width).map(|column| row.column(column).to_value()).collect())
-                })?;
-                let Some(link) = link.filter(|link| !link.iter().any(|value| value.as_ref().is_null())) else {
+                let link: Option<Vec<Value>> =
+                    self.statement(other, &sql)?.first(&values, |row| {
+                        Ok((0..width).map(|column| row.column(column).to_value()).collect())
+                    })?;
+                let Some(link) =
+                    link.filter(|link| !link.iter().any(|value| value.as_ref().is_null()))
+                else {
                     continue;
                 };
                 let was_shared = other_part.link != part.link
-                    && other_part.link.iter().zip(&link).all(|(column, value)| stored(column) == Some(value));
+                    && other_part
+                        .link
+                        .iter()
+                        .zip(&link)
+                        .all(|(column, value)| stored(column) == Some(value));
                 if !was_shared && let Some(owner) = self.own_key(other, &Key::of(link))? {
                     return Ok(Some((other_guard.kind.clone(), owner)));
                 }

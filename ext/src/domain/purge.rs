@@ -57,10 +57,7 @@ impl Talon {
             }
         };
         let kinds: Vec<String> = kept_kinds.iter().map(i64::to_string).collect();
-        let old = format!(
-            "s.day < ?1 AND s.kind > 0 AND s.kind NOT IN ({})",
-            kinds.join(", ")
-        );
+        let old = format!("s.day < ?1 AND s.kind > 0 AND s.kind NOT IN ({})", kinds.join(", "));
         let newest_id = number("SELECT max(id) FROM {s}.talon_snapshot", &[])?;
         // Looked at from the young end: the first old one ends the search.
         let newest_old = number(
@@ -100,9 +97,7 @@ impl Talon {
             condition.push_str(&format!(" AND NOT {NEWEST}"));
         }
         self.connection.run(
-            &fill(&format!(
-                "DELETE FROM {{s}}.talon_snapshot AS s WHERE {condition}"
-            )),
+            &fill(&format!("DELETE FROM {{s}}.talon_snapshot AS s WHERE {condition}")),
             &[day],
         )?;
         purged.purged = i64::from(self.connection.changes());
@@ -116,10 +111,7 @@ impl Talon {
             )?;
             self.keep_ids_growing(&schema, newest_id)?;
         }
-        self.connection.run(
-            &fill("DELETE FROM {s}.talon_unguarded WHERE day < ?1"),
-            &[day],
-        )?;
+        self.connection.run(&fill("DELETE FROM {s}.talon_unguarded WHERE day < ?1"), &[day])?;
         let younger = number(
             "SELECT EXISTS (SELECT 1 FROM {s}.talon_snapshot WHERE day >= ?1 AND id < ?2)",
             &[day, ValueRef::Integer(newest_old)],
@@ -153,18 +145,12 @@ impl Talon {
         for kind in 0..database.kinds.len() {
             let id = database.kinds[kind].id;
             if let Err(error) = database.fitted(kind) {
-                purged.notes.push(format!(
-                    "kept all of {}: {error}",
-                    database.kinds[kind].name
-                ));
+                purged.notes.push(format!("kept all of {}: {error}", database.kinds[kind].name));
                 kept.push(id);
                 continue;
             }
-            let lost: HashSet<Value> = self
-                .lost(database, kind, None)?
-                .iter()
-                .map(|lost| lost.key.shown())
-                .collect();
+            let lost: HashSet<Value> =
+                self.lost(database, kind, None)?.iter().map(|lost| lost.key.shown()).collect();
             let mut known = HashSet::new();
             {
                 let mut scan = self.connection.prepare(&format!(
@@ -235,24 +221,18 @@ impl Talon {
         let mut rows = scan.query(&[])?;
         while rows.next()? {
             let id = rows.column(0).as_integer().unwrap_or(0);
-            let piece = (
-                rows.column(1).as_integer().unwrap_or(0),
-                rows.column(2).to_value(),
-            );
+            let piece = (rows.column(1).as_integer().unwrap_or(0), rows.column(2).to_value());
             let previous = newest.insert(piece, id);
             if previous != rows.column(3).as_integer() {
                 changes.push((id, previous));
             }
         }
         drop(rows);
-        let mut set = self.connection.prepare(&format!(
-            "UPDATE {schema}.talon_snapshot SET previous = ?2 WHERE id = ?1"
-        ))?;
+        let mut set = self
+            .connection
+            .prepare(&format!("UPDATE {schema}.talon_snapshot SET previous = ?2 WHERE id = ?1"))?;
         for (id, previous) in changes {
-            set.run(&[
-                ValueRef::Integer(id),
-                previous.map_or(ValueRef::Null, ValueRef::Integer),
-            ])?;
+            set.run(&[ValueRef::Integer(id), previous.map_or(ValueRef::Null, ValueRef::Integer)])?;
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Puts a stored image back into the tables, step by step, each with what undoes it.
 
 use super::database::Database;
-use super::snapshot::{Stored, StoredPart};
 use super::rebuild_rows::key_is;
+use super::snapshot::{Stored, StoredPart};
 use crate::error::Result;
 use crate::sqlite::{Value, ValueRef};
 use crate::storage::guard::{Guard, HEADER, LINES, Part};
@@ -17,16 +17,10 @@ pub(super) struct Obstacle {
 
 impl Obstacle {
     pub(super) fn conflict(note: String) -> Obstacle {
-        Obstacle {
-            outcome: "conflict",
-            note,
-        }
+        Obstacle { outcome: "conflict", note }
     }
     pub(super) fn constraint(note: String) -> Obstacle {
-        Obstacle {
-            outcome: "constraint",
-            note,
-        }
+        Obstacle { outcome: "constraint", note }
     }
 }
 
@@ -35,11 +29,7 @@ pub(super) enum Undo {
     /// Delete the row that was inserted.
     Delete { part: usize, key: Vec<Value> },
     /// Give a row its values back.
-    Update {
-        part: usize,
-        key: Vec<Value>,
-        values: Vec<Value>,
-    },
+    Update { part: usize, key: Vec<Value>, values: Vec<Value> },
     /// Insert the row that was deleted.
     Insert { part: usize, values: Vec<Value> },
 }
@@ -81,10 +71,7 @@ impl Work<'_> {
         let guard = Rc::clone(&self.guard);
         for part in &stored.parts {
             if !guard.parts.iter().any(|today| today.name == part.name) {
-                self.notes.push(format!(
-                    "{} is no longer a part of {}",
-                    part.name, guard.kind
-                ));
+                self.notes.push(format!("{} is no longer a part of {}", part.name, guard.kind));
             }
         }
         let missing = |place: usize| stored.part(&guard.parts[place].name);
@@ -112,20 +99,21 @@ impl Work<'_> {
                         self.lines = stored_part.rows.len() as i64;
                     }
                 }
-                None => self
-                    .notes
-                    .push(format!("the snapshot is older than the part {}", part.name)),
+                None => {
+                    self.notes.push(format!("the snapshot is older than the part {}", part.name))
+                }
             }
         }
-        if is_there {
-            self.restore_part(HEADER, header, stored)
-        } else {
-            Ok(Ok(()))
-        }
+        if is_there { self.restore_part(HEADER, header, stored) } else { Ok(Ok(())) }
     }
 
     /// Restores the rows of one part.
-    pub(super) fn restore_part(&mut self, place: usize, stored: &StoredPart, image: &Stored) -> Step {
+    pub(super) fn restore_part(
+        &mut self,
+        place: usize,
+        stored: &StoredPart,
+        image: &Stored,
+    ) -> Step {
         let guard = Rc::clone(&self.guard);
         let part = &guard.parts[place];
         let columns = self.columns_in_common(part, stored);
@@ -136,11 +124,7 @@ impl Work<'_> {
         let renamed = self.renamed_from(image);
         for row in &stored.rows {
             let mut values: Vec<Value> = from.iter().map(|place| row[*place].clone()).collect();
-            let owner: &[String] = if place == HEADER {
-                &part.key
-            } else {
-                &part.link
-            };
+            let owner: &[String] = if place == HEADER { &part.key } else { &part.link };
             if renamed && (place == HEADER || part.parent == HEADER) {
                 // The piece has another key by now: what is restored belongs to that.
                 for (column, value) in owner.iter().zip(self.key.values()) {
@@ -153,10 +137,7 @@ impl Work<'_> {
                 .key
                 .iter()
                 .map(|name| {
-                    columns
-                        .iter()
-                        .position(|column| column == name)
-                        .map(|at| values[at].clone())
+                    columns.iter().position(|column| column == name).map(|at| values[at].clone())
                 })
                 .collect();
             let Some(key) = key else {
@@ -172,11 +153,7 @@ impl Work<'_> {
                     part.table.name
                 ))));
             }
-            let row = FittedRow {
-                columns: &columns,
-                values,
-                key,
-            };
+            let row = FittedRow { columns: &columns, values, key };
             if let Err(obstacle) = self.restore_row(place, &row)? {
                 return Ok(Err(obstacle));
             }
@@ -186,29 +163,15 @@ impl Work<'_> {
 
     /// Columns that image and table both have; the others are noted.
     pub(super) fn columns_in_common(&mut self, part: &Part, stored: &StoredPart) -> Vec<String> {
-        let gone: Vec<&String> = stored
-            .columns
-            .iter()
-            .filter(|name| !part.columns.contains(name))
-            .collect();
-        let added: Vec<&String> = part
-            .columns
-            .iter()
-            .filter(|name| !stored.columns.contains(name))
-            .collect();
+        let gone: Vec<&String> =
+            stored.columns.iter().filter(|name| !part.columns.contains(name)).collect();
+        let added: Vec<&String> =
+            part.columns.iter().filter(|name| !stored.columns.contains(name)).collect();
         let list = |names: &[&String]| {
-            names
-                .iter()
-                .map(|name| name.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
+            names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
         };
         if !gone.is_empty() && !stored.rows.is_empty() {
-            self.notes.push(format!(
-                "columns gone from {}: {}",
-                part.table.name,
-                list(&gone)
-            ));
+            self.notes.push(format!("columns gone from {}: {}", part.table.name, list(&gone)));
         }
         if !added.is_empty() && !stored.rows.is_empty() {
             self.notes.push(format!(
@@ -217,11 +180,7 @@ impl Work<'_> {
                 list(&added)
             ));
         }
-        part.columns
-            .iter()
-            .filter(|name| stored.columns.contains(name))
-            .cloned()
-            .collect()
+        part.columns.iter().filter(|name| stored.columns.contains(name)).cloned().collect()
     }
 
     /// Whether the image was taken while the piece had another key.
@@ -249,10 +208,7 @@ impl Work<'_> {
         if !is_header_update {
             match self.insert(place, row)? {
                 Ok(()) => {
-                    self.undo.push(Undo::Delete {
-                        part: place,
-                        key: row.key.clone(),
-                    });
+                    self.undo.push(Undo::Delete { part: place, key: row.key.clone() });
                     return Ok(Ok(()));
                 }
                 Err(failure) => {
@@ -292,11 +248,7 @@ impl Work<'_> {
         }
         match self.update(place, row.columns, &row.values, &row.key)? {
             Ok(()) => {
-                self.undo.push(Undo::Update {
-                    part: place,
-                    key: row.key.clone(),
-                    values: present,
-                });
+                self.undo.push(Undo::Update { part: place, key: row.key.clone(), values: present });
                 Ok(Ok(()))
             }
             Err(failure) => {
@@ -315,11 +267,8 @@ impl Work<'_> {
     ) -> Result<Option<String>> {
         let guard = Rc::clone(&self.guard);
         let part = &guard.parts[place];
-        let link: Vec<Value> = part
-            .places(&part.link)
-            .iter()
-            .map(|at| present[*at].clone())
-            .collect();
+        let link: Vec<Value> =
+            part.places(&part.link).iter().map(|at| present[*at].clone()).collect();
         if link.iter().any(|value| value.as_ref().is_null()) {
             return Ok(None);
         }
@@ -337,11 +286,7 @@ impl Work<'_> {
         };
         let owner = self.database.own_key(self.kind, &Key::of(piece))?;
         Ok(owner.filter(|owner| owner != self.key).map(|owner| {
-            format!(
-                "{} belongs to {} {owner} now",
-                self.row_name(place, &row.key),
-                guard.kind
-            )
+            format!("{} belongs to {} {owner} now", self.row_name(place, &row.key), guard.kind)
         }))
     }
 
@@ -408,20 +353,14 @@ impl Work<'_> {
                 .map(|row| key_at.iter().map(|at| row[*at].clone()).collect())
                 .collect();
             for values in self.present_rows(place)? {
-                let key: Vec<Value> = part
-                    .places(&part.key)
-                    .iter()
-                    .map(|at| values[*at].clone())
-                    .collect();
+                let key: Vec<Value> =
+                    part.places(&part.key).iter().map(|at| values[*at].clone()).collect();
                 if kept.contains(&key) {
                     continue;
                 }
                 let name = self.row_name(place, &key);
                 match self.delete(place, &key)? {
-                    Ok(()) => self.undo.push(Undo::Insert {
-                        part: place,
-                        values,
-                    }),
+                    Ok(()) => self.undo.push(Undo::Insert { part: place, values }),
                     Err(failure) => {
                         return Ok(Err(Obstacle::constraint(format!("{name}: {failure}"))));
                     }

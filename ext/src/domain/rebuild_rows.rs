@@ -10,7 +10,6 @@ use crate::storage::shape::{quote_identifier, quote_list};
 use std::rc::Rc;
 
 impl Work<'_> {
-
     pub(super) fn present_rows(&mut self, place: usize) -> Result<Vec<Vec<Value>>> {
         let guard = Rc::clone(&self.guard);
         let part = &guard.parts[place];
@@ -28,9 +27,7 @@ impl Work<'_> {
         let mut found = Vec::new();
         while rows.next()? {
             found.push(
-                (0..part.columns.len())
-                    .map(|column| rows.column(column).to_value())
-                    .collect(),
+                (0..part.columns.len()).map(|column| rows.column(column).to_value()).collect(),
             );
         }
         Ok(found)
@@ -47,14 +44,9 @@ impl Work<'_> {
             key_is(part, 1)
         );
         let key: Vec<ValueRef<'_>> = key.iter().map(Value::as_ref).collect();
-        Ok(self
-            .database
-            .statement(self.kind, &sql)?
-            .first(&key, |row| {
-                Ok((0..part.columns.len())
-                    .map(|column| row.column(column).to_value())
-                    .collect())
-            })?)
+        Ok(self.database.statement(self.kind, &sql)?.first(&key, |row| {
+            Ok((0..part.columns.len()).map(|column| row.column(column).to_value()).collect())
+        })?)
     }
 
     pub(super) fn insert(
@@ -97,7 +89,11 @@ impl Work<'_> {
         self.try_run(&sql, &values)
     }
 
-    pub(super) fn delete(&mut self, place: usize, key: &[Value]) -> Result<std::result::Result<(), Failure>> {
+    pub(super) fn delete(
+        &mut self,
+        place: usize,
+        key: &[Value],
+    ) -> Result<std::result::Result<(), Failure>> {
         let part = &self.guard.parts[place];
         let sql = format!(
             "DELETE FROM {} WHERE {}",
@@ -108,7 +104,11 @@ impl Work<'_> {
     }
 
     /// Runs a change; a violated constraint comes back as what it is, anything else is an error.
-    pub(super) fn try_run(&mut self, sql: &str, values: &[Value]) -> Result<std::result::Result<(), Failure>> {
+    pub(super) fn try_run(
+        &mut self,
+        sql: &str,
+        values: &[Value],
+    ) -> Result<std::result::Result<(), Failure>> {
         let values: Vec<ValueRef<'_>> = values.iter().map(Value::as_ref).collect();
         match self.database.statement(self.kind, sql)?.run(&values) {
             Ok(()) => Ok(Ok(())),
@@ -134,11 +134,8 @@ impl Work<'_> {
                     self.update(part, &guard.parts[part].columns, &values, &key)?
                 }
                 Undo::Insert { part, values } => {
-                    let row = FittedRow {
-                        columns: &guard.parts[part].columns,
-                        values,
-                        key: Vec::new(),
-                    };
+                    let row =
+                        FittedRow { columns: &guard.parts[part].columns, values, key: Vec::new() };
                     self.insert(part, &row)?
                 }
             };
@@ -218,12 +215,7 @@ pub(super) fn key_is(part: &Part, first: usize) -> String {
         .iter()
         .enumerate()
         .map(|(at, column)| {
-            format!(
-                "{}.{} = ?{}",
-                part.alias,
-                quote_identifier(column),
-                first + at
-            )
+            format!("{}.{} = ?{}", part.alias, quote_identifier(column), first + at)
         })
         .collect();
     terms.join(" AND ")

@@ -4,8 +4,8 @@
 //! it, and a piece that cannot be restored whole is put back as it was while the others go on.
 
 use super::database::Database;
-use super::settle::{Circumstances, Reason};
 use super::rebuild::{Obstacle, Undo, Work};
+use super::settle::{Circumstances, Reason};
 use super::snapshot::{Head, Stored};
 use super::talon::{Place, Talon};
 use crate::error::{Error, Result};
@@ -39,12 +39,7 @@ struct Outcome {
 
 impl Outcome {
     fn failed(text: &'static str, snapshot: Option<i64>, note: String) -> Outcome {
-        Outcome {
-            text,
-            snapshot,
-            lines: None,
-            notes: vec![note],
-        }
+        Outcome { text, snapshot, lines: None, notes: vec![note] }
     }
 }
 
@@ -69,9 +64,8 @@ impl Talon {
         snapshot: Option<i64>,
         dry_run: bool,
     ) -> Result<i64> {
-        let place = self
-            .look(schema, Some(kind))?
-            .ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
+        let place =
+            self.look(schema, Some(kind))?.ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
         let mut databases = self.databases()?;
         let database = &mut databases[place.database];
         let key = database.named_piece(place.kind, piece)?;
@@ -168,12 +162,7 @@ impl Talon {
             }
         }
         let outcome = match sound {
-            None => Outcome {
-                text: "unreadable",
-                snapshot: None,
-                lines: None,
-                notes: passed,
-            },
+            None => Outcome { text: "unreadable", snapshot: None, lines: None, notes: passed },
             Some(stored) => {
                 let mut outcome =
                     self.restore_from(database, kind, request, &stored, choice.named, silenced)?;
@@ -236,17 +225,11 @@ impl Talon {
             work.take_back()?;
         }
         let (notes, lines) = (std::mem::take(&mut work.notes), work.lines);
-        let before: Vec<(usize, Vec<Value>)> = std::mem::take(&mut work.undo)
-            .into_iter()
-            .filter_map(Undo::row_before)
-            .collect();
+        let before: Vec<(usize, Vec<Value>)> =
+            std::mem::take(&mut work.undo).into_iter().filter_map(Undo::row_before).collect();
         drop(silence);
         match result? {
-            Err(obstacle) => Ok(Outcome::failed(
-                obstacle.outcome,
-                Some(stored.id),
-                obstacle.note,
-            )),
+            Err(obstacle) => Ok(Outcome::failed(obstacle.outcome, Some(stored.id), obstacle.note)),
             Ok(()) => {
                 if !request.dry_run {
                     let about = Circumstances {
@@ -258,17 +241,8 @@ impl Talon {
                     database.settle(&self.clock, who.as_ref(), kind, &request.key, None, about)?;
                     database.settle_neighbours(&self.clock, who.as_ref(), kind, stored, &before)?;
                 }
-                let text = if request.dry_run {
-                    "would restore"
-                } else {
-                    "restored"
-                };
-                Ok(Outcome {
-                    text,
-                    snapshot: Some(stored.id),
-                    lines: Some(lines),
-                    notes,
-                })
+                let text = if request.dry_run { "would restore" } else { "restored" };
+                Ok(Outcome { text, snapshot: Some(stored.id), lines: Some(lines), notes })
             }
         }
     }
@@ -287,19 +261,17 @@ impl Talon {
             "INSERT INTO {s}.talon_restored(at, kind, piece, snapshot, lines, outcome, note, station, dry_run)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, nullif(?7, ''), ?8, ?9)",
         )?;
-        insert.run(
-            &[
-                ValueRef::Integer(self.clock.now_ms()),
-                ValueRef::Text(request.kind.as_bytes()),
-                shown.as_ref(),
-                optional(outcome.snapshot),
-                optional(outcome.lines),
-                ValueRef::Text(outcome.text.as_bytes()),
-                ValueRef::Text(note.as_bytes()),
-                optional(station),
-                ValueRef::Integer(i64::from(request.dry_run)),
-            ],
-        )?;
+        insert.run(&[
+            ValueRef::Integer(self.clock.now_ms()),
+            ValueRef::Text(request.kind.as_bytes()),
+            shown.as_ref(),
+            optional(outcome.snapshot),
+            optional(outcome.lines),
+            ValueRef::Text(outcome.text.as_bytes()),
+            ValueRef::Text(note.as_bytes()),
+            optional(station),
+            ValueRef::Integer(i64::from(request.dry_run)),
+        ])?;
         Ok(self.connection.last_insert_rowid())
     }
 }
@@ -352,21 +324,14 @@ fn choose(
     let id = database.kinds[kind].id;
     let state = database.store()?.piece(id, &key.shown())?;
     if !is_there && state.is_none() {
-        return Err(Error::UnknownPiece {
-            kind: kind_name,
-            piece,
-        });
+        return Err(Error::UnknownPiece { kind: kind_name, piece });
     }
     let last = state.as_ref().and_then(|state| state.last);
     if let Some(named) = snapshot {
         let chain = database.chain(last)?;
         let Some(place) = chain.iter().position(|id| *id == named) else {
             let known: Vec<String> = chain.iter().map(i64::to_string).collect();
-            let known = if known.is_empty() {
-                "none".to_owned()
-            } else {
-                known.join(", ")
-            };
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             return Err(Error::NoSnapshot {
                 kind: kind_name,
                 piece,
@@ -377,39 +342,22 @@ fn choose(
         for id in &chain[place..] {
             candidates.extend(database.head(*id)?);
         }
-        return Ok(Choice {
-            candidates,
-            named: true,
-        });
+        return Ok(Choice { candidates, named: true });
     }
     // Lines that it shares with another piece came back with that one: it is still to be made whole.
     let is_lost = !touched && state.as_ref().is_some_and(|state| state.lost_at.is_some());
     if lines > 0 && !is_lost {
-        return Err(Error::HasLines {
-            kind: kind_name,
-            piece,
-            lines,
-        });
+        return Err(Error::HasLines { kind: kind_name, piece, lines });
     }
     if !is_there && state.as_ref().is_some_and(|state| state.gone_at.is_some()) {
-        return Err(Error::Deleted {
-            kind: kind_name,
-            piece,
-        });
+        return Err(Error::Deleted { kind: kind_name, piece });
     }
     let candidates = database.candidates(last)?;
     if candidates.is_empty() {
         let detail = if last.is_some() { " with lines" } else { "" };
-        return Err(Error::NoSnapshot {
-            kind: kind_name,
-            piece,
-            detail: detail.to_owned(),
-        });
+        return Err(Error::NoSnapshot { kind: kind_name, piece, detail: detail.to_owned() });
     }
-    Ok(Choice {
-        candidates,
-        named: false,
-    })
+    Ok(Choice { candidates, named: false })
 }
 
 /// Foreign keys wait until a piece is whole; the host's triggers stay quiet where it has some.
@@ -421,19 +369,13 @@ struct Silence {
 
 impl Silence {
     fn begin(connection: Connection, silenced: bool) -> Result<Silence> {
-        let deferred = matches!(
-            connection.value("PRAGMA defer_foreign_keys", &[])?,
-            Some(Value::Integer(1))
-        );
+        let deferred =
+            matches!(connection.value("PRAGMA defer_foreign_keys", &[])?, Some(Value::Integer(1)));
         if !deferred {
             connection.compile_only("PRAGMA defer_foreign_keys = 1")?;
         }
         let triggers = silenced.then(|| connection.set_triggers(false));
-        Ok(Silence {
-            connection,
-            triggers,
-            deferred,
-        })
+        Ok(Silence { connection, triggers, deferred })
     }
 }
 
@@ -445,9 +387,7 @@ impl Drop for Silence {
         if !self.deferred {
             // Compiling a pragma that was compiled before cannot fail for want of anything but memory; the flag then
             // falls with the transaction.
-            let _ = self
-                .connection
-                .compile_only("PRAGMA defer_foreign_keys = 0");
+            let _ = self.connection.compile_only("PRAGMA defer_foreign_keys = 0");
         }
     }
 }
@@ -458,9 +398,17 @@ mod tests {
 
     #[test]
     fn one_row_of_values_is_told_from_a_query_and_from_several_rows() {
-        assert!(inserts_one_row("INSERT INTO talon_restore(kind, piece) VALUES ('a(', (SELECT max(id) FROM t));"));
-        assert!(!inserts_one_row("INSERT INTO talon_restore(kind, piece) VALUES ('a', 1), ('b', (SELECT 2))"));
-        assert!(!inserts_one_row("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost"));
-        assert!(!inserts_one_row("INSERT INTO talon_restore(\"values\", piece) SELECT 'it''s', (1)"));
+        assert!(inserts_one_row(
+            "INSERT INTO talon_restore(kind, piece) VALUES ('a(', (SELECT max(id) FROM t));"
+        ));
+        assert!(!inserts_one_row(
+            "INSERT INTO talon_restore(kind, piece) VALUES ('a', 1), ('b', (SELECT 2))"
+        ));
+        assert!(!inserts_one_row(
+            "INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost"
+        ));
+        assert!(!inserts_one_row(
+            "INSERT INTO talon_restore(\"values\", piece) SELECT 'it''s', (1)"
+        ));
     }
 }

@@ -169,11 +169,7 @@ impl Database {
         about: Circumstances,
     ) -> Result<Settled> {
         let is_there = self.read(kind, key)?;
-        let own = if is_there {
-            self.image.key.clone()
-        } else {
-            None
-        };
+        let own = if is_there { self.image.key.clone() } else { None };
         let (key, was) = match own {
             Some(own) if own != *key => {
                 self.inherit(kind, key, &own)?;
@@ -199,13 +195,7 @@ impl Database {
         };
         let (taken, now) = match judge(was.as_ref(), seen, about) {
             Verdict::Unchanged => {
-                return Ok(Settled {
-                    key,
-                    snapshot: None,
-                    reason: None,
-                    now: was.clone(),
-                    was,
-                });
+                return Ok(Settled { key, snapshot: None, reason: None, now: was.clone(), was });
             }
             Verdict::State(now) => (None, now),
             Verdict::Image(mut now) => {
@@ -222,8 +212,7 @@ impl Database {
                 (Some((snapshot, reason)), now)
             }
         };
-        self.store()?
-            .put_piece(id, &shown, was.as_ref(), Some(&now))?;
+        self.store()?.put_piece(id, &shown, was.as_ref(), Some(&now))?;
         Ok(Settled {
             key,
             snapshot: taken.map(|(snapshot, _)| snapshot),
@@ -240,11 +229,7 @@ impl Database {
         if known.is_some_and(|known| known.gone_at.is_none()) {
             return Ok(());
         }
-        let rename = Rename {
-            slot: Database::slot(0, kind),
-            old: key.clone(),
-            new: own.clone(),
-        };
+        let rename = Rename { slot: Database::slot(0, kind), old: key.clone(), new: own.clone() };
         self.move_pieces(kind, &[rename])
     }
 
@@ -302,25 +287,15 @@ mod tests {
     }
 
     fn seen(lines: i64, hash: u8) -> Option<Seen> {
-        Some(Seen {
-            lines,
-            hash: [hash; 32],
-        })
+        Some(Seen { lines, hash: [hash; 32] })
     }
 
-    const EDIT: Circumstances = Circumstances {
-        created: false,
-        deleted: false,
-        reason: Reason::Edit,
-        at: 1000,
-    };
+    const EDIT: Circumstances =
+        Circumstances { created: false, deleted: false, reason: Reason::Edit, at: 1000 };
 
     #[test]
     fn an_unchanged_piece_stores_nothing() {
-        assert_eq!(
-            judge(Some(&state(2, 1)), seen(2, 1), EDIT),
-            Verdict::Unchanged
-        );
+        assert_eq!(judge(Some(&state(2, 1)), seen(2, 1), EDIT), Verdict::Unchanged);
     }
 
     #[test]
@@ -329,51 +304,30 @@ mod tests {
             Verdict::State(lost) => lost,
             other => panic!("{other:?}"),
         };
-        assert_eq!(
-            (lost.lines, lost.last, lost.lost_at),
-            (2, Some(7), Some(1000))
-        );
+        assert_eq!((lost.lines, lost.last, lost.lost_at), (2, Some(7), Some(1000)));
         assert_eq!(judge(Some(&lost), seen(0, 3), EDIT), Verdict::Unchanged);
     }
 
     #[test]
     fn lines_that_come_back_as_they_were_end_the_loss_without_a_new_image() {
-        let lost = PieceState {
-            lost_at: Some(5),
-            ..state(2, 1)
-        };
-        let Verdict::State(now) = judge(Some(&lost), seen(2, 1), EDIT) else {
-            panic!()
-        };
+        let lost = PieceState { lost_at: Some(5), ..state(2, 1) };
+        let Verdict::State(now) = judge(Some(&lost), seen(2, 1), EDIT) else { panic!() };
         assert_eq!((now.lost_at, now.version), (None, 4));
     }
 
     #[test]
     fn only_a_delete_is_recorded_as_one() {
         assert_eq!(judge(Some(&state(2, 1)), None, EDIT), Verdict::Unchanged);
-        let deleted = Circumstances {
-            deleted: true,
-            ..EDIT
-        };
-        let Verdict::State(now) = judge(Some(&state(2, 1)), None, deleted) else {
-            panic!()
-        };
+        let deleted = Circumstances { deleted: true, ..EDIT };
+        let Verdict::State(now) = judge(Some(&state(2, 1)), None, deleted) else { panic!() };
         assert_eq!(now.gone_at, Some(1000));
     }
 
     #[test]
     fn a_key_used_again_is_a_new_piece_even_without_lines() {
-        let gone = PieceState {
-            gone_at: Some(5),
-            ..state(2, 1)
-        };
-        let created = Circumstances {
-            created: true,
-            ..EDIT
-        };
-        let Verdict::Image(now) = judge(Some(&gone), seen(0, 2), created) else {
-            panic!()
-        };
+        let gone = PieceState { gone_at: Some(5), ..state(2, 1) };
+        let created = Circumstances { created: true, ..EDIT };
+        let Verdict::Image(now) = judge(Some(&gone), seen(0, 2), created) else { panic!() };
         assert_eq!((now.lines, now.version), (0, 4));
     }
 }

@@ -97,11 +97,7 @@ pub fn assemble(id: i64, payload: &[u8], columns: &str) -> std::result::Result<S
                 columns.len()
             ));
         }
-        parts.push(StoredPart {
-            name,
-            columns,
-            rows,
-        });
+        parts.push(StoredPart { name, columns, rows });
     }
     Ok(Stored { id, parts })
 }
@@ -112,28 +108,25 @@ impl Database {
     /// # Errors
     /// [`Error::Unreadable`] when it is not what was stored.
     pub fn stored(&mut self, id: i64) -> Result<Stored> {
-        let unreadable = |problem: String| Error::Unreadable {
-            snapshot: id,
-            problem,
-        };
+        let unreadable = |problem: String| Error::Unreadable { snapshot: id, problem };
         let statement = self.own_statement(
             "SELECT s.payload, s.hash, c.columns, c.hash
              FROM {s}.talon_snapshot AS s LEFT JOIN {s}.talon_shape AS c ON c.id = s.shape WHERE s.id = ?1",
         )?;
         let found = statement.first(&[ValueRef::Integer(id)], |row| {
-                let bytes = |index: usize| match row.column(index) {
-                    ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes,
-                    _ => &[],
-                };
-                if blake3::hash(bytes(0)).as_bytes() != bytes(1) {
-                    return Ok(Err("its hash does not match".to_owned()));
-                }
-                let columns = bytes(2);
-                if blake3::hash(columns).as_bytes() != bytes(3) {
-                    return Ok(Err("the hash of its shape does not match".to_owned()));
-                }
-                Ok(assemble(id, bytes(0), &String::from_utf8_lossy(columns)))
-            })?;
+            let bytes = |index: usize| match row.column(index) {
+                ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes,
+                _ => &[],
+            };
+            if blake3::hash(bytes(0)).as_bytes() != bytes(1) {
+                return Ok(Err("its hash does not match".to_owned()));
+            }
+            let columns = bytes(2);
+            if blake3::hash(columns).as_bytes() != bytes(3) {
+                return Ok(Err("the hash of its shape does not match".to_owned()));
+            }
+            Ok(assemble(id, bytes(0), &String::from_utf8_lossy(columns)))
+        })?;
         match found {
             Some(stored) => stored.map_err(unreadable),
             None => Err(unreadable("it is not there".to_owned())),
@@ -145,16 +138,17 @@ impl Database {
     /// # Errors
     /// What SQLite reports.
     pub fn head(&mut self, id: i64) -> Result<Option<Head>> {
-        let statement =
-            self.own_statement("SELECT lines, taken_at, reason FROM {s}.talon_snapshot WHERE id = ?1")?;
+        let statement = self.own_statement(
+            "SELECT lines, taken_at, reason FROM {s}.talon_snapshot WHERE id = ?1",
+        )?;
         Ok(statement.first(&[ValueRef::Integer(id)], |row| {
-                Ok(Head {
-                    id,
-                    lines: row.column(0).as_integer().unwrap_or(0),
-                    taken_at: row.column(1).as_integer().unwrap_or(0),
-                    reason: row.column(2).as_str().unwrap_or_default().to_owned(),
-                })
-            })?)
+            Ok(Head {
+                id,
+                lines: row.column(0).as_integer().unwrap_or(0),
+                taken_at: row.column(1).as_integer().unwrap_or(0),
+                reason: row.column(2).as_str().unwrap_or_default().to_owned(),
+            })
+        })?)
     }
 
     /// The snapshots that a lost piece can be restored from without naming one, newest first: those with lines, back to
@@ -188,11 +182,7 @@ mod tests {
         let fits = r#"{"header":["id","number"],"lines":["id","sale"]}"#;
         assert_eq!(assemble(1, payload, fits).unwrap().parts.len(), 2);
         let short = r#"{"header":["id"],"lines":["id","sale"]}"#;
-        assert!(
-            assemble(1, payload, short)
-                .unwrap_err()
-                .contains("2 values for 1 columns")
-        );
+        assert!(assemble(1, payload, short).unwrap_err().contains("2 values for 1 columns"));
         assert!(assemble(1, payload, r#"{"header":["id","number"]}"#).is_err());
     }
 }

@@ -124,8 +124,7 @@ impl Talon {
     /// Connects the virtual table whose disconnection tells us to let go of our statements.
     fn come_home(&self) -> Result<()> {
         if !self.home.get() {
-            self.connection
-                .compile_only("SELECT 1 FROM talon_connection")?;
+            self.connection.compile_only("SELECT 1 FROM talon_connection")?;
             self.home.set(true);
         }
         Ok(())
@@ -153,9 +152,9 @@ impl Talon {
         let mut enlist = self.enlist.borrow_mut();
         let statement = match enlist.take() {
             Some(statement) => statement,
-            None => self
-                .connection
-                .prepare_kept("INSERT INTO talon_capture(touched) VALUES (1)")?,
+            None => {
+                self.connection.prepare_kept("INSERT INTO talon_capture(touched) VALUES (1)")?
+            }
         };
         enlist.insert(statement).run(&[])?;
         Ok(())
@@ -174,9 +173,8 @@ impl Talon {
             let Some(number) = database_number(self.connection, &schema)? else {
                 continue;
             };
-            let known = databases
-                .iter_mut()
-                .find(|known| known.number == number && known.schema == schema);
+            let known =
+                databases.iter_mut().find(|known| known.number == number && known.schema == schema);
             match known {
                 Some(known) => known.live = true,
                 None => databases.push(Database::open(
@@ -231,9 +229,7 @@ impl Talon {
     /// # Errors
     /// What SQLite reports.
     pub fn has_schema(&self, schema: &str) -> Result<bool> {
-        Ok(schemas(self.connection)?
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(schema)))
+        Ok(schemas(self.connection)?.iter().any(|name| name.eq_ignore_ascii_case(schema)))
     }
 
     /// The place of a guarded kind.
@@ -248,15 +244,8 @@ impl Talon {
             Some(kind) => Ok(Place { database, kind }),
             None => {
                 let known: Vec<&str> = kinds.iter().map(|kind| kind.name.as_str()).collect();
-                let known = if known.is_empty() {
-                    "nothing".to_owned()
-                } else {
-                    known.join(", ")
-                };
-                Err(Error::UnknownKind {
-                    kind: kind.to_owned(),
-                    known,
-                })
+                let known = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
+                Err(Error::UnknownKind { kind: kind.to_owned(), known })
             }
         }
     }

@@ -36,10 +36,7 @@ impl Connection {
         }
         // SAFETY: errmsg gives a text that lives until the next call on the connection; it is copied at once.
         let message = unsafe { CStr::from_ptr(sys::sqlite3_errmsg(self.raw())) };
-        Failure {
-            code: result,
-            message: message.to_string_lossy().into_owned(),
-        }
+        Failure { code: result, message: message.to_string_lossy().into_owned() }
     }
 
     /// Prepares a statement for use within one call.
@@ -92,8 +89,7 @@ impl Connection {
         sql: &str,
         values: &[ValueRef<'_>],
     ) -> Result<Option<super::Value>, Failure> {
-        self.prepare(sql)?
-            .first(values, |row| Ok(row.column(0).to_value()))
+        self.prepare(sql)?.first(values, |row| Ok(row.column(0).to_value()))
     }
 
     /// Compiles a statement and throws it away. Switch pragmas act while they are compiled; unlike running them,
@@ -325,7 +321,5 @@ impl Connection {
 /// The version of the SQLite that loaded the extension, as `3.40.1`.
 pub(super) fn sqlite_version_text() -> String {
     // SAFETY: a static text of SQLite.
-    unsafe { CStr::from_ptr(sys::sqlite3_libversion()) }
-        .to_string_lossy()
-        .into_owned()
+    unsafe { CStr::from_ptr(sys::sqlite3_libversion()) }.to_string_lossy().into_owned()
 }

@@ -95,9 +95,7 @@ unsafe fn refuse_second_copy(
     // SAFETY: the caller's promise; mprintf copies the texts it is given.
     unsafe {
         let version = |table: *mut sys::sqlite3_api_routines| {
-            (*table)
-                .libversion
-                .map_or(c"?".as_ptr(), |libversion| libversion())
+            (*table).libversion.map_or(c"?".as_ptr(), |libversion| libversion())
         };
         if let Some(print) = (*table).mprintf {
             *error = print(

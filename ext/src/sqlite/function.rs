@@ -45,10 +45,7 @@ pub fn create_function<T>(
     let reach = if innocuous { FunctionFlags::INNOCUOUS } else { FunctionFlags::DIRECTONLY };
     let flags = FunctionFlags::UTF8 | reach;
     let name = CString::new(name).map_err(|_| Failure::new("a name with NUL"))?;
-    let registered = Box::into_raw(Box::new(Registered {
-        data: Rc::clone(data),
-        function,
-    }));
+    let registered = Box::into_raw(Box::new(Registered { data: Rc::clone(data), function }));
     // SAFETY: the connection is open; SQLite owns `registered` from here on and frees it with `destroy`, also when it
     // refuses the registration.
     let result = unsafe {
@@ -64,11 +61,7 @@ pub fn create_function<T>(
             Some(destroy::<T>),
         )
     };
-    if result == code::OK {
-        Ok(())
-    } else {
-        Err(connection.failure(result))
-    }
+    if result == code::OK { Ok(()) } else { Err(connection.failure(result)) }
 }
 
 unsafe extern "C" fn call<T>(

@@ -34,18 +34,12 @@ pub struct Failure {
 impl Failure {
     /// A failure of our own, with SQLite's general code.
     pub fn new(message: impl Into<String>) -> Self {
-        Failure {
-            code: code::ERROR,
-            message: message.into(),
-        }
+        Failure { code: code::ERROR, message: message.into() }
     }
 
     /// A failure with a code of its own.
     pub fn with_code(code: c_int, message: impl Into<String>) -> Self {
-        Failure {
-            code,
-            message: message.into(),
-        }
+        Failure { code, message: message.into() }
     }
 
     /// Memory ran out.

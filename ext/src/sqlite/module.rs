@@ -44,10 +44,7 @@ pub trait Table: Sized + 'static {
     /// # Errors
     /// The text that the SQL user reads, with its code.
     fn insert(_data: &Rc<Self::Data>, _row: &Row<'_>) -> Result<i64, Failure> {
-        Err(Failure::with_code(
-            code::READONLY,
-            "this table is read-only",
-        ))
+        Err(Failure::with_code(code::READONLY, "this table is read-only"))
     }
 
     /// The connection lets go of the table: it closes, or may be about to.
@@ -168,43 +165,15 @@ where
         xColumn: Some(column::<T>),
         xRowid: Some(rowid::<T>),
         xUpdate: if T::WRITABLE { Some(update::<T>) } else { None },
-        xBegin: if T::TRANSACTIONAL {
-            Some(begin::<T>)
-        } else {
-            None
-        },
-        xSync: if T::TRANSACTIONAL {
-            Some(sync::<T>)
-        } else {
-            None
-        },
-        xCommit: if T::TRANSACTIONAL {
-            Some(commit::<T>)
-        } else {
-            None
-        },
-        xRollback: if T::TRANSACTIONAL {
-            Some(rollback::<T>)
-        } else {
-            None
-        },
+        xBegin: if T::TRANSACTIONAL { Some(begin::<T>) } else { None },
+        xSync: if T::TRANSACTIONAL { Some(sync::<T>) } else { None },
+        xCommit: if T::TRANSACTIONAL { Some(commit::<T>) } else { None },
+        xRollback: if T::TRANSACTIONAL { Some(rollback::<T>) } else { None },
         xFindFunction: None,
         xRename: None,
-        xSavepoint: if T::TRANSACTIONAL {
-            Some(savepoint::<T>)
-        } else {
-            None
-        },
-        xRelease: if T::TRANSACTIONAL {
-            Some(release::<T>)
-        } else {
-            None
-        },
-        xRollbackTo: if T::TRANSACTIONAL {
-            Some(rollback_to::<T>)
-        } else {
-            None
-        },
+        xSavepoint: if T::TRANSACTIONAL { Some(savepoint::<T>) } else { None },
+        xRelease: if T::TRANSACTIONAL { Some(release::<T>) } else { None },
+        xRollbackTo: if T::TRANSACTIONAL { Some(rollback_to::<T>) } else { None },
         xShadowName: None,
     };
     const STATIC: &'static sys::sqlite3_module = &Self::MODULE;
@@ -234,11 +203,7 @@ where
             Some(destroy::<T>),
         )
     };
-    if result == code::OK {
-        Ok(())
-    } else {
-        Err(connection.failure(result))
-    }
+    if result == code::OK { Ok(()) } else { Err(connection.failure(result)) }
 }
 
 unsafe extern "C" fn destroy<T: Table>(data: *mut c_void) {
@@ -327,9 +292,7 @@ unsafe extern "C" fn best_index<T: Table>(
             u32::from(constraint.op),
             sys::SQLITE_INDEX_CONSTRAINT_EQ | sys::SQLITE_INDEX_CONSTRAINT_IS
         );
-        let pushed = T::PUSHED
-            .iter()
-            .position(|column| *column as c_int == constraint.iColumn);
+        let pushed = T::PUSHED.iter().position(|column| *column as c_int == constraint.iColumn);
         let (true, Some(pushed)) = (equality, pushed) else {
             continue;
         };
@@ -368,9 +331,7 @@ unsafe extern "C" fn open<T: Table>(
     cursor: *mut *mut sys::sqlite3_vtab_cursor,
 ) -> c_int {
     let opened = Box::new(OpenCursor::<T> {
-        base: sys::sqlite3_vtab_cursor {
-            pVtab: std::ptr::null_mut(),
-        },
+        base: sys::sqlite3_vtab_cursor { pVtab: std::ptr::null_mut() },
         cursor: None,
     });
     // SAFETY: `base` is the first field of a repr(C) struct; SQLite fills pVtab in.
@@ -509,10 +470,7 @@ unsafe extern "C" fn update<T: Table>(
         let values = std::slice::from_raw_parts(values.cast::<Argument>(), count as usize);
         let result = guarded(|| {
             if values.len() < 2 || !values[0].get().is_null() {
-                return Err(Failure::with_code(
-                    code::READONLY,
-                    "this table takes INSERT only",
-                ));
+                return Err(Failure::with_code(code::READONLY, "this table takes INSERT only"));
             }
             *rowid = T::insert(data, &Row(&values[2..]))?;
             Ok(())

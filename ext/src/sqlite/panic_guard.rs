@@ -17,10 +17,7 @@ pub fn guarded<T>(callback: impl FnOnce() -> Result<T, Failure>) -> Result<T, Fa
                 .map(|text| (*text).to_owned())
                 .or_else(|| panic.downcast_ref::<String>().cloned())
                 .unwrap_or_default();
-            Err(Failure::with_code(
-                code::INTERNAL,
-                format!("talon: internal error: {what}"),
-            ))
+            Err(Failure::with_code(code::INTERNAL, format!("talon: internal error: {what}")))
         }
     }
 }

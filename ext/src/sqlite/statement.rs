@@ -23,11 +23,7 @@ impl Statement {
         sql: &str,
         kept: bool,
     ) -> Result<Statement, Failure> {
-        let flags = if kept {
-            sys::SQLITE_PREPARE_PERSISTENT
-        } else {
-            0
-        };
+        let flags = if kept { sys::SQLITE_PREPARE_PERSISTENT } else { 0 };
         let length = c_int::try_from(sql.len()).map_err(|_| Failure::no_memory())?;
         let mut raw = std::ptr::null_mut();
         // SAFETY: the text is passed with its length, the connection is open, and `raw` receives the statement.
@@ -46,12 +42,7 @@ impl Statement {
         }
         let raw =
             NonNull::new(raw).ok_or_else(|| Failure::new(format!("no statement in {sql:?}")))?;
-        Ok(Statement {
-            raw,
-            connection,
-            kept,
-            reprepared_seen: 0,
-        })
+        Ok(Statement { raw, connection, kept, reprepared_seen: 0 })
     }
 
     /// Binds parameter `index`, counted from 1. Text and blobs are not copied: they must stay until the next step,
@@ -85,11 +76,7 @@ impl Statement {
                 ),
             }
         };
-        if result == code::OK {
-            Ok(())
-        } else {
-            Err(self.connection.failure(result))
-        }
+        if result == code::OK { Ok(()) } else { Err(self.connection.failure(result)) }
     }
 
     /// Runs the statement to its end, ignoring rows, and resets it.
@@ -127,11 +114,7 @@ impl Statement {
         read: impl FnOnce(&Rows<'_>) -> Result<T, Failure>,
     ) -> Result<Option<T>, Failure> {
         let mut rows = self.query(values)?;
-        if rows.next()? {
-            read(&rows).map(Some)
-        } else {
-            Ok(None)
-        }
+        if rows.next()? { read(&rows).map(Some) } else { Ok(None) }
     }
 
     fn reset(&mut self) {
@@ -229,11 +212,7 @@ impl Statement {
 /// An empty slice may dangle; SQLite takes a null pointer for NULL, so it gets a pointer to something.
 #[inline]
 fn start(bytes: &[u8]) -> *const u8 {
-    if bytes.is_empty() {
-        c"".as_ptr().cast()
-    } else {
-        bytes.as_ptr()
-    }
+    if bytes.is_empty() { c"".as_ptr().cast() } else { bytes.as_ptr() }
 }
 
 impl Drop for Statement {

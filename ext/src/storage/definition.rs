@@ -90,12 +90,7 @@ pub struct DetailDefinition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
     /// The columns that refer to the key of what it belongs to.
-    #[serde(
-        default,
-        alias = "line",
-        alias = "parent",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, alias = "line", alias = "parent", skip_serializing_if = "Option::is_none")]
     pub piece: Option<Columns>,
     /// The columns that identify a row; the primary key where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -166,10 +161,7 @@ impl Definition {
     /// # Errors
     /// [`Error::Definition`] with what JSON or a misspelt key has to say, and where.
     pub fn from_json(kind: &str, json: &str) -> Result<Definition> {
-        let refused = |problem| Error::Definition {
-            kind: kind.to_owned(),
-            problem,
-        };
+        let refused = |problem| Error::Definition { kind: kind.to_owned(), problem };
         if !json.trim_start().starts_with('{') {
             return Err(refused(format!(
                 "{json:?} is no definition: name the header table and the lines table, or give JSON: \

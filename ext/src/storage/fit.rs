@@ -23,11 +23,7 @@ pub fn fit(
     kind: &str,
     definition: &Definition,
 ) -> Result<Guard> {
-    let fitting = Fitting {
-        connection,
-        schema,
-        kind,
-    };
+    let fitting = Fitting { connection, schema, kind };
     let header_table = fitting.table(&definition.header.table)?;
     let lines_table = fitting.table(&definition.lines.table)?;
     let header_key = fitting.header_key(definition, &header_table, &lines_table)?;
@@ -67,16 +63,13 @@ pub fn fit(
             )));
         }
         let of = detail.of.as_deref().unwrap_or("header");
-        let parent = parts
-            .iter()
-            .position(|part| part.name == of)
-            .ok_or_else(|| {
-                let known: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
-                fitting.problem(format!(
-                    "detail {name:?} is \"of\" {of:?}, which is none of: {}",
-                    known.join(", ")
-                ))
-            })?;
+        let parent = parts.iter().position(|part| part.name == of).ok_or_else(|| {
+            let known: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
+            fitting.problem(format!(
+                "detail {name:?} is \"of\" {of:?}, which is none of: {}",
+                known.join(", ")
+            ))
+        })?;
         let part = fitting.child(
             &parts,
             Child {
@@ -131,10 +124,7 @@ fn stored_columns(table: &HostTable) -> Vec<String> {
 
 impl Fitting<'_> {
     fn problem(&self, problem: String) -> Error {
-        Error::Definition {
-            kind: self.kind.to_owned(),
-            problem,
-        }
+        Error::Definition { kind: self.kind.to_owned(), problem }
     }
 
     fn table(&self, name: &str) -> Result<HostTable> {
@@ -165,11 +155,7 @@ impl Fitting<'_> {
         while rows.next()? {
             names.push(rows.column(0).as_str().unwrap_or_default().to_owned());
         }
-        Ok(if names.is_empty() {
-            "none".to_owned()
-        } else {
-            names.join(", ")
-        })
+        Ok(if names.is_empty() { "none".to_owned() } else { names.join(", ") })
     }
 
     /// Resolves column names given in a definition to the schema's spelling.
@@ -279,11 +265,7 @@ impl Fitting<'_> {
                 parent.key.join(", ")
             )));
         }
-        let key_setting = if child.alias == "l" {
-            "lines.key"
-        } else {
-            "the detail's \"key\""
-        };
+        let key_setting = if child.alias == "l" { "lines.key" } else { "the detail's \"key\"" };
         let key = self.key(&table, child.key, key_setting)?;
         let order = match child.order {
             Some(given) => self.columns(&table, given, "order")?,
@@ -310,21 +292,13 @@ impl Fitting<'_> {
                 continue;
             }
             let implied = parent.table.key();
-            let to = if foreign_key.to.is_empty() {
-                &implied
-            } else {
-                &foreign_key.to
-            };
+            let to = if foreign_key.to.is_empty() { &implied } else { &foreign_key.to };
             if !is_same_set(to, &parent.key) || to.len() != foreign_key.from.len() {
                 continue;
             }
             let ordered = parent.key.iter().filter_map(|key| {
-                let place = to
-                    .iter()
-                    .position(|column| column.eq_ignore_ascii_case(key))?;
-                table
-                    .column(&foreign_key.from[place])
-                    .map(|column| column.name.clone())
+                let place = to.iter().position(|column| column.eq_ignore_ascii_case(key))?;
+                table.column(&foreign_key.from[place]).map(|column| column.name.clone())
             });
             links.push(ordered.collect());
         }
@@ -351,19 +325,11 @@ impl Fitting<'_> {
     }
 
     fn labels(&self, given: &Labels, header: &HostTable) -> [Option<String>; 5] {
-        let given = [
-            &given.number,
-            &given.date,
-            &given.party,
-            &given.piece_type,
-            &given.validated,
-        ];
+        let given = [&given.number, &given.date, &given.party, &given.piece_type, &given.validated];
         let mut labels = [const { None }; 5];
         for ((label, given), name) in labels.iter_mut().zip(given).zip(LABELS) {
             let column = || {
-                header
-                    .column(name)
-                    .map(|column| format!("h.{}", quote_identifier(&column.name)))
+                header.column(name).map(|column| format!("h.{}", quote_identifier(&column.name)))
             };
             *label = given.clone().or_else(column);
         }
@@ -410,14 +376,12 @@ impl Fitting<'_> {
 }
 
 fn is_own_table(name: &str) -> bool {
-    name.get(..6)
-        .is_some_and(|start| start.eq_ignore_ascii_case("talon_"))
+    name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("talon_"))
 }
 
 fn is_same_set(a: &[String], b: &[String]) -> bool {
     a.len() == b.len()
-        && a.iter()
-            .all(|column| b.iter().any(|other| other.eq_ignore_ascii_case(column)))
+        && a.iter().all(|column| b.iter().any(|other| other.eq_ignore_ascii_case(column)))
 }
 
 /// The order that the schema states: the rest of a unique index that begins with the link, else the key.
@@ -428,10 +392,7 @@ fn schema_order(table: &HostTable, link: &[String], key: &[String]) -> Vec<Strin
         .find(|index| {
             index.columns.len() > link.len() && is_same_set(&index.columns[..link.len()], link)
         })
-        .map_or_else(
-            || key.to_vec(),
-            |index| index.columns[link.len()..].to_vec(),
-        )
+        .map_or_else(|| key.to_vec(), |index| index.columns[link.len()..].to_vec())
 }
 
 /// Whether a text can stand between parentheses without ending them.
@@ -477,14 +438,7 @@ mod tests {
         assert!(is_one_expression("h.type = 'F' AND (h.total > 0)"));
         assert!(is_one_expression("h.\"a)b\" IS NULL -- why ("));
         assert!(is_one_expression("'it''s (' || /* ) */ x"));
-        for hostile in [
-            "1) OR (1",
-            "1; DROP TABLE x",
-            "'open",
-            "",
-            "(1",
-            "1 /* open",
-        ] {
+        for hostile in ["1) OR (1", "1; DROP TABLE x", "'open", "", "(1", "1 /* open"] {
             assert!(!is_one_expression(hostile), "{hostile}");
         }
     }

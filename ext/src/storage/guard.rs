@@ -78,11 +78,11 @@ impl Part {
     pub fn link_is_indexed(&self) -> bool {
         self.link.is_empty()
             || self.table.key_is_rowid && self.table.key() == self.link
-            || self.table.leading_columns.iter().any(|column| {
-                self.link
-                    .iter()
-                    .any(|link| link.eq_ignore_ascii_case(column))
-            })
+            || self
+                .table
+                .leading_columns
+                .iter()
+                .any(|column| self.link.iter().any(|link| link.eq_ignore_ascii_case(column)))
     }
 
     /// Columns, behind the alias, for a SELECT.
@@ -124,9 +124,8 @@ impl Guard {
     /// `h.key = value AND …`; the values are SQL texts.
     pub fn header_matches(&self, values: &[String]) -> String {
         let keys = self.header().key.iter().zip(values);
-        let terms: Vec<String> = keys
-            .map(|(key, value)| format!("h.{} = {value}", quote_identifier(key)))
-            .collect();
+        let terms: Vec<String> =
+            keys.map(|(key, value)| format!("h.{} = {value}", quote_identifier(key))).collect();
         terms.join(" AND ")
     }
 
@@ -139,11 +138,7 @@ impl Guard {
             return self.linked(part, &parameters(child.link.len()), schema);
         }
         let links = quote_list(&format!("{}.", child.alias), &child.link);
-        let links = if child.link.len() == 1 {
-            links
-        } else {
-            format!("({links})")
-        };
+        let links = if child.link.len() == 1 { links } else { format!("({links})") };
         format!(
             "{links} IN (SELECT {} FROM {} WHERE {}{})",
             quote_list(&format!("{}.", parent.alias), &parent.key),

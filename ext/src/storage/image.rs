@@ -94,9 +94,7 @@ impl Collector {
         let mut running = self.running.borrow_mut();
         let (Some(rows), Some((flags, columns))) = (running.as_mut(), arguments.split_first())
         else {
-            return Err(Error::Argument(
-                "talon_row is called by Talon only".to_owned(),
-            ));
+            return Err(Error::Argument("talon_row is called by Talon only".to_owned()));
         };
         let flags = flags.get().as_integer().unwrap_or(0);
         if flags & BEGINS != 0 {
@@ -131,11 +129,7 @@ impl Collector {
         self.running.replace(Some(rows));
         let result = statement.run(values);
         let mut rows = self.running.take().unwrap_or_default();
-        let sorted = if rows.sorted || result.is_err() {
-            Ok(())
-        } else {
-            rows.sort(start)
-        };
+        let sorted = if rows.sorted || result.is_err() { Ok(()) } else { rows.sort(start) };
         *payload = std::mem::take(&mut rows.text);
         let collected = (rows.places.len() as i64, rows.key.clone());
         self.room.replace(rows);
@@ -189,9 +183,7 @@ impl Rows {
     fn sort(&mut self, start: usize) -> Result<()> {
         self.places.sort_by(|(a, ..), (b, ..)| a.compare(b));
         let mut sorted = Vec::new();
-        sorted
-            .try_reserve(self.text.len() - start)
-            .map_err(|_| Error::Memory)?;
+        sorted.try_reserve(self.text.len() - start).map_err(|_| Error::Memory)?;
         for (_, from, to) in &self.places {
             if !sorted.is_empty() {
                 put(&mut sorted, b",")?;
@@ -233,11 +225,8 @@ impl ImageReader {
     ) -> Result<ImageReader> {
         let mut readers = Vec::new();
         for (place, part) in guard.parts.iter().enumerate() {
-            let belongs = if place == HEADER {
-                guard.header_is()
-            } else {
-                guard.belongs(place, schema)
-            };
+            let belongs =
+                if place == HEADER { guard.header_is() } else { guard.belongs(place, schema) };
             // CASE, because SQLite is free to evaluate the terms of an AND in any order.
             let condition = part.condition.as_deref().unwrap_or("1");
             let sql = format!(
@@ -259,12 +248,7 @@ impl ImageReader {
         let children = readers.split_off(LINES);
         let header = readers.pop().ok_or(Error::Memory)?;
         let columns = shape_columns(guard);
-        Ok(ImageReader {
-            collector: Rc::clone(collector),
-            header,
-            children,
-            columns,
-        })
+        Ok(ImageReader { collector: Rc::clone(collector), header, children, columns })
     }
 
     /// Reads the piece with this key into `image`.
@@ -354,11 +338,7 @@ pub fn compare_keys(a: &[Value], b: &[Value]) -> Ordering {
         (Value::Text(a), Value::Text(b)) | (Value::Blob(a), Value::Blob(b)) => a.cmp(b),
         _ => class(a).cmp(&class(b)),
     };
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| one(a, b))
-        .find(|order| order.is_ne())
-        .unwrap_or(Ordering::Equal)
+    a.iter().zip(b).map(|(a, b)| one(a, b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
 /// The column names of a guard's parts, as JSON: `{"header":["id",…],"lines":[…]}`.

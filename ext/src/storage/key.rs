@@ -73,11 +73,7 @@ mod tests {
 
     #[test]
     fn a_composite_key_is_shown_as_a_json_array_and_read_back() {
-        let key = Key::of(vec![
-            Value::text("A\"1"),
-            Value::Integer(7),
-            Value::Blob([0xff].into()),
-        ]);
+        let key = Key::of(vec![Value::text("A\"1"), Value::Integer(7), Value::Blob([0xff].into())]);
         assert_eq!(key.to_string(), r#"["A\"1",7,{"blob":"ff"}]"#);
         assert_eq!(Key::from_shown(key.shown().as_ref(), 3), Some(key));
         assert_eq!(Key::from_shown(ValueRef::Integer(1), 2), None);

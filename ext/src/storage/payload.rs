@@ -47,7 +47,10 @@ pub fn write_value(buffer: &mut Vec<u8>, value: ValueRef<'_>) -> Result<()> {
 fn write_real(buffer: &mut Vec<u8>, real: f64) -> Result<()> {
     let hundredths = (real * 100.0).round_ties_even();
     // Below 2^53 every whole number is a double; zero is left out because it may be negative.
-    if hundredths.abs() < 9e15 && hundredths != 0.0 && (hundredths / 100.0).to_bits() == real.to_bits() {
+    if hundredths.abs() < 9e15
+        && hundredths != 0.0
+        && (hundredths / 100.0).to_bits() == real.to_bits()
+    {
         let whole = hundredths as i64;
         if whole < 0 {
             put(buffer, b"-")?;
@@ -68,9 +71,7 @@ fn write_text(buffer: &mut Vec<u8>, text: &[u8]) -> Result<()> {
     }
     if shape.is_plain {
         if buffer.capacity() - buffer.len() < text.len() + 2 {
-            buffer
-                .try_reserve(text.len() + 2)
-                .map_err(|_| Error::Memory)?;
+            buffer.try_reserve(text.len() + 2).map_err(|_| Error::Memory)?;
         }
         buffer.push(b'"');
         buffer.extend_from_slice(text);
@@ -78,9 +79,7 @@ fn write_text(buffer: &mut Vec<u8>, text: &[u8]) -> Result<()> {
         return Ok(());
     }
     // Escaping makes six characters of one at most.
-    buffer
-        .try_reserve(6 * text.len() + 2)
-        .map_err(|_| Error::Memory)?;
+    buffer.try_reserve(6 * text.len() + 2).map_err(|_| Error::Memory)?;
     let utf8 = String::from_utf8_lossy(text);
     serde_json::to_writer(buffer.by_ref(), &*utf8).map_err(|_| Error::Memory)
 }
@@ -100,17 +99,12 @@ fn look_over(text: &[u8]) -> Shape {
         all |= byte;
         special |= (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
     }
-    Shape {
-        is_ascii: all < 0x80,
-        is_plain: !special,
-    }
+    Shape { is_ascii: all < 0x80, is_plain: !special }
 }
 
 fn write_hex(buffer: &mut Vec<u8>, tag: &str, bytes: &[u8]) -> Result<()> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    buffer
-        .try_reserve(2 * bytes.len() + tag.len() + 8)
-        .map_err(|_| Error::Memory)?;
+    buffer.try_reserve(2 * bytes.len() + tag.len() + 8).map_err(|_| Error::Memory)?;
     put(buffer, b"{\"")?;
     put(buffer, tag.as_bytes())?;
     put(buffer, b"\":\"")?;
@@ -221,10 +215,7 @@ fn from_hex(hex: &str) -> Option<Box<[u8]>> {
     if !bytes.len().is_multiple_of(2) {
         return None;
     }
-    bytes
-        .chunks_exact(2)
-        .map(|pair| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8))
-        .collect()
+    bytes.chunks_exact(2).map(|pair| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8)).collect()
 }
 
 #[cfg(test)]
@@ -264,13 +255,17 @@ mod tests {
             String::from_utf8(text).unwrap()
         };
         let whole = (-5_000..5_000).map(|n| f64::from(n) / 100.0);
-        let large = [9e13, 90_071_992_547_409.9, 12_345_678_901_234.56, 1e15, 1e16, 0.005, -0.0, 0.1 + 0.2];
+        let large =
+            [9e13, 90_071_992_547_409.9, 12_345_678_901_234.56, 1e15, 1e16, 0.005, -0.0, 0.1 + 0.2];
         for real in whole.chain(large) {
             let shortest = zmij::Buffer::new().format_finite(real).to_owned();
             let text = written(real);
             assert_eq!(text.parse::<f64>().unwrap().to_bits(), real.to_bits(), "{text}");
             assert!(text.contains('.') || text.contains('e'), "{text}");
-            assert!(text.len() <= shortest.len() || text.parse::<f64>() == shortest.parse::<f64>(), "{text} {shortest}");
+            assert!(
+                text.len() <= shortest.len() || text.parse::<f64>() == shortest.parse::<f64>(),
+                "{text} {shortest}"
+            );
         }
         assert_eq!(written(-12.5), "-12.5");
         assert_eq!(written(3.0), "3.0");

@@ -24,21 +24,14 @@ pub fn database_number(connection: Connection, schema: &str) -> Result<Option<i6
     if found.is_none() {
         return Ok(None);
     }
-    let mut statement = connection.prepare(&format!(
-        "SELECT value FROM {quoted}.talon_meta WHERE name = ?1"
-    ))?;
+    let mut statement =
+        connection.prepare(&format!("SELECT value FROM {quoted}.talon_meta WHERE name = ?1"))?;
     let mut fact = |name: &str| {
-        statement.first(&[ValueRef::Text(name.as_bytes())], |row| {
-            Ok(row.column(0).as_integer())
-        })
+        statement.first(&[ValueRef::Text(name.as_bytes())], |row| Ok(row.column(0).as_integer()))
     };
     let format = fact("format")?.flatten().unwrap_or(0);
     if format > FORMAT {
-        return Err(Error::NewerFormat {
-            schema: schema.to_owned(),
-            found: format,
-            known: FORMAT,
-        });
+        return Err(Error::NewerFormat { schema: schema.to_owned(), found: format, known: FORMAT });
     }
     Ok(fact("database")?.flatten())
 }

@@ -9,10 +9,8 @@ pub fn quote_identifier(name: &str) -> String {
 
 /// Quotes identifiers and joins them with `, `, each behind `prefix` (such as `h.`).
 pub fn quote_list<'a>(prefix: &str, names: impl IntoIterator<Item = &'a String>) -> String {
-    let quoted: Vec<String> = names
-        .into_iter()
-        .map(|name| format!("{prefix}{}", quote_identifier(name)))
-        .collect();
+    let quoted: Vec<String> =
+        names.into_iter().map(|name| format!("{prefix}{}", quote_identifier(name))).collect();
     quoted.join(", ")
 }
 
@@ -101,11 +99,7 @@ pub fn read_table(connection: Connection, schema: &str, name: &str) -> Result<Fo
              WHERE name = ?1 COLLATE NOCASE AND type IN ('table', 'view')"
         ))?
         .first(&[crate::sqlite::ValueRef::Text(name.as_bytes())], |row| {
-            Ok((
-                text(row.column(0)),
-                text(row.column(1)),
-                text(row.column(2)),
-            ))
+            Ok((text(row.column(0)), text(row.column(1)), text(row.column(2))))
         })?;
     let Some((name, kind, sql)) = entry else {
         return Ok(Found::Nothing);
@@ -113,18 +107,12 @@ pub fn read_table(connection: Connection, schema: &str, name: &str) -> Result<Fo
     if kind == "view" {
         return Ok(Found::Other("a view"));
     }
-    if sql
-        .get(..14)
-        .is_some_and(|start| start.eq_ignore_ascii_case("create virtual"))
-    {
+    if sql.get(..14).is_some_and(|start| start.eq_ignore_ascii_case("create virtual")) {
         return Ok(Found::Other("a virtual table"));
     }
     let columns = read_columns(connection, &quoted_schema, &name)?;
     let (unique, leading_columns) = read_indexes(connection, &quoted_schema, &name)?;
-    let keys: Vec<&Column> = columns
-        .iter()
-        .filter(|column| column.key_place > 0)
-        .collect();
+    let keys: Vec<&Column> = columns.iter().filter(|column| column.key_place > 0).collect();
     let key_is_rowid = matches!(keys.as_slice(), [key] if key.declared_type.eq_ignore_ascii_case("INTEGER"))
         && !unique.iter().any(|index| index.is_key);
     Ok(Found::Table(HostTable {
@@ -164,10 +152,7 @@ fn read_foreign_keys(
     schema: &str,
     table: &str,
 ) -> Result<Vec<ForeignKey>, Failure> {
-    let sql = format!(
-        "PRAGMA {schema}.foreign_key_list({})",
-        quote_identifier(table)
-    );
+    let sql = format!("PRAGMA {schema}.foreign_key_list({})", quote_identifier(table));
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(&[])?;
     let mut keys: Vec<(i64, ForeignKey)> = Vec::new();
@@ -175,11 +160,7 @@ fn read_foreign_keys(
         let id = rows.column(0).as_integer().unwrap_or(0);
         if keys.last().is_none_or(|(last, _)| *last != id) {
             let parent = text(rows.column(2));
-            let key = ForeignKey {
-                parent,
-                from: Vec::new(),
-                to: Vec::new(),
-            };
+            let key = ForeignKey { parent, from: Vec::new(), to: Vec::new() };
             keys.push((id, key));
         }
         if let Some((_, key)) = keys.last_mut() {
@@ -209,12 +190,8 @@ fn read_indexes(
         let sql = format!("PRAGMA {schema}.index_xinfo({})", quote_identifier(&name));
         let mut described = connection.prepare(&sql)?;
         let mut rows = described.query(&[])?;
-        let mut index = UniqueIndex {
-            columns: Vec::new(),
-            collations: Vec::new(),
-            is_key,
-            is_partial,
-        };
+        let mut index =
+            UniqueIndex { columns: Vec::new(), collations: Vec::new(), is_key, is_partial };
         let mut has_expression = false;
         while rows.next()? {
             if rows.column(5).as_integer() != Some(1) {
@@ -239,29 +216,20 @@ fn read_indexes(
 impl HostTable {
     /// The column of this name, whatever its case.
     pub fn column(&self, name: &str) -> Option<&Column> {
-        self.columns
-            .iter()
-            .find(|column| column.name.eq_ignore_ascii_case(name))
+        self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
     }
 
     /// The primary key's columns in order; empty when none is declared.
     pub fn key(&self) -> Vec<String> {
-        let mut keys: Vec<&Column> = self
-            .columns
-            .iter()
-            .filter(|column| column.key_place > 0)
-            .collect();
+        let mut keys: Vec<&Column> =
+            self.columns.iter().filter(|column| column.key_place > 0).collect();
         keys.sort_by_key(|column| column.key_place);
         keys.into_iter().map(|column| column.name.clone()).collect()
     }
 
     /// The columns' names, for error texts.
     pub fn column_names(&self) -> String {
-        let names: Vec<&str> = self
-            .columns
-            .iter()
-            .map(|column| column.name.as_str())
-            .collect();
+        let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
         names.join(", ")
     }
 
@@ -280,10 +248,7 @@ impl HostTable {
     /// The collation that a key column is compared under, where it is not BINARY.
     pub fn collation(&self, column: &str) -> Option<&str> {
         self.unique.iter().find_map(|index| {
-            let place = index
-                .columns
-                .iter()
-                .position(|name| name.eq_ignore_ascii_case(column))?;
+            let place = index.columns.iter().position(|name| name.eq_ignore_ascii_case(column))?;
             let collation = index.collations.get(place)?;
             (!collation.eq_ignore_ascii_case("BINARY")).then_some(collation.as_str())
         })

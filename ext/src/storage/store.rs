@@ -101,11 +101,7 @@ impl Store {
     pub fn prepare(connection: Connection, schema: &str, kept: bool) -> Result<Store> {
         let quoted = quote_identifier(schema);
         let prepare = |sql: String| {
-            if kept {
-                connection.prepare_kept(&sql)
-            } else {
-                connection.prepare(&sql)
-            }
+            if kept { connection.prepare_kept(&sql) } else { connection.prepare(&sql) }
         };
         let columns = "version, last, lines, hash, lost_at, gone_at, dismissed_at";
         Ok(Store {
@@ -179,11 +175,7 @@ impl Store {
         now: Option<&PieceState>,
     ) -> Result<()> {
         let place = |saved: bool| {
-            [
-                ValueRef::Integer(kind),
-                ValueRef::Integer(i64::from(saved)),
-                key.as_ref(),
-            ]
+            [ValueRef::Integer(kind), ValueRef::Integer(i64::from(saved)), key.as_ref()]
         };
         if let Some(was) = was
             && now.is_none_or(|now| now.saved != was.saved)
@@ -203,9 +195,7 @@ impl Store {
             ValueRef::Integer(now.version),
             optional(now.last),
             ValueRef::Integer(now.lines),
-            now.hash
-                .as_ref()
-                .map_or(ValueRef::Null, |hash| ValueRef::Blob(hash)),
+            now.hash.as_ref().map_or(ValueRef::Null, |hash| ValueRef::Blob(hash)),
             optional(now.lost_at),
             optional(now.gone_at),
             optional(now.dismissed_at),
@@ -241,10 +231,7 @@ impl Store {
     /// # Errors
     /// What SQLite reports.
     pub fn delete_snapshot(&mut self, id: i64) -> Result<()> {
-        self.run(
-            "DELETE FROM {s}.talon_snapshot WHERE id = ?1",
-            &[ValueRef::Integer(id)],
-        )
+        self.run("DELETE FROM {s}.talon_snapshot WHERE id = ?1", &[ValueRef::Integer(id)])
     }
 
     /// The row of `talon_station` for a station and its user, made when missing.
@@ -252,10 +239,7 @@ impl Store {
     /// # Errors
     /// What SQLite reports.
     pub fn station(&mut self, station: &str, user: &str) -> Result<i64> {
-        let who = [
-            ValueRef::Text(station.as_bytes()),
-            ValueRef::Text(user.as_bytes()),
-        ];
+        let who = [ValueRef::Text(station.as_bytes()), ValueRef::Text(user.as_bytes())];
         self.row_of(
             "SELECT id FROM {s}.talon_station WHERE station = ?1 AND user = ?2",
             "INSERT INTO {s}.talon_station(station, user) VALUES (?1, ?2)",
@@ -319,9 +303,7 @@ impl Store {
 
     fn row_of(&mut self, find: &str, insert: &str, values: &[ValueRef<'_>]) -> Result<i64> {
         let schema = quote_identifier(&self.schema);
-        let found = self
-            .connection
-            .value(&find.replace("{s}", &schema), values)?;
+        let found = self.connection.value(&find.replace("{s}", &schema), values)?;
         if let Some(Value::Integer(id)) = found {
             return Ok(id);
         }

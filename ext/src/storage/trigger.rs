@@ -95,11 +95,7 @@ struct Draft {
 pub fn triggers(guard: &Guard, schema: &str, database: i64) -> Vec<Trigger> {
     let mut triggers = Vec::new();
     for (place, part) in guard.parts.iter().enumerate() {
-        let drafts = if place == HEADER {
-            header_drafts(part)
-        } else {
-            child_drafts(part)
-        };
+        let drafts = if place == HEADER { header_drafts(part) } else { child_drafts(part) };
         for draft in drafts {
             triggers.push(finish(guard, place, schema, database, draft));
         }
@@ -108,10 +104,7 @@ pub fn triggers(guard: &Guard, schema: &str, database: i64) -> Vec<Trigger> {
 }
 
 fn prefixed(prefix: &str, columns: &[String]) -> Vec<String> {
-    columns
-        .iter()
-        .map(|column| format!("{prefix}.{}", quote_identifier(column)))
-        .collect()
+    columns.iter().map(|column| format!("{prefix}.{}", quote_identifier(column))).collect()
 }
 
 fn header_drafts(header: &Part) -> Vec<Draft> {
@@ -134,10 +127,7 @@ fn header_drafts(header: &Part) -> Vec<Draft> {
         }
     }
     let of = |columns: &[String]| {
-        let quoted: Vec<String> = columns
-            .iter()
-            .map(|column| quote_identifier(column))
-            .collect();
+        let quoted: Vec<String> = columns.iter().map(|column| quote_identifier(column)).collect();
         quoted.join(", ")
     };
     let draft = |suffix, moment: &str, event, values: Vec<String>, marked| Draft {
@@ -150,21 +140,9 @@ fn header_drafts(header: &Part) -> Vec<Draft> {
     };
     let both = [old_key.clone(), new_key.clone()].concat();
     vec![
-        draft(
-            "inserting",
-            "BEFORE INSERT",
-            Event::Inserting,
-            unique.clone(),
-            key,
-        ),
+        draft("inserting", "BEFORE INSERT", Event::Inserting, unique.clone(), key),
         draft("inserted", "AFTER INSERT", Event::Inserted, new_key, key),
-        draft(
-            "updating",
-            "BEFORE UPDATE",
-            Event::Touch,
-            old_key.clone(),
-            key,
-        ),
+        draft("updating", "BEFORE UPDATE", Event::Touch, old_key.clone(), key),
         draft(
             "replacing",
             &format!("BEFORE UPDATE OF {}", of(&unique_columns)),
@@ -185,31 +163,21 @@ fn header_drafts(header: &Part) -> Vec<Draft> {
 
 /// The unique indexes of the header besides its key.
 pub fn further_unique(header: &Part) -> impl Iterator<Item = &Vec<String>> {
-    header
-        .table
-        .unique
-        .iter()
-        .map(|index| &index.columns)
-        .filter(|columns| {
-            columns.len() != header.key.len()
-                || !columns.iter().all(|column| header.key.contains(column))
-        })
+    header.table.unique.iter().map(|index| &index.columns).filter(|columns| {
+        columns.len() != header.key.len()
+            || !columns.iter().all(|column| header.key.contains(column))
+    })
 }
 
 fn child_drafts(part: &Part) -> Vec<Draft> {
     let new = prefixed("NEW", &part.link);
     let old = prefixed("OLD", &part.link);
     // Rows that refer to nothing here (another kind's lines in the same table) are passed over without a call.
-    let nullable = part.link.iter().any(|link| {
-        part.table
-            .column(link)
-            .is_some_and(|column| !column.not_null)
-    });
+    let nullable =
+        part.link.iter().any(|link| part.table.column(link).is_some_and(|column| !column.not_null));
     let present = |values: &[String]| {
-        let terms: Vec<String> = values
-            .iter()
-            .map(|value| format!("{value} IS NOT NULL"))
-            .collect();
+        let terms: Vec<String> =
+            values.iter().map(|value| format!("{value} IS NOT NULL")).collect();
         format!("({})", terms.join(" AND "))
     };
     let condition = |of: &[&Vec<String>]| {
@@ -229,12 +197,7 @@ fn child_drafts(part: &Part) -> Vec<Draft> {
         values,
     };
     let mut drafts = vec![
-        draft(
-            "inserting",
-            "BEFORE INSERT",
-            condition(&[&new]),
-            new.clone(),
-        ),
+        draft("inserting", "BEFORE INSERT", condition(&[&new]), new.clone()),
         draft(
             "updating",
             "BEFORE UPDATE",
@@ -256,12 +219,7 @@ fn child_drafts(part: &Part) -> Vec<Draft> {
 fn finish(guard: &Guard, place: usize, schema: &str, database: i64, draft: Draft) -> Trigger {
     let part = &guard.parts[place];
     let name = format!("talon_{}_{}_{}", guard.id, place, draft.suffix);
-    let code = Code {
-        kind: guard.id,
-        part: place,
-        event: draft.event,
-    }
-    .number();
+    let code = Code { kind: guard.id, part: place, event: draft.event }.number();
     let body = if guard.refuses_unloaded {
         let text = format!(
             "talon: {} is guarded, load libtalon to write to {}",
@@ -269,9 +227,7 @@ fn finish(guard: &Guard, place: usize, schema: &str, database: i64, draft: Draft
         );
         format!("SELECT RAISE(ABORT, {})", quote_text(&text))
     } else {
-        let columns: Vec<String> = (1..=draft.marked)
-            .map(|place| format!("k{place}"))
-            .collect();
+        let columns: Vec<String> = (1..=draft.marked).map(|place| format!("k{place}")).collect();
         format!(
             "INSERT INTO talon_touched(code, {}) VALUES ({code}, {})",
             columns.join(", "),
@@ -279,10 +235,7 @@ fn finish(guard: &Guard, place: usize, schema: &str, database: i64, draft: Draft
         )
     };
     let needed = FIXED_ARGUMENTS + draft.values.len();
-    let arity = ARITIES
-        .into_iter()
-        .find(|arity| *arity >= needed)
-        .unwrap_or(needed);
+    let arity = ARITIES.into_iter().find(|arity| *arity >= needed).unwrap_or(needed);
     let mut values = draft.values;
     values.resize(arity - FIXED_ARGUMENTS, "NULL".to_owned());
     let sql = fill(&[
@@ -313,10 +266,7 @@ fn fill(values: &[(&str, &str)]) -> String {
             break;
         };
         let name = &rest[start + 1..start + length];
-        let value = values
-            .iter()
-            .find(|(key, _)| *key == name)
-            .map_or("", |(_, value)| value);
+        let value = values.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value);
         filled.push_str(&rest[..start]);
         filled.push_str(value);
         rest = rest[start + length + 1..].to_owned();
@@ -348,11 +298,7 @@ pub fn installed(connection: Connection, schema: &str, kind: i64) -> Result<Vec<
     let mut found = Vec::new();
     while rows.next()? {
         let text = |index: usize| rows.column(index).as_str().unwrap_or_default().to_owned();
-        found.push(Installed {
-            name: text(0),
-            table: text(1),
-            sql: text(2),
-        });
+        found.push(Installed { name: text(0), table: text(1), sql: text(2) });
     }
     Ok(found)
 }
@@ -404,11 +350,7 @@ mod tests {
 
     #[test]
     fn a_code_reads_back() {
-        let code = Code {
-            kind: 7,
-            part: 3,
-            event: Event::Renamed,
-        };
+        let code = Code { kind: 7, part: 3, event: Event::Renamed };
         assert_eq!(Code::from_number(code.number()), Some(code));
         assert_eq!(Code::from_number(0xf), None);
     }

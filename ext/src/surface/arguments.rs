@@ -24,10 +24,7 @@ pub fn text_of<'a>(value: ValueRef<'a>, name: &str) -> Result<&'a str> {
             Err(Error::Argument(format!("{name} contains a NUL character")))
         }
         Some(text) => Ok(text),
-        None => Err(Error::Argument(format!(
-            "{name} must be a text, not {}",
-            shortened(value)
-        ))),
+        None => Err(Error::Argument(format!("{name} must be a text, not {}", shortened(value)))),
     }
 }
 
@@ -75,16 +72,12 @@ pub fn kinds_asked(
         Some(value) => schema_of(value)?,
         None => "main".to_owned(),
     };
-    let wanted = constraints
-        .equal(kind_column)
-        .map(|value| value.as_str().unwrap_or_default().to_owned());
+    let wanted =
+        constraints.equal(kind_column).map(|value| value.as_str().unwrap_or_default().to_owned());
     match talon.look(&schema, None) {
         Ok(_) => {}
         Err(Error::NotInstalled(_)) => {
-            return Ok(Asked {
-                place: None,
-                kinds: Vec::new(),
-            });
+            return Ok(Asked { place: None, kinds: Vec::new() });
         }
         Err(error) => return Err(error),
     }
@@ -95,10 +88,7 @@ pub fn kinds_asked(
         .filter(|(_, kind)| wanted.as_ref().is_none_or(|wanted| *wanted == kind.name))
         .map(|(place, _)| place)
         .collect();
-    Ok(Asked {
-        place: Some(place),
-        kinds,
-    })
+    Ok(Asked { place: Some(place), kinds })
 }
 
 /// What a query is about.

@@ -59,10 +59,7 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
     let wanted = match constraints.equal(FINDING) {
         None => None,
         Some(name) => {
-            match Kind::ALL
-                .into_iter()
-                .find(|kind| name.as_str() == Some(kind.text()))
-            {
+            match Kind::ALL.into_iter().find(|kind| name.as_str() == Some(kind.text())) {
                 Some(kind) => Some(kind),
                 // No finding is called so: there are none.
                 None => return Ok(scan),
@@ -71,15 +68,9 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
     };
     let piece = constraints.equal(PIECE).map(|piece| {
         // The header's own spelling, where one kind is asked about; of all kinds it is the value that counts.
-        let kind = asked
-            .kinds
-            .first()
-            .filter(|_| constraints.equal(KIND).is_some());
-        let own = kind.and_then(|kind| {
-            talon.databases().ok()?[place]
-                .named_piece(*kind, piece)
-                .ok()
-        });
+        let kind = asked.kinds.first().filter(|_| constraints.equal(KIND).is_some());
+        let own =
+            kind.and_then(|kind| talon.databases().ok()?[place].named_piece(*kind, piece).ok());
         own.map_or_else(|| piece.to_value(), |key| key.shown())
     });
     scan.audit = Some(Audit::begin(place, &asked.kinds, wanted, piece));
@@ -102,8 +93,7 @@ impl Cursor for Scan {
         self.current.is_none()
     }
     fn next(&mut self) -> std::result::Result<(), Failure> {
-        self.step()
-            .map_err(|error| error.into_failure("talon_audit"))
+        self.step().map_err(|error| error.into_failure("talon_audit"))
     }
     fn column(&self, index: usize) -> std::result::Result<Value, Failure> {
         let Some(finding) = &self.current else {

@@ -72,9 +72,7 @@ fn unguard(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output,
 fn baseline(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
     let run = || {
         let kind = text(arguments, 0, "the kind")?;
-        Ok(Output::Integer(
-            talon.baseline(&schema(arguments, 1)?, kind)?,
-        ))
+        Ok(Output::Integer(talon.baseline(&schema(arguments, 1)?, kind)?))
     };
     answer("talon_baseline", run())
 }
@@ -82,11 +80,7 @@ fn baseline(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output
 fn station(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
     let run = || {
         let name = text(arguments, 0, "the station")?;
-        let user = if arguments.len() > 1 {
-            text(arguments, 1, "the user")?
-        } else {
-            ""
-        };
+        let user = if arguments.len() > 1 { text(arguments, 1, "the user")? } else { "" };
         talon.set_station(name, user)?;
         Ok(Output::Text(name.to_owned()))
     };
@@ -106,16 +100,9 @@ fn dismiss(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output,
         let kind = text(arguments, 0, "the kind")?;
         let piece = arguments[1].get();
         if piece.is_null() {
-            return Err(Error::Argument(format!(
-                "the piece is {}",
-                shortened(piece)
-            )));
+            return Err(Error::Argument(format!("the piece is {}", shortened(piece))));
         }
-        Ok(Output::Text(talon.dismiss(
-            &schema(arguments, 2)?,
-            kind,
-            piece,
-        )?))
+        Ok(Output::Text(talon.dismiss(&schema(arguments, 2)?, kind, piece)?))
     };
     answer("talon_dismiss", run())
 }
@@ -179,45 +166,29 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
             "SELECT count(*) FROM {s}.talon_piece WHERE kind = ?1 AND gone_at IS NULL",
             &of_kind,
         )?;
-        row[SNAPSHOTS] = ask(
-            SNAPSHOTS,
-            "SELECT count(*) FROM {s}.talon_snapshot WHERE kind = ?1",
-            &of_kind,
-        )?;
+        row[SNAPSHOTS] =
+            ask(SNAPSHOTS, "SELECT count(*) FROM {s}.talon_snapshot WHERE kind = ?1", &of_kind)?;
         row[BYTES] = ask(
             BYTES,
             "SELECT coalesce(sum(bytes), 0) FROM {s}.talon_snapshot WHERE kind = ?1",
             &of_kind,
         )?;
-        row[MARKS] = ask(
-            MARKS,
-            "SELECT count(*) FROM {s}.talon_touched WHERE code >> 12 = ?1",
-            &of_kind,
-        )?;
-        row[DEFINITION] = ask(
-            DEFINITION,
-            "SELECT definition FROM {s}.talon_kind WHERE id = ?1",
-            &of_kind,
-        )?;
+        row[MARKS] =
+            ask(MARKS, "SELECT count(*) FROM {s}.talon_touched WHERE code >> 12 = ?1", &of_kind)?;
+        row[DEFINITION] =
+            ask(DEFINITION, "SELECT definition FROM {s}.talon_kind WHERE id = ?1", &of_kind)?;
         row[SUSPECT_SINCE] = database.kinds[kind]
             .suspect_since
-            .map_or(Value::Null, |at| {
-                Value::text(&crate::domain::clock::shown(at))
-            });
+            .map_or(Value::Null, |at| Value::text(&crate::domain::clock::shown(at)));
         row[SCHEMA] = Value::text(&database.schema);
         match database.guard(kind) {
             Ok(guard) => {
                 row[HEADER] = Value::text(&guard.header().table.name);
                 row[LINES] = Value::text(&guard.lines().table.name);
-                let details: Vec<&str> = guard.parts[2..]
-                    .iter()
-                    .map(|part| part.table.name.as_str())
-                    .collect();
-                row[DETAILS] = if details.is_empty() {
-                    Value::Null
-                } else {
-                    Value::text(&details.join(", "))
-                };
+                let details: Vec<&str> =
+                    guard.parts[2..].iter().map(|part| part.table.name.as_str()).collect();
+                row[DETAILS] =
+                    if details.is_empty() { Value::Null } else { Value::text(&details.join(", ")) };
                 let missing = missing_triggers(talon, &guard, &database.schema, database.number)?;
                 row[TRIGGERS] = Value::text(&if missing.is_empty() {
                     "whole".to_owned()
@@ -249,11 +220,8 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
                     })
                     .chain(anew)
                     .collect();
-                row[ADVICE] = if advice.is_empty() {
-                    Value::Null
-                } else {
-                    Value::text(&advice.join("; "))
-                };
+                row[ADVICE] =
+                    if advice.is_empty() { Value::Null } else { Value::text(&advice.join("; ")) };
             }
             Err(Error::Definition { problem, .. }) => {
                 row[TRIGGERS] = Value::text(&format!("does not fit any more: {problem}"));

@@ -52,8 +52,7 @@ impl Table for Restore {
             schema: restore::SCHEMA,
             identity: &[restore::ID, restore::SCHEMA],
         };
-        read.rows(talon, constraints)
-            .map_err(|error| error.into_failure("talon_restore"))
+        read.rows(talon, constraints).map_err(|error| error.into_failure("talon_restore"))
     }
 
     fn insert(talon: &Rc<Talon>, row: &Row<'_>) -> std::result::Result<i64, Failure> {
@@ -61,9 +60,7 @@ impl Table for Restore {
             let kind = text_of(row.column(restore::KIND), "kind")?;
             let piece = row.column(restore::PIECE);
             if piece.is_null() {
-                return Err(Error::Argument(
-                    "piece is NULL: name the piece to restore".to_owned(),
-                ));
+                return Err(Error::Argument("piece is NULL: name the piece to restore".to_owned()));
             }
             let snapshot = match row.column(restore::SNAPSHOT) {
                 ValueRef::Null => None,
@@ -126,8 +123,7 @@ impl Table for Purge {
             schema: purge::SCHEMA,
             identity: &[purge::ID, purge::SCHEMA],
         };
-        read.rows(talon, constraints)
-            .map_err(|error| error.into_failure("talon_purge"))
+        read.rows(talon, constraints).map_err(|error| error.into_failure("talon_purge"))
     }
 
     fn insert(talon: &Rc<Talon>, row: &Row<'_>) -> std::result::Result<i64, Failure> {
@@ -151,10 +147,7 @@ fn flag(value: ValueRef<'_>, name: &str) -> Result<bool> {
     match value {
         ValueRef::Null | ValueRef::Integer(0) => Ok(false),
         ValueRef::Integer(1) => Ok(true),
-        other => Err(Error::Argument(format!(
-            "{name} is 0 or 1, not {}",
-            shortened(other)
-        ))),
+        other => Err(Error::Argument(format!("{name} is 0 or 1, not {}", shortened(other)))),
     }
 }
 
@@ -187,10 +180,7 @@ impl Journal {
             Err(Error::NotInstalled(_)) => return Ok(Rows::none()),
             other => other?,
         };
-        let mut sql = format!(
-            "{} WHERE 1",
-            self.select.replace("{s}", &quote_identifier(&schema))
-        );
+        let mut sql = format!("{} WHERE 1", self.select.replace("{s}", &quote_identifier(&schema)));
         let mut values = Vec::new();
         for (column, name) in self.conditions {
             if let Some(value) = constraints.equal(*column) {
@@ -203,9 +193,8 @@ impl Journal {
         let mut scan = statement.query(&values)?;
         let mut rows = Vec::new();
         while scan.next()? {
-            let mut row: Vec<Value> = (0..scan.column_count())
-                .map(|column| scan.column(column).to_value())
-                .collect();
+            let mut row: Vec<Value> =
+                (0..scan.column_count()).map(|column| scan.column(column).to_value()).collect();
             if let Some(at) = scan.column(self.moment).as_integer() {
                 row[self.moment] = Value::text(&clock::shown(at));
             }

@@ -77,19 +77,13 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
             }
             row[LOST_AT] = moment(lost.lost_at);
             if constraints.uses(SAVED_AT) {
-                let head = lost
-                    .last
-                    .map(|last| database.head(last))
-                    .transpose()?
-                    .flatten();
+                let head = lost.last.map(|last| database.head(last)).transpose()?.flatten();
                 row[SAVED_AT] = moment(head.map(|head| head.taken_at));
             }
             row[SAVED_LINES] = Value::Integer(lost.lines);
             if constraints.uses(RESTORABLE) {
                 let candidates = database.candidates(lost.last)?;
-                let sound = candidates
-                    .iter()
-                    .any(|head| database.stored(head.id).is_ok());
+                let sound = candidates.iter().any(|head| database.stored(head.id).is_ok());
                 row[RESTORABLE] = Value::Integer(i64::from(sound));
             }
             row[SCHEMA] = Value::text(&database.schema);

@@ -14,11 +14,7 @@ impl Rows {
     /// A scan over these rows; `identity` are the columns that tell one from another.
     pub fn new(rows: Vec<Vec<Value>>, identity: &'static [usize]) -> Rows {
         let mut rows = rows.into_iter();
-        Rows {
-            current: rows.next(),
-            rows,
-            identity,
-        }
+        Rows { current: rows.next(), rows, identity }
     }
 
     /// A scan over nothing.
@@ -36,12 +32,7 @@ impl Cursor for Rows {
         Ok(())
     }
     fn column(&self, index: usize) -> Result<Value, Failure> {
-        Ok(self
-            .current
-            .as_ref()
-            .and_then(|row| row.get(index))
-            .cloned()
-            .unwrap_or(Value::Null))
+        Ok(self.current.as_ref().and_then(|row| row.get(index)).cloned().unwrap_or(Value::Null))
     }
     fn rowid(&self) -> i64 {
         let Some(row) = &self.current else { return 0 };

@@ -55,11 +55,7 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
     };
     match talon.look(&schema, None) {
         Err(Error::NotInstalled(_)) => {
-            return Ok(Scan {
-                statement: None,
-                row: false,
-                schema,
-            });
+            return Ok(Scan { statement: None, row: false, schema });
         }
         other => other?,
     };
@@ -85,21 +81,11 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
              FROM (SELECT * FROM {quoted}.talon_snapshot WHERE id <= (SELECT max(id) FROM {quoted}.talon_snapshot)) AS s"
         )
     };
-    let id_condition = if constraints.equal(ID).is_some() {
-        "s.id = ?1"
-    } else {
-        "?1 IS NULL"
-    };
-    let kind_condition = if constraints.equal(KIND).is_some() {
-        "k.kind = ?2"
-    } else {
-        "?2 IS NULL"
-    };
-    let piece_condition = if constraints.equal(PIECE).is_some() {
-        "s.key = ?3"
-    } else {
-        "?3 IS NULL"
-    };
+    let id_condition = if constraints.equal(ID).is_some() { "s.id = ?1" } else { "?1 IS NULL" };
+    let kind_condition =
+        if constraints.equal(KIND).is_some() { "k.kind = ?2" } else { "?2 IS NULL" };
+    let piece_condition =
+        if constraints.equal(PIECE).is_some() { "s.key = ?3" } else { "?3 IS NULL" };
     let sql = format!(
         "{source} JOIN {quoted}.talon_kind AS k ON k.id = s.kind
          LEFT JOIN {quoted}.talon_station AS t ON t.id = s.station
@@ -110,11 +96,7 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
     let piece = own_spelling(talon, &schema, value(KIND), value(PIECE))?;
     statement.start(&[value(ID), value(KIND), piece.as_ref()])?;
     let row = statement.step()?;
-    Ok(Scan {
-        statement: Some(statement),
-        row,
-        schema,
-    })
+    Ok(Scan { statement: Some(statement), row, schema })
 }
 
 /// The piece as its header spells it, where the kind is named too: a person may write '42' for 42.
@@ -239,16 +221,11 @@ fn image(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
                 Value::Integer(position as i64 + 1),
                 Value::Text(object(&part.columns, row)?.into()),
                 Value::Integer(id),
-                constraints
-                    .equal(IMAGE_SCHEMA)
-                    .map_or(Value::Null, |schema| schema.to_value()),
+                constraints.equal(IMAGE_SCHEMA).map_or(Value::Null, |schema| schema.to_value()),
             ]);
         }
     }
-    Ok(Rows::new(
-        rows,
-        &[IMAGE_PART, IMAGE_POSITION, IMAGE_SNAPSHOT, IMAGE_SCHEMA],
-    ))
+    Ok(Rows::new(rows, &[IMAGE_PART, IMAGE_POSITION, IMAGE_SNAPSHOT, IMAGE_SCHEMA]))
 }
 
 /// The order that each part of the snapshot's kind is shown in, as far as it is still guarded.
@@ -264,11 +241,7 @@ fn orders(database: &mut crate::domain::database::Database, id: i64) -> Vec<(Str
     let Some(guard) = kind.and_then(|kind| database.guard(kind).ok()) else {
         return Vec::new();
     };
-    guard
-        .parts
-        .iter()
-        .map(|part| (part.name.clone(), part.order.clone()))
-        .collect()
+    guard.parts.iter().map(|part| (part.name.clone(), part.order.clone())).collect()
 }
 
 fn object(columns: &[String], row: &[Value]) -> Result<Vec<u8>> {

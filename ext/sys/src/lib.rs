@@ -35,12 +35,8 @@ pub type Destructor = Option<unsafe extern "C" fn(*mut c_void)>;
 /// # Safety
 /// `table` is the pointer that SQLite passed to the entry point.
 pub unsafe fn set_table(table: *mut sqlite3_api_routines) -> Result<(), *mut sqlite3_api_routines> {
-    match TABLE.compare_exchange(
-        core::ptr::null_mut(),
-        table,
-        Ordering::AcqRel,
-        Ordering::Acquire,
-    ) {
+    match TABLE.compare_exchange(core::ptr::null_mut(), table, Ordering::AcqRel, Ordering::Acquire)
+    {
         Ok(_) => Ok(()),
         Err(earlier) if earlier == table => Ok(()),
         Err(earlier) => Err(earlier),

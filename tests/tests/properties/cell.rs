@@ -56,7 +56,9 @@ impl Cell {
     /// As a key: 1 and 1.0 are one.
     pub fn identity(self) -> Cell {
         match self {
-            Cell::Real(bits) if f64::from_bits(bits).fract() == 0.0 && f64::from_bits(bits).abs() < 1e18 => {
+            Cell::Real(bits)
+                if f64::from_bits(bits).fract() == 0.0 && f64::from_bits(bits).abs() < 1e18 =>
+            {
                 Cell::Integer(f64::from_bits(bits) as i64)
             }
             other => other,
@@ -73,7 +75,10 @@ impl Cell {
             },
             serde_json::Value::String(string) => text(string),
             tagged => {
-                let (tag, value) = tagged.as_object().and_then(|tagged| tagged.iter().next()).expect("a tagged value");
+                let (tag, value) = tagged
+                    .as_object()
+                    .and_then(|tagged| tagged.iter().next())
+                    .expect("a tagged value");
                 let value = value.as_str().expect("a text behind the tag");
                 match tag.as_str() {
                     "real" => real(value.parse().expect("an infinity")),
@@ -145,7 +150,11 @@ fn collect(connection: &Connection, sql: &str, found: &mut Vec<Row>) -> rusqlite
     let columns = statement.column_count();
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
-        found.push((0..columns).map(|column| row.get_ref(column).map(Cell::of)).collect::<rusqlite::Result<_>>()?);
+        found.push(
+            (0..columns)
+                .map(|column| row.get_ref(column).map(Cell::of))
+                .collect::<rusqlite::Result<_>>()?,
+        );
     }
     Ok(())
 }

@@ -41,13 +41,24 @@ pub fn read_pieces(connection: &Connection, schema: &Schema) -> Result<Pieces, S
                 let values = row.split_off(header.key.len());
                 if !row.contains(&Cell::Null) {
                     let row = row.into_iter().map(Cell::identity).collect();
-                    pieces.entry((at, row)).or_default().entry(name.to_owned()).or_default().push(values);
+                    pieces
+                        .entry((at, row))
+                        .or_default()
+                        .entry(name.to_owned())
+                        .or_default()
+                        .push(values);
                 }
             }
             Ok(())
         };
         let condition = kind.condition.as_deref().unwrap_or("1");
-        add("header", &format!("SELECT {key}, {} {from} WHERE {condition}", quoted_list("h.", &header.stored())))?;
+        add(
+            "header",
+            &format!(
+                "SELECT {key}, {} {from} WHERE {condition}",
+                quoted_list("h.", &header.stored())
+            ),
+        )?;
         let lines = &kind.parts[0];
         let lines_table = &schema.tables[lines.table];
         let to_lines = joined(header, kind, lines, lines_table, "l");
@@ -140,9 +151,12 @@ impl Model {
             match hand {
                 Hand::Talon => {
                     let before = before.filter(|before| has_lines(before) && !was_stolen);
-                    let now = now.clone().filter(|now| has_lines(now) && !self.stolen_now.contains(&piece));
+                    let now = now
+                        .clone()
+                        .filter(|now| has_lines(now) && !self.stolen_now.contains(&piece));
                     if !self.stolen_now.contains(&piece) {
-                        self.due.extend(before.into_iter().chain(now).map(|image| (piece.0, image)));
+                        self.due
+                            .extend(before.into_iter().chain(now).map(|image| (piece.0, image)));
                     }
                     self.unseen.remove(&piece);
                 }

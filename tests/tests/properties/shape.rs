@@ -77,7 +77,8 @@ impl Shape {
             KeyKind::Blob,
             KeyKind::Composite,
         ];
-        let references = vec![Reference::None, Reference::Immediate, Reference::Cascade, Reference::Deferred];
+        let references =
+            vec![Reference::None, Reference::Immediate, Reference::Cascade, Reference::Deferred];
         let sharings = prop_oneof![
             4 => Just(Sharing::None),
             1 => Just(Sharing::LinesByWhere),
@@ -93,7 +94,11 @@ impl Shape {
             let taxes_of_lines = flags[1] && !one_table;
             Shape {
                 key: if one_table { KeyKind::Rowid } else { key },
-                reference: if sharing == Sharing::LinesByWhere { Reference::None } else { reference },
+                reference: if sharing == Sharing::LinesByWhere {
+                    Reference::None
+                } else {
+                    reference
+                },
                 sharing,
                 line_key: if two_links || taxes_of_lines && line_key == LineKey::Composite {
                     LineKey::Rowid
@@ -194,12 +199,16 @@ impl Table {
     }
 
     fn sql(&self) -> String {
-        let mut terms: Vec<String> =
-            self.columns.iter().map(|column| format!("{} {}", quote(&column.name), column.declared)).collect();
+        let mut terms: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| format!("{} {}", quote(&column.name), column.declared))
+            .collect();
         terms.push(format!("PRIMARY KEY ({})", quoted_list("", &self.key)));
         terms.extend(self.constraints.iter().cloned());
         let options = [(self.without_rowid, "WITHOUT ROWID"), (self.strict, "STRICT")];
-        let options: Vec<&str> = options.iter().filter(|(on, _)| *on).map(|(_, text)| *text).collect();
+        let options: Vec<&str> =
+            options.iter().filter(|(on, _)| *on).map(|(_, text)| *text).collect();
         format!("CREATE TABLE {}({}) {}", quote(&self.name), terms.join(", "), options.join(", "))
     }
 }
@@ -272,11 +281,21 @@ impl Schema {
         columns.push(self.column("b", Role::Value, fixed));
         if self.shape.generated {
             let a = quote(&self.name("a"));
-            columns.insert(1, self.column("g", Role::Generated, &format!("INT AS (length({a})) VIRTUAL")));
+            columns.insert(
+                1,
+                self.column("g", Role::Generated, &format!("INT AS (length({a})) VIRTUAL")),
+            );
         }
     }
 
-    fn add(&mut self, name: &str, columns: Vec<Column>, key: Vec<String>, constraints: Vec<String>, wide: bool) {
+    fn add(
+        &mut self,
+        name: &str,
+        columns: Vec<Column>,
+        key: Vec<String>,
+        constraints: Vec<String>,
+        wide: bool,
+    ) {
         self.tables.push(Table {
             name: self.name(name),
             columns,
@@ -297,7 +316,9 @@ impl Schema {
             .key_types()
             .into_iter()
             .enumerate()
-            .map(|(at, declared)| self.column(&format!("id{at}"), Role::Key(at), &format!("{declared}{collation}")))
+            .map(|(at, declared)| {
+                self.column(&format!("id{at}"), Role::Key(at), &format!("{declared}{collation}"))
+            })
             .collect();
         let key = columns.iter().map(|column| column.name.clone()).collect();
         columns.push(self.column("number", Role::Number, self.number_declared()));
@@ -353,7 +374,8 @@ impl Schema {
         let tag = |tag: &str| format!("h.{} = '{tag}'", quote(&self.name("tag")));
         let lines_table = self.tables.len() - 1;
         let kind = |name: &'static str, header, condition, link, line_condition: Option<String>| {
-            let alive = self.shape.lines_where.then(|| format!("l.{} = 0", quote(&self.name("deleted"))));
+            let alive =
+                self.shape.lines_where.then(|| format!("l.{} = 0", quote(&self.name("deleted"))));
             let conditions: Vec<String> = alive.into_iter().chain(line_condition).collect();
             let condition_of_lines = (!conditions.is_empty()).then(|| conditions.join(" AND "));
             let lines = Part {
@@ -391,7 +413,9 @@ impl Schema {
 
     fn add_details(&mut self) {
         let lines_table = self.kinds[0].parts[0].table;
-        let names = |columns: &[Column]| -> Vec<String> { columns.iter().map(|column| column.name.clone()).collect() };
+        let names = |columns: &[Column]| -> Vec<String> {
+            columns.iter().map(|column| column.name.clone()).collect()
+        };
         if self.shape.payments {
             let mut constraints = Vec::new();
             let mut columns = self.links("sale", &self.tables[0], &mut constraints);
@@ -404,9 +428,12 @@ impl Schema {
         if self.shape.taxes_of_lines {
             let declared = if self.shape.line_key == LineKey::Text { "TEXT" } else { "INTEGER" };
             let link = vec![self.name("line")];
-            let constraints = self.reference(&link, &self.tables[lines_table]).into_iter().collect();
-            let mut columns =
-                vec![self.column("id", Role::RowKey, "INTEGER"), self.column("line", Role::RowLink, declared)];
+            let constraints =
+                self.reference(&link, &self.tables[lines_table]).into_iter().collect();
+            let mut columns = vec![
+                self.column("id", Role::RowKey, "INTEGER"),
+                self.column("line", Role::RowLink, declared),
+            ];
             self.values(&mut columns);
             self.add("tax", columns, vec![self.name("id")], constraints, false);
             self.add_part("tax", link, true);
@@ -422,7 +449,13 @@ impl Schema {
     }
 
     fn add_part(&mut self, name: &str, link: Vec<String>, of_lines: bool) {
-        let part = Part { name: name.to_owned(), table: self.tables.len() - 1, link, of_lines, condition: None };
+        let part = Part {
+            name: name.to_owned(),
+            table: self.tables.len() - 1,
+            link,
+            of_lines,
+            condition: None,
+        };
         self.kinds[0].parts.push(part);
     }
 
@@ -439,7 +472,8 @@ impl Schema {
 
     fn guard(&self, kind: &Kind) -> String {
         // What the schema says is left out, but where it says too much or nothing.
-        let is_said = !matches!(self.shape.reference, Reference::None) && self.shape.sharing != Sharing::OneTable;
+        let is_said = !matches!(self.shape.reference, Reference::None)
+            && self.shape.sharing != Sharing::OneTable;
         let part = |part: &Part, more: Value| {
             let mut json = more;
             json["table"] = json!(self.tables[part.table].name);
@@ -473,13 +507,17 @@ impl Schema {
             (KeyKind::Rowid, _) => integers(&[1, 2, 3, 4]),
             (KeyKind::RowidExtreme, _) => integers(&[i64::MAX, i64::MIN, -1, 0]),
             (KeyKind::BigInt, _) if self.shape.strict => integers(&[i64::MAX, i64::MIN, -1, 7]),
-            (KeyKind::BigInt, _) => vec![Cell::Integer(i64::MAX), Cell::Integer(-1), text("x"), real(1.5)],
+            (KeyKind::BigInt, _) => {
+                vec![Cell::Integer(i64::MAX), Cell::Integer(-1), text("x"), real(1.5)]
+            }
             (KeyKind::Text, _) => vec![text("a"), text("A"), text("a\0b"), Cell::Text(vec![0xff])],
             (KeyKind::TextNoCase, _) => vec![text("a"), text("A"), text("b"), text("é")],
             (KeyKind::Blob, _) if self.shape.strict => {
                 [vec![], vec![0], vec![0xff, b'"'], vec![b'a']].map(Cell::Blob).to_vec()
             }
-            (KeyKind::Blob, _) => vec![Cell::Blob(vec![0xff]), text("1"), Cell::Integer(1), real(1.0)],
+            (KeyKind::Blob, _) => {
+                vec![Cell::Blob(vec![0xff]), text("1"), Cell::Integer(1), real(1.0)]
+            }
             (KeyKind::Composite, 0) => vec![text("A\"1"), Cell::Text(vec![0xff])],
             (KeyKind::Composite, _) => integers(&[1, i64::MIN]),
         }

@@ -14,7 +14,13 @@ pub struct Draw {
 
 impl std::fmt::Debug for Draw {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{:?} {} {}", self.picks, self.values[0].literal(), self.values[1].literal())
+        write!(
+            formatter,
+            "{:?} {} {}",
+            self.picks,
+            self.values[0].literal(),
+            self.values[1].literal()
+        )
     }
 }
 
@@ -69,10 +75,17 @@ fn conflict() -> impl Strategy<Value = &'static str> {
 }
 
 pub fn step() -> impl Strategy<Value = Step> {
-    let upsert = prop_oneof![4 => Just(Upsert::No), 1 => Just(Upsert::Nothing), 1 => Just(Upsert::Update)];
-    let insert = (any::<u8>(), conflict(), upsert, any::<bool>(), prop::collection::vec(draw(), 1..4)).prop_map(
-        |(table, conflict, upsert, returning, rows)| Step::Insert { table, conflict, upsert, returning, rows },
-    );
+    let upsert =
+        prop_oneof![4 => Just(Upsert::No), 1 => Just(Upsert::Nothing), 1 => Just(Upsert::Update)];
+    let insert =
+        (any::<u8>(), conflict(), upsert, any::<bool>(), prop::collection::vec(draw(), 1..4))
+            .prop_map(|(table, conflict, upsert, returning, rows)| Step::Insert {
+                table,
+                conflict,
+                upsert,
+                returning,
+                rows,
+            });
     let what = prop_oneof![
         6 => Just(What::Value),
         6 => select(vec![
@@ -80,13 +93,37 @@ pub fn step() -> impl Strategy<Value = Step> {
         ]),
     ];
     let which = || select(vec![Which::All, Which::Owner, Which::Owner, Which::Own]);
-    let update = (any::<u8>(), conflict(), what, which(), draw(), draw())
-        .prop_map(|(table, conflict, what, which, to, from)| Step::Update { table, conflict, what, which, to, from });
-    let delete =
-        (any::<u8>(), which(), draw()).prop_map(|(table, which, row)| Step::Delete { table, which, row });
+    let update = (any::<u8>(), conflict(), what, which(), draw(), draw()).prop_map(
+        |(table, conflict, what, which, to, from)| Step::Update {
+            table,
+            conflict,
+            what,
+            which,
+            to,
+            from,
+        },
+    );
+    let delete = (any::<u8>(), which(), draw()).prop_map(|(table, which, row)| Step::Delete {
+        table,
+        which,
+        row,
+    });
     let control = select(vec![
-        "BEGIN", "BEGIN", "BEGIN IMMEDIATE", "COMMIT", "COMMIT", "COMMIT", "ROLLBACK", "SAVEPOINT a", "SAVEPOINT b",
-        "SAVEPOINT a", "RELEASE a", "RELEASE b", "ROLLBACK TO a", "ROLLBACK TO a", "ROLLBACK TO b",
+        "BEGIN",
+        "BEGIN",
+        "BEGIN IMMEDIATE",
+        "COMMIT",
+        "COMMIT",
+        "COMMIT",
+        "ROLLBACK",
+        "SAVEPOINT a",
+        "SAVEPOINT b",
+        "SAVEPOINT a",
+        "RELEASE a",
+        "RELEASE b",
+        "ROLLBACK TO a",
+        "ROLLBACK TO a",
+        "ROLLBACK TO b",
     ]);
     prop_oneof![
         9 => insert,
@@ -117,9 +154,10 @@ impl Schema {
         let table_at = |table: u8| usize::from(table) % self.tables.len();
         let (table, sql) = match step {
             Step::Control(sql) => return Statement::of(sql),
-            Step::Insert { table, conflict, upsert, returning, rows } => {
-                (table_at(*table), self.insert(table_at(*table), conflict, *upsert, *returning, rows))
-            }
+            Step::Insert { table, conflict, upsert, returning, rows } => (
+                table_at(*table),
+                self.insert(table_at(*table), conflict, *upsert, *returning, rows),
+            ),
             Step::Update { table, conflict, what, which, to, from } => {
                 (table_at(*table), self.update(table_at(*table), conflict, *what, *which, to, from))
             }
@@ -133,20 +171,29 @@ impl Schema {
         let is_header = self.kinds.iter().any(|kind| kind.header == table);
         let numbered = self.tables[table].column(Role::Number).is_some();
         let replaces = !is_delete
-            && (sql.contains(" OR REPLACE INTO") || sql.starts_with("UPDATE OR REPLACE")
+            && (sql.contains(" OR REPLACE INTO")
+                || sql.starts_with("UPDATE OR REPLACE")
                 || numbered && self.shape.number_replaces);
         // A header that is put back under another spelling of its key goes on as the same piece.
-        let spells = self.shape.key == KeyKind::TextNoCase || self.shape.key == KeyKind::Blob && !self.shape.strict;
-        let updates = matches!(step, Step::Update { .. } | Step::Insert { upsert: Upsert::Update, .. });
+        let spells = self.shape.key == KeyKind::TextNoCase
+            || self.shape.key == KeyKind::Blob && !self.shape.strict;
+        let updates =
+            matches!(step, Step::Update { .. } | Step::Insert { upsert: Upsert::Update, .. });
         Statement {
-            replaces_children: replaces
-                && (!is_header || self.shape.sharing == Sharing::OneTable),
+            replaces_children: replaces && (!is_header || self.shape.sharing == Sharing::OneTable),
             moves_pieces: is_header && (replaces || updates || spells),
             sql,
         }
     }
 
-    fn insert(&self, at: usize, conflict: &str, upsert: Upsert, returning: bool, rows: &[Draw]) -> String {
+    fn insert(
+        &self,
+        at: usize,
+        conflict: &str,
+        upsert: Upsert,
+        returning: bool,
+        rows: &[Draw],
+    ) -> String {
         let table = &self.tables[at];
         let rows: Vec<String> = rows
             .iter()
@@ -176,7 +223,9 @@ impl Schema {
                 let set: Vec<String> = table
                     .columns
                     .iter()
-                    .filter(|column| matches!(column.role, Role::Value | Role::Link(_) | Role::Number))
+                    .filter(|column| {
+                        matches!(column.role, Role::Value | Role::Link(_) | Role::Number)
+                    })
                     .map(|column| format!("{0} = excluded.{0}", quote(&column.name)))
                     .collect();
                 sql.push_str(&format!(" ON CONFLICT ({target}) DO UPDATE SET {}", set.join(", ")));
@@ -188,7 +237,15 @@ impl Schema {
         sql
     }
 
-    fn update(&self, at: usize, conflict: &str, what: What, which: Which, to: &Draw, from: &Draw) -> String {
+    fn update(
+        &self,
+        at: usize,
+        conflict: &str,
+        what: What,
+        which: Which,
+        to: &Draw,
+        from: &Draw,
+    ) -> String {
         let table = &self.tables[at];
         let conflict = if self.takes_itself_away() { "" } else { conflict };
         let is_set = |role: Role| match what {
@@ -201,7 +258,9 @@ impl Schema {
             What::RowKey => role == Role::RowKey,
         };
         let mut set: Vec<String> = Vec::new();
-        for (place, column) in table.columns.iter().enumerate().filter(|(_, column)| is_set(column.role)) {
+        for (place, column) in
+            table.columns.iter().enumerate().filter(|(_, column)| is_set(column.role))
+        {
             let name = quote(&column.name);
             match what {
                 What::KeySigns => set.push(format!("{name} = -{name}")),
@@ -229,7 +288,11 @@ impl Schema {
             .enumerate()
             .filter(|(_, column)| is_asked(column.role))
             .map(|(place, column)| {
-                format!("{} IS {}", quote(&column.name), self.cell(column.role, row, place).literal())
+                format!(
+                    "{} IS {}",
+                    quote(&column.name),
+                    self.cell(column.role, row, place).literal()
+                )
             })
             .collect();
         if terms.is_empty() { "1".to_owned() } else { terms.join(" AND ") }

@@ -50,7 +50,12 @@ impl World {
             query(bare, "PRAGMA synchronous = OFF")?;
             query(bare, &world.schema.create()[0])?;
         }
-        for sql in world.schema.create().into_iter().chain(["CREATE TABLE host_log(id INTEGER PRIMARY KEY)".to_owned()]) {
+        for sql in world
+            .schema
+            .create()
+            .into_iter()
+            .chain(["CREATE TABLE host_log(id INTEGER PRIMARY KEY)".to_owned()])
+        {
             query(&world.talon, &sql)?;
             query(&world.twin, &sql)?;
             world.script.push(sql);
@@ -110,7 +115,11 @@ impl World {
     /// Runs a statement on both sides and compares all that a host can see.
     fn same(&mut self, hand: Hand, statement: &Statement) -> Checked {
         let sql = &statement.sql;
-        self.script.push(if hand == Hand::Bare { format!("/* bare */ {sql}") } else { sql.clone() });
+        self.script.push(if hand == Hand::Bare {
+            format!("/* bare */ {sql}")
+        } else {
+            sql.clone()
+        });
         let told = |side: &Connection| {
             let answer = run(side, sql);
             // Two hands count for themselves.
@@ -142,7 +151,11 @@ impl World {
 
     pub fn host_tables_are_equal(&self) -> Checked {
         for table in &self.schema.tables {
-            let sql = format!("SELECT * FROM {} ORDER BY {}", quote(&table.name), quoted_list("", &table.key));
+            let sql = format!(
+                "SELECT * FROM {} ORDER BY {}",
+                quote(&table.name),
+                quoted_list("", &table.key)
+            );
             let (with, without) = (query(&self.talon, &sql)?, query(&self.twin, &sql)?);
             if with != without {
                 return Err(format!("{} with Talon {with:?}\nwithout {without:?}", table.name));
@@ -153,7 +166,11 @@ impl World {
 
     fn kind_at(&self, name: &Cell) -> Result<usize, String> {
         let is_it = |kind: &str| *name == super::cell::text(kind);
-        self.schema.kinds.iter().position(|kind| is_it(kind.name)).ok_or_else(|| format!("no kind {name:?}"))
+        self.schema
+            .kinds
+            .iter()
+            .position(|kind| is_it(kind.name))
+            .ok_or_else(|| format!("no kind {name:?}"))
     }
 
     /// A key as Talon shows it: a composite one as JSON.
@@ -162,7 +179,8 @@ impl World {
             return Ok(vec![shown.clone().identity()]);
         }
         let Cell::Text(json) = shown else { return Err(format!("no JSON array: {shown:?}")) };
-        let keys: Vec<serde_json::Value> = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        let keys: Vec<serde_json::Value> =
+            serde_json::from_slice(json).map_err(|error| error.to_string())?;
         Ok(keys.iter().map(Cell::from_json).collect())
     }
 
@@ -179,15 +197,21 @@ impl World {
             let mut image = Image::new();
             let sql = format!("SELECT part, row FROM talon_image({})", row[2].literal());
             for shown in query(&self.talon, &sql)? {
-                let [Cell::Text(part), Cell::Text(json)] = shown.as_slice() else { return Err(format!("{shown:?}")) };
+                let [Cell::Text(part), Cell::Text(json)] = shown.as_slice() else {
+                    return Err(format!("{shown:?}"));
+                };
                 let part = String::from_utf8_lossy(part).into_owned();
-                let object: serde_json::Value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+                let object: serde_json::Value =
+                    serde_json::from_slice(json).map_err(|error| error.to_string())?;
                 let table = match kind.parts.iter().find(|known| known.name == part) {
                     Some(part) => part.table,
                     None => kind.header,
                 };
                 let columns = self.schema.tables[table].stored();
-                image.entry(part).or_default().push(columns.iter().map(|name| Cell::from_json(&object[name])).collect());
+                image
+                    .entry(part)
+                    .or_default()
+                    .push(columns.iter().map(|name| Cell::from_json(&object[name])).collect());
             }
             image.values_mut().for_each(|rows| rows.sort());
             snapshots.push(Snapshot { piece, image });
@@ -201,7 +225,9 @@ impl World {
         for snapshot in &snapshots {
             // A before-image may come after REPLACE took a line away unseen, within one statement.
             let is_excused = self.model.ever_stolen.contains(&snapshot.piece);
-            if !is_excused && !self.model.history.contains(&(snapshot.piece.0, snapshot.image.clone())) {
+            if !is_excused
+                && !self.model.history.contains(&(snapshot.piece.0, snapshot.image.clone()))
+            {
                 return Err(format!("never committed: {:?} {:?}", snapshot.piece, snapshot.image));
             }
         }
@@ -214,8 +240,12 @@ impl World {
         }
         for (piece, image) in &self.model.committed {
             let is_due = has_lines(image) && self.model.changed.contains(piece);
-            if is_due && !self.model.stolen.contains(piece) && !self.model.unseen.contains_key(piece) {
-                let is_own = |snapshot: &Snapshot| snapshot.piece == *piece && snapshot.image == *image;
+            if is_due
+                && !self.model.stolen.contains(piece)
+                && !self.model.unseen.contains_key(piece)
+            {
+                let is_own =
+                    |snapshot: &Snapshot| snapshot.piece == *piece && snapshot.image == *image;
                 if !snapshots.iter().any(is_own) {
                     return Err(format!("no snapshot under its own key: {piece:?} {image:?}"));
                 }
@@ -227,7 +257,9 @@ impl World {
     fn findings(&self) -> Result<BTreeMap<Piece, Vec<(String, String)>>, String> {
         let mut findings: BTreeMap<Piece, Vec<(String, String)>> = BTreeMap::new();
         for row in query(&self.talon, "SELECT kind, piece, finding, detail FROM talon_audit")? {
-            let (Cell::Text(finding), Cell::Text(detail)) = (&row[2], &row[3]) else { return Err(format!("{row:?}")) };
+            let (Cell::Text(finding), Cell::Text(detail)) = (&row[2], &row[3]) else {
+                return Err(format!("{row:?}"));
+            };
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             findings.entry(self.piece(&row)?).or_default().push((text(finding), text(detail)));
         }
@@ -243,25 +275,38 @@ impl World {
                 let is_expected = match finding.as_str() {
                     "lost" => model.is_lost(piece) != Some(false),
                     "partial" | "drifted" => model.stolen.contains(piece),
-                    "vanished" => !model.committed.contains_key(piece) && model.ambiguous.contains(piece),
+                    "vanished" => {
+                        !model.committed.contains_key(piece) && model.ambiguous.contains(piece)
+                    }
                     // Its header is gone or was never there.
                     "orphaned" => !model.committed.contains_key(piece),
-                    "unprotected" => model.committed.contains_key(piece) && !model.changed.contains(piece),
+                    "unprotected" => {
+                        model.committed.contains_key(piece) && !model.changed.contains(piece)
+                    }
                     // What REPLACE took away unseen is noticed at a later touch.
                     "unguarded" => self.bare.is_some() || model.ever_stolen.contains(piece),
                     _ => false,
                 };
                 if !is_expected {
-                    return Err(format!("{piece:?} is {finding}: {detail}\n{:?}", model.committed.get(piece)));
+                    return Err(format!(
+                        "{piece:?} is {finding}: {detail}\n{:?}",
+                        model.committed.get(piece)
+                    ));
                 }
             }
         }
         let snapshots = self.snapshots()?;
         for piece in &model.stolen {
-            let Some(image) = model.committed.get(piece).filter(|image| has_lines(image)) else { continue };
-            let is_stored = snapshots.iter().any(|snapshot| snapshot.piece == *piece && snapshot.image == *image);
+            let Some(image) = model.committed.get(piece).filter(|image| has_lines(image)) else {
+                continue;
+            };
+            let is_stored = snapshots
+                .iter()
+                .any(|snapshot| snapshot.piece == *piece && snapshot.image == *image);
             if !is_stored && !findings.contains_key(piece) {
-                return Err(format!("changed by REPLACE, and the audit does not say so: {piece:?} {image:?}"));
+                return Err(format!(
+                    "changed by REPLACE, and the audit does not say so: {piece:?} {image:?}"
+                ));
             }
         }
         Ok(())
@@ -282,7 +327,10 @@ impl World {
                 self.restore(piece, shown)?;
             }
         }
-        query(&self.talon, "INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost")?;
+        query(
+            &self.talon,
+            "INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost",
+        )?;
         self.what_stays_lost_has_its_reason()
     }
 
@@ -290,7 +338,8 @@ impl World {
         let journal = query(&self.talon, "SELECT kind, piece, outcome FROM talon_restore")?;
         for (piece, shown) in self.lost()? {
             let refused = ["conflict", "constraint"].map(super::cell::text);
-            let is_refused = journal.iter().any(|row| row[1] == shown && refused.contains(&row[2]));
+            let is_its = |row: &Row| row[1].clone().identity() == shown.clone().identity();
+            let is_refused = journal.iter().any(|row| is_its(row) && refused.contains(&row[2]));
             if !is_refused {
                 return Err(format!("{piece:?} is still lost: {journal:?}"));
             }
@@ -299,7 +348,9 @@ impl World {
             // A row of two pieces may be as one of them had it.
             let is_shared = self.schema.shape.sharing == Sharing::LinesByTwoLinks;
             let is_excused = is_shared || self.model.ever_stolen.contains(&piece);
-            let wrong = found.iter().find(|(finding, _)| ["partial", "drifted"].contains(&finding.as_str()));
+            let wrong = found
+                .iter()
+                .find(|(finding, _)| ["partial", "drifted"].contains(&finding.as_str()));
             if let (Some(wrong), false) = (wrong, is_excused) {
                 return Err(format!("after the restore {piece:?} is {wrong:?}\n{journal:?}"));
             }
@@ -325,7 +376,9 @@ impl World {
             .collect();
         let (table, terms) = (&self.schema.tables[lines.table], terms.join(" AND "));
         match table.column(Role::Deleted).filter(|_| softly) {
-            Some(deleted) => format!("UPDATE {} SET {} = 1 WHERE {terms}", quote(&table.name), quote(deleted)),
+            Some(deleted) => {
+                format!("UPDATE {} SET {} = 1 WHERE {terms}", quote(&table.name), quote(deleted))
+            }
             None => format!("DELETE FROM {} WHERE {terms}", quote(&table.name)),
         }
     }
@@ -340,7 +393,10 @@ impl World {
         for piece in self.model.committed.keys().chain(lost.keys()) {
             let is_listed = lost.contains_key(piece);
             if self.model.is_lost(piece).is_some_and(|is_lost| is_lost != is_listed) {
-                return Err(format!("{piece:?} is listed as lost: {is_listed}; {:?}", self.model.committed.get(piece)));
+                return Err(format!(
+                    "{piece:?} is listed as lost: {is_listed}; {:?}",
+                    self.model.committed.get(piece)
+                ));
             }
         }
         Ok(())
@@ -349,12 +405,19 @@ impl World {
     fn restore(&self, piece: &Piece, shown: &Cell) -> Checked {
         let before = read_pieces(&self.talon, &self.schema)?;
         let (kind, shown) = (self.schema.kinds[piece.0].name, shown.literal());
-        query(&self.talon, &format!("INSERT INTO talon_restore(kind, piece) VALUES ('{kind}', {shown})"))?;
-        let journal = query(&self.talon, "SELECT outcome, note FROM talon_restore ORDER BY id DESC LIMIT 1")?;
+        query(
+            &self.talon,
+            &format!("INSERT INTO talon_restore(kind, piece) VALUES ('{kind}', {shown})"),
+        )?;
+        let journal =
+            query(&self.talon, "SELECT outcome, note FROM talon_restore ORDER BY id DESC LIMIT 1")?;
         let after = read_pieces(&self.talon, &self.schema)?;
-        let (was, now, wanted) = (before.get(piece), after.get(piece), self.model.newest.get(piece));
+        let (was, now, wanted) =
+            (before.get(piece), after.get(piece), self.model.newest.get(piece));
         // A row in the way or a rule that no longer holds is an outcome, and leaves everything as it is.
-        let is_refused = journal.iter().any(|row| ["conflict", "constraint"].map(super::cell::text).contains(&row[0]));
+        let is_refused = journal
+            .iter()
+            .any(|row| ["conflict", "constraint"].map(super::cell::text).contains(&row[0]));
         if is_restored(was, now, wanted) || is_refused && after == before {
             return Ok(());
         }
@@ -373,7 +436,9 @@ impl World {
                 continue;
             }
             let is_stored = |image: &Image| {
-                snapshots.iter().any(|snapshot| snapshot.piece == *piece && snapshot.image == *image)
+                snapshots
+                    .iter()
+                    .any(|snapshot| snapshot.piece == *piece && snapshot.image == *image)
             };
             if now.is_some_and(|now| has_lines(now) && !is_stored(now)) {
                 return Err(format!("no snapshot of {piece:?} {now:?}"));
@@ -395,7 +460,8 @@ fn is_restored(was: Option<&Image>, now: Option<&Image>, wanted: Option<&Image>)
         "header" | "lines" => rows(now, part) == rows(wanted, part),
         part => {
             let (was, now, wanted) = (rows(was, part), rows(now, part), rows(wanted, part));
-            wanted.iter().all(|row| now.contains(row)) && now.iter().all(|row| wanted.contains(row) || was.contains(row))
+            wanted.iter().all(|row| now.contains(row))
+                && now.iter().all(|row| wanted.contains(row) || was.contains(row))
         }
     })
 }
