@@ -142,8 +142,12 @@ impl Talon {
                 }
             }
             Event::Inserting | Event::Replacing => {
-                // -1 stands for a key that SQLite has yet to assign.
-                let assigned = !matches!(key(0), None | Some(Key::Single(Value::Integer(-1))));
+                // -1 stands for a rowid that SQLite has yet to assign.
+                let assigned = match key(0) {
+                    None => false,
+                    Some(Key::Single(Value::Integer(-1))) => !guard.key_is_rowid(),
+                    Some(_) => true,
+                };
                 let mut found = database.colliding(kind, values)?;
                 if assigned && let Some(key) = key(0) {
                     found.extend(database.own_key(kind, &key)?);
@@ -167,6 +171,9 @@ impl Talon {
                     self.take(slot, database, new.clone(), Taking::Renamed)?;
                     self.course.borrow_mut().rename(Rename { slot, old, new });
                     self.latest.set(None);
+                } else if let (None, Some(new)) = (key(0), key(width)) {
+                    // A key that was NULL was nobody's: the piece begins here.
+                    self.take(slot, database, new, Taking::Created)?;
                 }
             }
             Event::Deleting => {

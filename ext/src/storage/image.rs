@@ -2,7 +2,7 @@
 
 use super::guard::{Guard, HEADER, LINES, MOST_KEY_COLUMNS, Part};
 use super::key::Key;
-use super::payload::{put, write_value};
+use super::payload::{put, reserve, write_value};
 use super::shape::quote_identifier;
 use crate::error::{Error, Result};
 use crate::sqlite::{Argument, Connection, Statement, Value, ValueRef};
@@ -152,12 +152,19 @@ impl Rows {
     #[inline]
     fn column(&mut self, value: ValueRef<'_>) -> Result<()> {
         if self.column > 0 {
-            put(&mut self.text, b",")?;
+            reserve(&mut self.text, 1)?;
+            self.text.push(b',');
         }
         write_value(&mut self.text, value)?;
-        for (place, key) in self.key_places.iter().zip(&mut self.key) {
-            if *place == self.column {
-                *key = value.to_value();
+        if let [place] = self.key_places[..] {
+            if place == self.column {
+                self.key[0] = value.to_value();
+            }
+        } else {
+            for (place, key) in self.key_places.iter().zip(&mut self.key) {
+                if *place == self.column {
+                    *key = value.to_value();
+                }
             }
         }
         self.column += 1;

@@ -14,15 +14,28 @@ use crate::error::{Error, Result};
 use crate::sqlite::{Value, ValueRef};
 use std::io::Write;
 
-/// Appends, or reports that memory is short instead of aborting the host.
+/// Makes room, or reports that memory is short instead of aborting the host.
+#[inline]
+pub fn reserve(buffer: &mut Vec<u8>, bytes: usize) -> Result<()> {
+    if buffer.capacity() - buffer.len() < bytes {
+        buffer.try_reserve(bytes).map_err(|_| Error::Memory)?;
+    }
+    Ok(())
+}
+
+/// Appends.
+///
+/// # Errors
+/// [`Error::Memory`].
 #[inline]
 pub fn put(buffer: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
-    if buffer.capacity() - buffer.len() < bytes.len() {
-        buffer.try_reserve(bytes.len()).map_err(|_| Error::Memory)?;
-    }
+    reserve(buffer, bytes.len())?;
     buffer.extend_from_slice(bytes);
     Ok(())
 }
+
+/// Room for any number and what stands around it.
+const NUMBER: usize = 40;
 
 /// Appends one value.
 ///
@@ -30,37 +43,45 @@ pub fn put(buffer: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
 /// [`Error::Memory`].
 #[inline]
 pub fn write_value(buffer: &mut Vec<u8>, value: ValueRef<'_>) -> Result<()> {
+    reserve(buffer, NUMBER)?;
     match value {
-        ValueRef::Null => put(buffer, b"null"),
-        ValueRef::Integer(integer) => put(buffer, itoa::Buffer::new().format(integer).as_bytes()),
-        ValueRef::Real(real) if real.is_finite() => write_real(buffer, real),
-        ValueRef::Real(real) if real > 0.0 => put(buffer, br#"{"real":"inf"}"#),
-        ValueRef::Real(_) => put(buffer, br#"{"real":"-inf"}"#),
-        ValueRef::Text(text) => write_text(buffer, text),
-        ValueRef::Blob(blob) => write_hex(buffer, "blob", blob),
+        ValueRef::Null => buffer.extend_from_slice(b"null"),
+        ValueRef::Integer(integer) => {
+            buffer.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
+        }
+        ValueRef::Real(real) => write_real(buffer, real),
+        ValueRef::Text(text) => return write_text(buffer, text),
+        ValueRef::Blob(blob) => return write_hex(buffer, "blob", blob),
     }
+    Ok(())
 }
 
-/// Quantities and amounts are mostly whole hundredths. Where dividing the hundredths by 100 gives the very same bits, their
-/// digits are the number's shortest decimal text, and writing two integers takes a third of the time of looking for it.
+/// Appends a real where there is room for it. Quantities and amounts are mostly whole hundredths: where dividing the
+/// hundredths by 100 gives the very same bits, their digits are the number's shortest decimal text, and writing two
+/// integers takes a third of the time of looking for it.
 #[inline]
-fn write_real(buffer: &mut Vec<u8>, real: f64) -> Result<()> {
+fn write_real(buffer: &mut Vec<u8>, real: f64) {
     let hundredths = (real * 100.0).round_ties_even();
-    // Below 2^53 every whole number is a double; zero is left out because it may be negative.
-    if hundredths.abs() < 9e15
-        && hundredths != 0.0
-        && (hundredths / 100.0).to_bits() == real.to_bits()
-    {
-        let whole = hundredths as i64;
-        if whole < 0 {
-            put(buffer, b"-")?;
+    // Below 2^53 every whole number is a double.
+    let is_whole = hundredths.abs() < 9e15 && (hundredths / 100.0).to_bits() == real.to_bits();
+    if is_whole {
+        let whole = (hundredths as i64).unsigned_abs();
+        if real.is_sign_negative() {
+            buffer.push(b'-');
         }
-        put(buffer, itoa::Buffer::new().format(whole.unsigned_abs() / 100).as_bytes())?;
-        let rest = (whole.unsigned_abs() % 100) as u8;
-        let digits = [b'.', b'0' + rest / 10, b'0' + rest % 10];
-        return put(buffer, if rest.is_multiple_of(10) { &digits[..2] } else { &digits });
+        buffer.extend_from_slice(itoa::Buffer::new().format(whole / 100).as_bytes());
+        let rest = (whole % 100) as u8;
+        buffer.push(b'.');
+        buffer.push(b'0' + rest / 10);
+        if !rest.is_multiple_of(10) {
+            buffer.push(b'0' + rest % 10);
+        }
+    } else if real.is_finite() {
+        buffer.extend_from_slice(zmij::Buffer::new().format_finite(real).as_bytes());
+    } else {
+        let tagged: &[u8] = if real > 0.0 { br#"{"real":"inf"}"# } else { br#"{"real":"-inf"}"# };
+        buffer.extend_from_slice(tagged);
     }
-    put(buffer, zmij::Buffer::new().format_finite(real).as_bytes())
 }
 
 #[inline]
@@ -70,16 +91,14 @@ fn write_text(buffer: &mut Vec<u8>, text: &[u8]) -> Result<()> {
         return write_hex(buffer, "text", text);
     }
     if shape.is_plain {
-        if buffer.capacity() - buffer.len() < text.len() + 2 {
-            buffer.try_reserve(text.len() + 2).map_err(|_| Error::Memory)?;
-        }
+        reserve(buffer, text.len() + 2)?;
         buffer.push(b'"');
         buffer.extend_from_slice(text);
         buffer.push(b'"');
         return Ok(());
     }
     // Escaping makes six characters of one at most.
-    buffer.try_reserve(6 * text.len() + 2).map_err(|_| Error::Memory)?;
+    reserve(buffer, 6 * text.len() + 2)?;
     let utf8 = String::from_utf8_lossy(text);
     serde_json::to_writer(buffer.by_ref(), &*utf8).map_err(|_| Error::Memory)
 }
@@ -104,7 +123,7 @@ fn look_over(text: &[u8]) -> Shape {
 
 fn write_hex(buffer: &mut Vec<u8>, tag: &str, bytes: &[u8]) -> Result<()> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    buffer.try_reserve(2 * bytes.len() + tag.len() + 8).map_err(|_| Error::Memory)?;
+    reserve(buffer, 2 * bytes.len() + tag.len() + 8)?;
     put(buffer, b"{\"")?;
     put(buffer, tag.as_bytes())?;
     put(buffer, b"\":\"")?;
@@ -251,7 +270,7 @@ mod tests {
     fn hundredths_are_written_as_any_other_real_would_be() {
         let written = |real: f64| {
             let mut text = Vec::new();
-            write_real(&mut text, real).unwrap();
+            write_value(&mut text, ValueRef::Real(real)).unwrap();
             String::from_utf8(text).unwrap()
         };
         let whole = (-5_000..5_000).map(|n| f64::from(n) / 100.0);
