@@ -22,6 +22,14 @@ CREATE TEMP TABLE guarded (
   guards INTEGER CONSTRAINT "this database guards no piece: is it the right file?" CHECK (guards > 0));
 INSERT INTO guarded SELECT count(*) FROM talon_guards;
 
+-- A guard that no longer fits its tables watches nothing: that comes before anything reassuring.
+.mode list
+.headers off
+SELECT 'ATTENTION: ' || kind || ' is neither watched nor checked, its definition ' || triggers
+  || char(10) || 'Declare the guard anew (talon_guard), then run this again.'
+  FROM talon_guards WHERE triggers LIKE 'does not fit%';
+.headers on
+
 -- The journal says who did it. What comes after its last row is ours.
 CREATE TEMP TABLE station AS SELECT talon_station('maintenance', 'purge.sql');
 CREATE TEMP TABLE journal_end AS SELECT coalesce(max(id), 0) AS id FROM talon_purge;

@@ -153,7 +153,12 @@ fn a_guard_whose_table_is_gone_says_so_and_the_others_go_on() {
     assert!(triggers.contains(r#"no table "sale_line""#), "{triggers}");
     db.run("DELETE FROM other_line");
     assert_eq!(db.rows("SELECT kind, piece FROM talon_lost"), ["other|1"]);
-    assert_eq!(db.rows("SELECT kind, finding FROM talon_audit"), ["other|lost"]);
+    let error = db.error("SELECT * FROM talon_lost WHERE kind = 'sale'");
+    assert!(error.starts_with(r#"talon_lost: sale: no table "sale_line" in "main""#), "{error}");
+    assert_eq!(
+        db.rows("SELECT kind, piece, finding FROM talon_audit"),
+        ["sale|NULL|unprotected", "other|1|lost"]
+    );
     db.run("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost; UPDATE sale_piece SET total = 2");
     let error = db.error("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)");
     assert!(error.starts_with(r#"talon_restore: sale: no table "sale_line" in "main""#), "{error}");

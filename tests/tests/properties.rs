@@ -10,6 +10,8 @@
 mod cell;
 #[path = "properties/model.rs"]
 mod model;
+#[path = "properties/schema.rs"]
+mod schema;
 #[path = "properties/shape.rs"]
 mod shape;
 #[path = "properties/statement.rs"]
@@ -54,7 +56,7 @@ fn begin(shape: &Shape, before: &[Step], file: bool) -> Result<World, TestCaseEr
 }
 
 proptest! {
-    #![proptest_config(config(400))]
+    #![proptest_config(config(300))]
 
     #[test]
     fn what_is_committed_is_captured_found_and_restored(

@@ -116,7 +116,7 @@ fn a_definition_that_does_not_fit_is_refused_by_name_and_leaves_nothing() {
             sale,
             r#""table": "alone", "piece": "sale", "order": "rank""#,
             "",
-            r#"order: "alone" has no column "rank"; it has: id, sale, what"#,
+            r#"lines.order: "alone" has no column "rank"; it has: id, sale, what"#,
         ),
         (
             sale,

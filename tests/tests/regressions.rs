@@ -160,3 +160,34 @@ fn a_row_beside_the_header_whose_key_sqlite_assigns_is_captured() {
         [r#"edit|{"sale_id":1,"note":"x"}"#]
     );
 }
+
+#[test]
+fn a_header_that_gets_its_key_by_an_update_is_captured() {
+    let db = Db::memory();
+    db.run(
+        "CREATE TABLE sale(code TEXT PRIMARY KEY);
+         CREATE TABLE line(id INTEGER PRIMARY KEY, sale TEXT REFERENCES sale);
+         SELECT talon_guard('sale', 'sale', 'line');
+         INSERT INTO sale VALUES (NULL);
+         UPDATE sale SET code = 'A';",
+    );
+    assert_eq!(db.rows("SELECT piece, reason FROM talon_snapshots"), ["A|create"]);
+}
+
+#[test]
+fn minus_one_is_a_key_like_any_other_where_no_rowid_is_assigned() {
+    let db = Db::memory();
+    db.run(
+        "CREATE TABLE sale(number bigint PRIMARY KEY, note);
+         CREATE TABLE line(id INTEGER PRIMARY KEY, sale bigint REFERENCES sale);
+         PRAGMA foreign_keys = OFF;
+         INSERT INTO sale VALUES (-1, 'old');
+         INSERT INTO line VALUES (1, -1);
+         SELECT talon_guard('sale', 'sale', 'line');
+         INSERT OR REPLACE INTO sale VALUES (-1, 'new');",
+    );
+    assert_eq!(
+        db.rows("SELECT piece, reason FROM talon_snapshots ORDER BY id"),
+        ["-1|before", "-1|edit"]
+    );
+}

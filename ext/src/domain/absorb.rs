@@ -34,7 +34,8 @@ impl Talon {
     /// # Errors
     /// What SQLite reports; the marks then stay.
     pub fn absorb(&self, place: usize) -> Result<i64> {
-        let result = self.atomically(|| {
+        let schema = self.databases()?[place].schema.clone();
+        let result = self.atomically(&schema, || {
             let mut databases = self.databases()?;
             let database = &mut databases[place];
             database.refresh()?;
@@ -315,7 +316,8 @@ impl Talon {
     pub fn absorb_everything(&self, place: usize) -> Result<i64> {
         self.mend_triggers(place)?;
         let absorbed = self.absorb(place)?;
-        let compared = self.atomically(|| {
+        let schema = self.databases()?[place].schema.clone();
+        let compared = self.atomically(&schema, || {
             let mut databases = self.databases()?;
             let database = &mut databases[place];
             let mut count = 0;

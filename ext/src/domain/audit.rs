@@ -79,6 +79,8 @@ enum Scan {
     Orphaned(Statement),
     Unguarded(Statement),
     Unprotected(Statement),
+    /// The guard does not fit any more.
+    NotChecked(Option<String>),
 }
 
 /// An audit under way.
@@ -147,6 +149,11 @@ impl Audit {
                 detail,
             };
             let found = match scan {
+                Scan::NotChecked(problem) => problem.take().map(|problem| {
+                    self.ahead.retain(|(ahead, question)| *ahead != kind || *question == Kind::Unguarded);
+                    let detail = format!("no piece of {name} is watched or checked: {problem}; declare the guard anew");
+                    Some(finding(Value::Null, Kind::Unprotected, detail))
+                }),
                 Scan::Lost(search) => search.find_next()?.map(|lost| {
                     let lines = lost.lines;
                     let detail = format!(
@@ -251,8 +258,10 @@ impl Audit {
         }
         let guard = match database.guard(kind) {
             Ok(guard) => guard,
-            // Its pieces cannot be looked at; talon_guards says why.
-            Err(Error::Definition { .. }) => return Ok(None),
+            // A kind that cannot be looked at must not pass for one with nothing wrong.
+            Err(Error::Definition { problem, .. }) if self.wanted != Some(Kind::Lost) => {
+                return Ok(Some(Scan::NotChecked(Some(problem))));
+            }
             Err(error) => return Err(error),
         };
         Ok(Some(match question {

@@ -2,8 +2,9 @@
 
 use super::course::{Course, Entry, Rename, Slot, Written};
 use super::database::Database;
+use super::latest::Latest;
 use super::settle::{Circumstances, Reason};
-use super::talon::{Latest, Talon};
+use super::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{Argument, Failure, Transaction, Value, ValueRef, code};
 use crate::storage::guard::HEADER;
@@ -469,28 +470,6 @@ impl Taking {
     }
 }
 
-impl Latest {
-    #[inline]
-    fn is_again(&self, arguments: &[Argument]) -> bool {
-        let [_, number, code, key, further, ..] = arguments else {
-            return false;
-        };
-        // In a trigger these two are literals; anybody else's arguments come to other numbers.
-        let code = code.cast_to_integer();
-        let part = code >> 4 & 0xff;
-        if number.cast_to_integer() != self.number
-            || code & 0xf != Event::Touch as i64
-            || code >> 12 != self.kind
-            || part > 63
-            || self.direct_parts >> part & 1 == 0
-        {
-            return false;
-        }
-        let same = |value: ValueRef<'_>| matches!(value, ValueRef::Integer(key) if key == self.key);
-        same(key.get()) && (further.get().is_null() || same(further.get()))
-    }
-}
-
 impl Transaction for Talon {
     fn begin(&self) -> std::result::Result<(), Failure> {
         self.enlisted.set(true);
@@ -541,6 +520,7 @@ impl Transaction for Talon {
         if let Ok(mut databases) = self.databases() {
             databases.iter_mut().for_each(Database::forget_rows);
         }
+        self.forget_declared(true, false);
     }
 }
 
@@ -579,6 +559,7 @@ impl Talon {
             let complete = committed && !self.incomplete.replace(false);
             databases.iter_mut().for_each(|database| database.end(complete));
         }
+        self.forget_declared(!committed, true);
     }
 
     /// Limits that a host may have set for itself do not hold for what its commit needs.

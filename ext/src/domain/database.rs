@@ -119,6 +119,12 @@ impl Database {
             });
         }
         // Places of kinds stay, because touched pieces refer to them.
+        for known in &mut self.kinds {
+            if !found.iter().any(|kind| kind.id == known.id) {
+                known.fitted = None;
+                known.broken = Some("it is not guarded".to_owned());
+            }
+        }
         for kind in found {
             match self.kinds.iter_mut().find(|known| known.id == kind.id) {
                 Some(known) => *known = kind,
@@ -168,6 +174,18 @@ impl Database {
             self.schema_version = version;
         }
         Ok(())
+    }
+
+    /// A transaction that had changed the guards was undone: they are read again before they are used again.
+    pub fn forget_definitions(&mut self) {
+        self.schema_version = -1;
+        self.whole_at = None;
+        self.committed_version = None;
+        self.begun = false;
+        for kind in &mut self.kinds {
+            kind.fitted = None;
+            kind.broken = Some("it is not guarded".to_owned());
+        }
     }
 
     /// Reads the guards again.

@@ -29,7 +29,7 @@ impl Talon {
         }
         // Fitted once before anything is written, so that a mistake costs nothing.
         fit::fit(self.connection, schema, 0, kind, definition)?;
-        let guard = self.atomically(|| {
+        let guard = self.atomically(schema, || {
             self.discover()?;
             let number = match self.database_place(schema) {
                 Ok(place) => self.databases()?[place].number,
@@ -46,6 +46,7 @@ impl Talon {
             Ok(guard)
         })?;
         self.refit_all()?;
+        self.declared()?;
         Ok(described(&guard, schema))
     }
 
@@ -85,7 +86,7 @@ impl Talon {
         };
         // What marks speak of is imaged while the guard still says how.
         self.absorb(place.database)?;
-        self.atomically(|| {
+        self.atomically(&schema, || {
             self.drop_triggers(&schema, id)?;
             let sql = format!(
                 "UPDATE {}.talon_kind SET guarded = 0 WHERE id = ?1",
@@ -94,6 +95,7 @@ impl Talon {
             Ok(self.connection.run(&sql, &[ValueRef::Integer(id)])?)
         })?;
         self.forget_databases()?;
+        self.declared()?;
         Ok(format!("{kind} is no longer guarded; its snapshots stay"))
     }
 
@@ -146,7 +148,7 @@ impl Talon {
     pub fn baseline(&self, schema: &str, kind: &str) -> Result<i64> {
         let place =
             self.look(schema, Some(kind))?.ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
-        let result = self.atomically(|| {
+        let result = self.atomically(schema, || {
             let mut databases = self.databases()?;
             let database = &mut databases[place.database];
             let guard = database.guard(place.kind)?;
@@ -202,7 +204,7 @@ impl Talon {
     pub fn dismiss(&self, schema: &str, kind: &str, piece: ValueRef<'_>) -> Result<String> {
         let place =
             self.look(schema, Some(kind))?.ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
-        let result = self.atomically(|| {
+        let result = self.atomically(schema, || {
             let mut databases = self.databases()?;
             let database = &mut databases[place.database];
             let key = database.named_piece(place.kind, piece)?;
@@ -283,7 +285,8 @@ impl Talon {
         if !is_stale {
             return Ok(());
         }
-        self.atomically(|| self.mend(&mut self.databases()?[place]))
+        let schema = self.databases()?[place].schema.clone();
+        self.atomically(&schema, || self.mend(&mut self.databases()?[place]))
     }
 
     /// The same as part of a commit, where no savepoint can be opened: what is half done is done again by the next.

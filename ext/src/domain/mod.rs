@@ -8,6 +8,8 @@ pub mod course;
 pub mod database;
 pub mod declare;
 pub mod fitted;
+pub mod header;
+pub mod latest;
 pub mod lost;
 pub mod neighbours;
 pub mod purge;

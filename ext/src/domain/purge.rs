@@ -37,7 +37,7 @@ impl Talon {
         }
         self.look(schema, None)?;
         let place = self.database_place(schema)?;
-        let result = self.atomically(|| self.purge_database(place, before, keep_last));
+        let result = self.atomically(schema, || self.purge_database(place, before, keep_last));
         self.course.borrow_mut().forget_states();
         result
     }

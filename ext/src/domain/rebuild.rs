@@ -147,6 +147,13 @@ impl Work<'_> {
                     part.table.name
                 ))));
             };
+            if key.iter().any(|value| value.as_ref().is_null()) {
+                return Ok(Err(Obstacle::constraint(format!(
+                    "a row of {} has NULL in its key {}: nothing tells it from others",
+                    part.table.name,
+                    part.key.join(", ")
+                ))));
+            }
             if let Some(link) = part.link.iter().find(|link| !columns.contains(link)) {
                 return Ok(Err(Obstacle::constraint(format!(
                     "the snapshot does not say in {link} what rows of {} belong to",

@@ -191,6 +191,7 @@ impl Talon {
     ) -> Result<Outcome> {
         let guard = database.guard(kind)?;
         let who = self.station().clone();
+        let header_now = database.present_header(kind, &request.key)?;
         if exactly && !request.dry_run {
             // What a point in time replaces can be had back.
             let about = Circumstances {
@@ -228,10 +229,28 @@ impl Talon {
         let before: Vec<(usize, Vec<Value>)> =
             std::mem::take(&mut work.undo).into_iter().filter_map(Undo::row_before).collect();
         drop(silence);
+        let mut notes = notes;
+        if let Some(header) = &header_now {
+            notes.extend(header.overwritten(stored, &guard));
+        }
         match result? {
             Err(obstacle) => Ok(Outcome::failed(obstacle.outcome, Some(stored.id), obstacle.note)),
             Ok(()) => {
                 if !request.dry_run {
+                    if let Some(header) = header_now
+                        && header.overwritten(stored, &guard).is_some()
+                    {
+                        // The piece had no lines, and so no image since: what its header said is kept here.
+                        let at = self.clock.now_ms();
+                        database.keep_header(
+                            &self.clock,
+                            who.as_ref(),
+                            kind,
+                            &request.key,
+                            header,
+                            at,
+                        )?;
+                    }
                     let about = Circumstances {
                         created: false,
                         deleted: false,
@@ -340,7 +359,8 @@ fn choose(
         };
         let mut candidates = Vec::new();
         for id in &chain[place..] {
-            candidates.extend(database.head(*id)?);
+            // In place of a damaged one an older image may be taken, but never one without lines.
+            candidates.extend(database.head(*id)?.filter(|head| *id == named || head.lines > 0));
         }
         return Ok(Choice { candidates, named: true });
     }

@@ -234,7 +234,7 @@ impl Database {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn store_image(
+    pub(super) fn store_image(
         &mut self,
         clock: &Clock,
         who: Option<&(String, String)>,

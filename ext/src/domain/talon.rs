@@ -3,10 +3,12 @@
 use super::clock::Clock;
 use super::course::Course;
 use super::database::Database;
+use super::latest::Latest;
 use crate::error::{Error, Result};
-use crate::sqlite::{Connection, Statement};
+use crate::sqlite::{Connection, Statement, code};
 use crate::storage::image::Collector;
 use crate::storage::schema::{database_number, schemas};
+use crate::storage::shape::quote_identifier;
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::rc::Rc;
 
@@ -33,25 +35,14 @@ pub struct Talon {
     pub quiet: Cell<bool>,
     /// This connection has left marks itself, because a touch could not be taken.
     pub own_marks: Cell<bool>,
+    /// The open transaction has declared a guard, or taken one back.
+    declared: Cell<bool>,
     /// The commit under way goes on without all of its images.
     pub incomplete: Cell<bool>,
     /// The touch taken last, to be recognized at a glance.
     pub latest: Cell<Option<Latest>>,
     /// Restores that wait for the end of the statement that asked for them.
     pub waiting: RefCell<Vec<super::restore::Request>>,
-}
-
-/// The piece touched last: lines of one piece mostly come one after another.
-#[derive(Clone, Copy)]
-pub struct Latest {
-    /// The database's number.
-    pub number: i64,
-    /// The kind's row.
-    pub kind: i64,
-    /// Bit n: part n refers to the header directly.
-    pub direct_parts: u64,
-    /// The piece's key.
-    pub key: i64,
 }
 
 /// What a name that a connection may be asked about leads to.
@@ -78,6 +69,7 @@ impl Talon {
             home: Cell::new(false),
             quiet: Cell::new(false),
             own_marks: Cell::new(false),
+            declared: Cell::new(false),
             incomplete: Cell::new(false),
             latest: Cell::new(None),
             waiting: RefCell::default(),
@@ -263,8 +255,8 @@ impl Talon {
     ///
     /// # Errors
     /// What `work` reports.
-    pub fn atomically<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let result = self.at_once(work);
+    pub fn atomically<T>(&self, schema: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let result = self.at_once(schema, work);
         // Where the transaction's end is not told to us, nothing that it made may be remembered.
         if !self.enlisted.get()
             && let Some(mut databases) = self.known_databases()
@@ -274,12 +266,12 @@ impl Talon {
         result
     }
 
-    fn at_once<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    fn at_once<T>(&self, schema: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         if self.connection.running_write().is_some() {
             return self.quietly(work);
         }
         self.connection.run("SAVEPOINT talon", &[])?;
-        let result = self.quietly(work);
+        let result = self.wait_to_write(schema).and_then(|()| self.quietly(work));
         match result {
             Ok(value) => {
                 if let Err(failure) = self.connection.run("RELEASE talon", &[]) {
@@ -292,6 +284,43 @@ impl Talon {
                 self.undo();
                 Err(error)
             }
+        }
+    }
+
+    /// Takes the write lock before anything is read: only then does SQLite wait for another writer as long as the
+    /// connection's busy timeout says.
+    fn wait_to_write(&self, schema: &str) -> Result<()> {
+        let sql = format!("DELETE FROM {}.talon_tally WHERE id < 0", quote_identifier(schema));
+        match self.connection.run(&sql, &[]) {
+            // Before the first guard there is no such table, and nothing that could be waited for by it.
+            // A file that cannot be written says so where it has to be.
+            Err(failure) if matches!(failure.primary(), code::ERROR | code::READONLY) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// What was declared or taken back in the open transaction is forgotten if that is undone.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn declared(&self) -> Result<()> {
+        if !self.connection.is_autocommit() {
+            self.enlist()?;
+            self.declared.set(true);
+        }
+        Ok(())
+    }
+
+    /// The transaction is over, or was undone in part: definitions are read anew where it had changed some.
+    pub fn forget_declared(&self, undone: bool, over: bool) {
+        if undone && self.declared.get() {
+            self.schemas_seen.borrow_mut().clear();
+            if let Some(mut databases) = self.known_databases() {
+                databases.iter_mut().for_each(Database::forget_definitions);
+            }
+        }
+        if over {
+            self.declared.set(false);
         }
     }
 

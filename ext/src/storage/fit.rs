@@ -265,10 +265,13 @@ impl Fitting<'_> {
                 parent.key.join(", ")
             )));
         }
-        let key_setting = if child.alias == "l" { "lines.key" } else { "the detail's \"key\"" };
+        let (key_setting, order_setting) = match child.alias {
+            "l" => ("lines.key", "lines.order"),
+            _ => ("the detail's \"key\"", "the detail's \"order\""),
+        };
         let key = self.key(&table, child.key, key_setting)?;
         let order = match child.order {
-            Some(given) => self.columns(&table, given, "order")?,
+            Some(given) => self.columns(&table, given, order_setting)?,
             None => schema_order(&table, &link, &key),
         };
         Ok(Part {

@@ -1,7 +1,7 @@
 //! The reference: pieces as plain joins over the host's tables show them, and what must have become of their states.
 
 use super::cell::{Cell, Row, query};
-use super::shape::{Kind, Part, Schema, Table, quote, quoted_list};
+use super::schema::{Kind, Part, Schema, Table, quote, quoted_list};
 use super::statement::Statement;
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet, HashSet};

@@ -1,7 +1,8 @@
 //! What hosts do: drawn without a schema, told in SQL once there is one.
 
 use super::cell::{Cell, any_cell, text};
-use super::shape::{KeyKind, Role, Schema, Sharing, Table, quote, quoted_list};
+use super::schema::{Role, Schema, Table, quote, quoted_list};
+use super::shape::{KeyKind, LineKey, Sharing};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -314,7 +315,8 @@ impl Schema {
             Role::Deleted => Cell::Integer(i64::from(rarely)),
             Role::Position if pick % 32 == 31 => Cell::Integer(9),
             Role::Position => Cell::Integer(pick as i64 / 8 % 4),
-            Role::RowKey if rarely => Cell::Null,
+            // SQLite assigns a rowid; a TEXT key would be NULL, and such a line cannot be told from another one.
+            Role::RowKey if rarely && self.shape.line_key != LineKey::Text => Cell::Null,
             Role::RowKey | Role::RowLink => {
                 let pool: Vec<Cell> = (1..9).map(Cell::Integer).collect();
                 of(&pool)

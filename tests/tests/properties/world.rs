@@ -2,7 +2,8 @@
 
 use super::cell::{Cell, Row, query, run};
 use super::model::{Hand, Image, Model, Piece, Pieces, has_lines, read_pieces};
-use super::shape::{Role, Schema, Shape, Sharing, quote, quoted_list};
+use super::schema::{Role, Schema, quote, quoted_list};
+use super::shape::{Shape, Sharing};
 use super::statement::{Statement, Step};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashSet};

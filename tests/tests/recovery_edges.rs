@@ -1,0 +1,109 @@
+//! What a person meets on a bad morning: damaged snapshots, headers changed since, definitions taken back.
+
+use talon_tests::{Db, GUARD_SALES, SALES, Shop};
+
+fn two_images() -> Db {
+    let db = Db::memory();
+    db.run(SALES);
+    db.run(GUARD_SALES);
+    db.run(
+        "INSERT INTO sale_piece VALUES (1, 'A', 1.5);
+         INSERT INTO sale_line VALUES (1, 1, 1, 'x', 1), (2, 1, 2, 'y', 2);",
+    );
+    db
+}
+
+#[test]
+fn a_damaged_snapshot_that_is_named_is_never_replaced_by_one_without_lines() {
+    let db = two_images();
+    db.run("UPDATE talon_snapshot SET payload = replace(payload, 'x', 'z') WHERE lines = 2");
+    let lines = db.rows("SELECT * FROM sale_line");
+    db.run("INSERT INTO talon_restore(kind, piece, snapshot) SELECT kind, piece, id FROM talon_snapshots WHERE lines = 2");
+    assert_eq!(db.rows("SELECT outcome FROM talon_restore"), ["unreadable"]);
+    assert_eq!(db.rows("SELECT * FROM sale_line"), lines);
+}
+
+#[test]
+fn header_values_that_a_restore_takes_back_are_named_and_kept() {
+    let db = two_images();
+    db.run("DELETE FROM sale_line; UPDATE sale_piece SET number = 'corrected', total = 9");
+    db.run("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
+    assert_eq!(
+        db.one("SELECT outcome, note FROM talon_restore"),
+        "restored|the header's number, total went back as well"
+    );
+    assert_eq!(db.one("SELECT number, total FROM sale_piece"), "A|1.5");
+    assert_eq!(
+        db.one(
+            "SELECT reason, i.row FROM talon_snapshots AS s, talon_image(s.id) AS i
+              WHERE s.lines = 0 AND s.reason = 'before' AND i.part = 'header'"
+        ),
+        r#"before|{"id":1,"number":"corrected","total":9.0}"#
+    );
+    // What is kept so does not stand in the way of the next loss.
+    db.run("DELETE FROM sale_line; INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)");
+    assert_eq!(db.one("SELECT count(*) FROM sale_line"), "2");
+}
+
+#[test]
+fn a_guard_that_was_rolled_back_guards_nothing_and_one_that_was_replaced_is_as_before() {
+    let db = two_images();
+    db.run(
+        r#"BEGIN;
+           SELECT talon_guard('sale', '{"header":{"table":"sale_piece","where":"h.id > 5"},"lines":{"table":"sale_line"}}');
+           SELECT talon_guard('other', 'sale_piece', 'sale_line');
+           ROLLBACK;
+           DELETE FROM sale_line;
+           CREATE TABLE something(a);"#,
+    );
+    assert_eq!(db.rows("SELECT kind, piece FROM talon_lost"), ["sale|1"]);
+    assert_eq!(db.rows("SELECT kind FROM talon_guards"), ["sale"]);
+    assert_eq!(db.rows("SELECT name FROM sqlite_schema WHERE name GLOB 'talon_2_*'"), [""; 0]);
+    db.run(
+        r#"BEGIN; SAVEPOINT a;
+           SELECT talon_guard('sale', '{"header":{"table":"sale_piece","where":"h.id > 5"},"lines":{"table":"sale_line"}}');
+           ROLLBACK TO a;
+           INSERT INTO sale_line VALUES (7, 1, 1, 'n', 1);
+           COMMIT;"#,
+    );
+    assert_eq!(db.rows("SELECT kind, piece FROM talon_lost"), [""; 0]);
+    assert_eq!(
+        db.one("SELECT reason, lines FROM talon_snapshots ORDER BY id DESC LIMIT 1"),
+        "edit|1"
+    );
+}
+
+#[test]
+fn a_line_without_a_whole_key_is_named_instead_of_restored() {
+    let db = Db::memory();
+    db.run(
+        "CREATE TABLE h(id INTEGER PRIMARY KEY); CREATE TABLE l(id TEXT PRIMARY KEY, h INTEGER REFERENCES h);
+         SELECT talon_guard('k', 'h', 'l');
+         INSERT INTO h VALUES (1); INSERT INTO l VALUES (NULL, 1), ('a', 1); DELETE FROM l;
+         INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost;",
+    );
+    assert_eq!(
+        db.one("SELECT outcome, note FROM talon_restore"),
+        "constraint|a row of l has NULL in its key id: nothing tells it from others"
+    );
+    assert_eq!(db.one("SELECT count(*) FROM l"), "0");
+}
+
+#[test]
+fn calls_that_write_wait_for_another_writer_as_long_as_the_timeout_says() {
+    let shop = Shop::with(SALES);
+    let db = shop.open();
+    db.run(GUARD_SALES);
+    db.run("INSERT INTO sale_piece VALUES (1, 'A', 1)");
+    db.connection.busy_timeout(std::time::Duration::from_secs(20)).unwrap();
+    let other = shop.bare();
+    other.run("BEGIN IMMEDIATE");
+    let writer = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        other.run("COMMIT");
+    });
+    // Without waiting this is "database is locked".
+    assert_eq!(db.one("SELECT talon_baseline('sale')"), "0");
+    assert_eq!(db.one("SELECT talon_dismiss('sale', 1)"), "sale 1 is accepted without lines");
+    writer.join().unwrap();
+}
