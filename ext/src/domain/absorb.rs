@@ -321,7 +321,7 @@ impl Talon {
             let mut databases = self.databases()?;
             let database = &mut databases[place];
             let mut count = 0;
-            for kind in 0..database.kinds.len() {
+            for kind in database.guarded_kinds() {
                 if database.kinds[kind].suspect_since.is_some() && database.fitted(kind).is_ok() {
                     count += self.compare_kind(database, kind)?;
                 }

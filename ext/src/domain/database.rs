@@ -26,6 +26,8 @@ pub struct Kind {
     /// What was declared.
     pub definition: Definition,
     fitted: Option<Fitted>,
+    /// It is guarded; one that no longer is keeps its place.
+    pub guarded: bool,
     /// Why the definition does not fit the schema any more.
     pub broken: Option<String>,
     /// Why labels and order are left out: they do not fit the schema any more, the rest does.
@@ -61,6 +63,14 @@ pub struct Database {
     /// The schema's version at which all triggers were seen to be whole.
     pub whole_at: Option<i64>,
     station: Option<i64>,
+}
+
+impl Kind {
+    fn retire(&mut self) {
+        self.guarded = false;
+        self.fitted = None;
+        self.broken = Some("it is not guarded".to_owned());
+    }
 }
 
 impl Database {
@@ -114,6 +124,7 @@ impl Database {
                 suspect_since: rows.column(3).as_integer(),
                 definition,
                 fitted: None,
+                guarded: true,
                 broken: None,
                 reduced: None,
             });
@@ -121,8 +132,7 @@ impl Database {
         // Places of kinds stay, because touched pieces refer to them.
         for known in &mut self.kinds {
             if !found.iter().any(|kind| kind.id == known.id) {
-                known.fitted = None;
-                known.broken = Some("it is not guarded".to_owned());
+                known.retire();
             }
         }
         for kind in found {
@@ -182,10 +192,7 @@ impl Database {
         self.whole_at = None;
         self.committed_version = None;
         self.begun = false;
-        for kind in &mut self.kinds {
-            kind.fitted = None;
-            kind.broken = Some("it is not guarded".to_owned());
-        }
+        self.kinds.iter_mut().for_each(Kind::retire);
     }
 
     /// Reads the guards again.
@@ -247,9 +254,15 @@ impl Database {
         Ok(self.store.insert(store))
     }
 
+    /// Places of the kinds that are guarded.
+    pub fn guarded_kinds(&self) -> Vec<usize> {
+        let places = self.kinds.iter().enumerate();
+        places.filter(|(_, kind)| kind.guarded).map(|(place, _)| place).collect()
+    }
+
     /// The place of a kind by its row.
     pub fn place_of(&self, id: i64) -> Option<usize> {
-        self.kinds.iter().position(|kind| kind.id == id)
+        self.kinds.iter().position(|kind| kind.guarded && kind.id == id)
     }
 
     /// A kind's guard and statements, fitted when they are not.

@@ -320,7 +320,7 @@ impl Talon {
     fn mend(&self, database: &mut Database) -> Result<()> {
         let (schema, number) = (database.schema.clone(), database.number);
         let mut mended = false;
-        for kind in 0..database.kinds.len() {
+        for kind in database.guarded_kinds() {
             // A guard that does not fit stays as it is until it is declared anew.
             let Ok(guard) = database.guard(kind) else { continue };
             let missing = missing_triggers(self, &guard, &schema, number)?;

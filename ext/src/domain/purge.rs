@@ -142,7 +142,7 @@ impl Talon {
         let schema = quote_identifier(&database.schema);
         let mut kept = vec![0];
         let at = self.clock.now_ms();
-        for kind in 0..database.kinds.len() {
+        for kind in database.guarded_kinds() {
             let id = database.kinds[kind].id;
             if let Err(error) = database.fitted(kind) {
                 purged.notes.push(format!("kept all of {}: {error}", database.kinds[kind].name));

@@ -232,10 +232,14 @@ impl Talon {
         let database = self.database_place(schema)?;
         let databases = self.databases()?;
         let kinds = &databases[database].kinds;
-        match kinds.iter().position(|known| known.name == kind) {
+        match kinds.iter().position(|known| known.guarded && known.name == kind) {
             Some(kind) => Ok(Place { database, kind }),
             None => {
-                let known: Vec<&str> = kinds.iter().map(|kind| kind.name.as_str()).collect();
+                let known: Vec<&str> = kinds
+                    .iter()
+                    .filter(|kind| kind.guarded)
+                    .map(|kind| kind.name.as_str())
+                    .collect();
                 let known = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
                 Err(Error::UnknownKind { kind: kind.to_owned(), known })
             }

@@ -85,6 +85,7 @@ pub fn kinds_asked(
     let databases = talon.databases()?;
     let kinds = databases[place].kinds.iter().enumerate();
     let kinds = kinds
+        .filter(|(_, kind)| kind.guarded)
         .filter(|(_, kind)| wanted.as_ref().is_none_or(|wanted| *wanted == kind.name))
         .map(|(place, _)| place)
         .collect();
