@@ -62,6 +62,8 @@ pub(super) type Step = Result<std::result::Result<(), Obstacle>>;
 pub(super) struct FittedRow<'a> {
     /// Today's columns that the image has values for.
     pub(super) columns: &'a [String],
+    /// The statement that inserts them.
+    pub(super) insert: &'a str,
     pub(super) values: Vec<Value>,
     pub(super) key: Vec<Value>,
 }
@@ -122,6 +124,7 @@ impl Work<'_> {
             .filter_map(|column| stored.columns.iter().position(|name| name == column))
             .collect();
         let renamed = self.renamed_from(image);
+        let insert = self.insert_text(place, &columns);
         for row in &stored.rows {
             let mut values: Vec<Value> = from.iter().map(|place| row[*place].clone()).collect();
             let owner: &[String] = if place == HEADER { &part.key } else { &part.link };
@@ -160,7 +163,7 @@ impl Work<'_> {
                     part.table.name
                 ))));
             }
-            let row = FittedRow { columns: &columns, values, key };
+            let row = FittedRow { columns: &columns, insert: &insert, values, key };
             if let Err(obstacle) = self.restore_row(place, &row)? {
                 return Ok(Err(obstacle));
             }
@@ -213,7 +216,7 @@ impl Work<'_> {
         let is_header_update =
             place == HEADER && self.database.own_key(self.kind, self.key)?.is_some();
         if !is_header_update {
-            match self.insert(place, row)? {
+            match self.try_run(row.insert, &row.values)? {
                 Ok(()) => {
                     self.undo.push(Undo::Delete { part: place, key: row.key.clone() });
                     return Ok(Ok(()));

@@ -1,6 +1,6 @@
 //! The rows of a restore: found, written, taken back, named.
 
-use super::rebuild::{FittedRow, Undo, Work};
+use super::rebuild::{Undo, Work};
 use super::snapshot::Stored;
 use crate::error::Result;
 use crate::sqlite::{Failure, Value, ValueRef, code};
@@ -49,21 +49,17 @@ impl Work<'_> {
         })?)
     }
 
-    pub(super) fn insert(
-        &mut self,
-        place: usize,
-        row: &FittedRow<'_>,
-    ) -> Result<std::result::Result<(), Failure>> {
+    /// The statement that inserts these columns of a part's rows, the same for all of them.
+    pub(super) fn insert_text(&self, place: usize, columns: &[String]) -> String {
         let part = &self.guard.parts[place];
         // OR ABORT overrides a conflict clause of the schema, which might take another piece's row away.
-        let sql = format!(
+        format!(
             "INSERT OR ABORT INTO {}.{}({}) VALUES ({})",
             quote_identifier(&self.database.schema),
             quote_identifier(&part.table.name),
-            quote_list("", row.columns),
-            parameters(row.columns.len()).join(", ")
-        );
-        self.try_run(&sql, &row.values)
+            quote_list("", columns),
+            parameters(columns.len()).join(", ")
+        )
     }
 
     pub(super) fn update(
@@ -134,9 +130,8 @@ impl Work<'_> {
                     self.update(part, &guard.parts[part].columns, &values, &key)?
                 }
                 Undo::Insert { part, values } => {
-                    let row =
-                        FittedRow { columns: &guard.parts[part].columns, values, key: Vec::new() };
-                    self.insert(part, &row)?
+                    let insert = self.insert_text(part, &guard.parts[part].columns);
+                    self.try_run(&insert, &values)?
                 }
             };
             done?;
