@@ -114,6 +114,11 @@ impl Error {
         Failure::with_code(code, text)
     }
 
+    /// Whether writing is switched off.
+    pub fn is_readonly(&self) -> bool {
+        matches!(self, Error::Sqlite(failure) if failure.primary() == code::READONLY)
+    }
+
     /// Whether SQLite's own state forbids going on: memory, disk, locks. Everything else is about one piece.
     pub fn is_fatal(&self) -> bool {
         match self {

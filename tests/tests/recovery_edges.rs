@@ -107,3 +107,103 @@ fn calls_that_write_wait_for_another_writer_as_long_as_the_timeout_says() {
     assert_eq!(db.one("SELECT talon_dismiss('sale', 1)"), "sale 1 is accepted without lines");
     writer.join().unwrap();
 }
+
+#[test]
+fn rows_that_nobody_declared_are_never_taken_along() {
+    for action in ["CASCADE", "SET NULL"] {
+        let db = Db::memory();
+        db.run(&format!(
+            "PRAGMA foreign_keys = ON;
+             CREATE TABLE h(id INTEGER PRIMARY KEY); CREATE TABLE l(id INTEGER PRIMARY KEY, h INTEGER REFERENCES h, x);
+             CREATE TABLE shipment(id INTEGER PRIMARY KEY, l INTEGER REFERENCES l ON DELETE {action});
+             SELECT talon_guard('k', 'h', 'l');
+             BEGIN; INSERT INTO h VALUES (1); INSERT INTO l VALUES (10, 1, 'a'); COMMIT;
+             INSERT INTO l VALUES (11, 1, 'b'); INSERT INTO shipment VALUES (1, 10), (2, 11);"
+        ));
+        for dry_run in [1, 0] {
+            db.run(&format!(
+                "INSERT INTO talon_restore(kind, piece, snapshot, dry_run) VALUES ('k', 1, 1, {dry_run})"
+            ));
+            assert_eq!(db.rows("SELECT * FROM shipment"), ["1|10", "2|11"]);
+            assert_eq!(db.rows("SELECT * FROM l"), ["10|1|a", "11|1|b"]);
+        }
+        assert_eq!(
+            db.rows("SELECT outcome, note FROM talon_restore"),
+            ["constraint|l 11 would have to go, and rows of shipment refer to it"; 2]
+        );
+    }
+}
+
+#[test]
+fn a_commit_that_sqlite_has_rolled_back_is_never_called_done() {
+    let mut db = two_images();
+    db.run(
+        "CREATE TRIGGER x BEFORE INSERT ON talon_snapshot BEGIN SELECT RAISE(ROLLBACK, 'no'); END",
+    );
+    db.run("BEGIN; UPDATE sale_line SET label = 'w'");
+    assert!(!db.error("COMMIT").is_empty());
+    assert_eq!(db.one("SELECT count(*) FROM sale_line WHERE label = 'w'"), "0");
+    // A progress handler that stops the images at any point: done and there, or an error and undone.
+    db.run("DROP TRIGGER x");
+    for stop_at in 1..400 {
+        db.run(&format!("BEGIN; UPDATE sale_line SET label = 'n{stop_at}'"));
+        let mut steps = 0;
+        db.connection
+            .progress_handler(
+                1,
+                Some(move || {
+                    steps += 1;
+                    steps == stop_at
+                }),
+            )
+            .unwrap();
+        let committed = db.try_run("COMMIT").is_ok();
+        db.connection.progress_handler(0, None::<fn() -> bool>).unwrap();
+        if !db.connection.is_autocommit() {
+            db.run("ROLLBACK");
+        }
+        let there = db.one(&format!("SELECT count(*) FROM sale_line WHERE label = 'n{stop_at}'"));
+        assert_eq!(there, if committed { "2" } else { "0" }, "stopped at step {stop_at}");
+    }
+}
+
+#[test]
+fn a_look_that_costs_the_host_its_transaction_says_so() {
+    let shop = Shop::with(SALES);
+    let db = shop.open();
+    db.run(GUARD_SALES);
+    db.run("CREATE TABLE other(x); INSERT INTO other VALUES (1); INSERT INTO sale_piece VALUES (1, 'A', 1)");
+    let bare = shop.bare();
+    bare.run("BEGIN");
+    for line in 0..200 {
+        bare.run(&format!("INSERT INTO sale_line VALUES ({line}, 1, 1, hex(randomblob(100)), 1)"));
+    }
+    bare.run("COMMIT");
+    let pages = db.one("PRAGMA page_count");
+    db.run(&format!("PRAGMA max_page_count = {pages}; BEGIN; UPDATE other SET x = 2"));
+    let looked = db.try_rows("SELECT count(*) FROM talon_lost");
+    assert!(looked.is_err() || !db.connection.is_autocommit(), "{looked:?}");
+}
+
+#[test]
+fn a_definition_that_cannot_be_read_concerns_its_own_kind_only() {
+    let shop = Shop::with(SALES);
+    let db = shop.open();
+    db.run(GUARD_SALES);
+    db.run(
+        "CREATE TABLE h(id INTEGER PRIMARY KEY); CREATE TABLE l(id INTEGER PRIMARY KEY, h INTEGER REFERENCES h);
+         SELECT talon_guard('two', 'h', 'l'); UPDATE talon_kind SET definition = '{' WHERE kind = 'two'",
+    );
+    let db = shop.open();
+    db.run("INSERT INTO sale_piece VALUES (1, 'A', 1); INSERT INTO sale_line VALUES (1, 1, 1, 'x', 1); DELETE FROM sale_line");
+    assert_eq!(db.rows("SELECT kind, piece FROM talon_lost"), ["sale|1"]);
+    db.run("SELECT talon_guard('two', 'h', 'l')");
+    assert_eq!(db.rows("SELECT kind, triggers FROM talon_guards"), ["sale|whole", "two|whole"]);
+}
+
+#[test]
+fn a_table_that_hides_our_own_leaves_marks() {
+    let db = two_images();
+    db.run("CREATE TEMP TABLE talon_capture(touched); UPDATE sale_line SET label = 'w'");
+    assert_ne!(db.one("SELECT count(*) FROM talon_touched"), "0");
+}

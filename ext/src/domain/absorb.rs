@@ -1,10 +1,10 @@
 //! Marks that connections without Talon leave: their pieces are imaged and listed.
 
-use super::course::Rename;
+use super::course::{Entry, Rename};
 use super::database::Database;
 use super::settle::{Circumstances, Reason};
 use super::talon::Talon;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sqlite::{Value, ValueRef};
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
@@ -62,6 +62,33 @@ impl Talon {
             self.absorb_batch(database, most)?;
         }
         Ok(())
+    }
+
+    /// An image could not be taken for a reason that is no reason to refuse the host's commit: leaves a mark instead.
+    pub(super) fn owe(&self, database: &mut Database, entry: &Entry, why: &Error) -> Result<()> {
+        let id = database.kinds[entry.slot.kind as usize].id;
+        let at = self.clock.now_ms();
+        let day = self.clock.day(at);
+        let detail = format!("not imaged at commit: {why}");
+        self.own_marks.set(true);
+        let noted = database
+            .store()
+            .and_then(|store| store.insert_unguarded(id, &entry.key.shown(), at, &day, &detail))
+            .and_then(|()| database.leave_mark(id, Event::Touch, &[&entry.key]));
+        match noted {
+            // Not even that can be written (an authorizer, a table that is gone): left to the audit.
+            Err(error) if !error.is_fatal() => {
+                self.incomplete.set(true);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Whether the commit may go on without what this error has stopped: it concerns the image alone, and SQLite has not
+    /// rolled the transaction back over it.
+    pub(super) fn may_go_on(&self, error: &Error) -> bool {
+        !error.is_fatal() && !error.is_readonly() && self.connection.is_writing()
     }
 
     fn absorb_batch(&self, database: &mut Database, most: usize) -> Result<(i64, usize)> {

@@ -314,7 +314,7 @@ impl Talon {
                         respelt |= is_respelt;
                         Ok(())
                     }
-                    Err(error) if !error.is_fatal() => self.owe(database, entry, &error),
+                    Err(error) if self.may_go_on(&error) => self.owe(database, entry, &error),
                     Err(error) => Err(error),
                 };
                 if result.is_err() {
@@ -328,7 +328,7 @@ impl Talon {
                 if !database.trusted || self.own_marks.get() {
                     // Marks that cannot be absorbed now stay for later.
                     match self.absorb_some(database, 1000) {
-                        Err(error) if error.is_fatal() => result = Err(error),
+                        Err(error) if !self.may_go_on(&error) => result = Err(error),
                         _ => {}
                     }
                 }
@@ -337,14 +337,18 @@ impl Talon {
                 if !database.trusted || moved {
                     // The triggers of a table that was made anew since; if not now, then at the next call.
                     match self.mend_at_commit(database) {
-                        Err(error) if error.is_fatal() => result = Err(error),
+                        Err(error) if !self.may_go_on(&error) => result = Err(error),
                         _ => {}
                     }
+                }
+                if result.is_err() {
+                    break;
                 }
             }
             self.own_marks.set(false);
         }
-        if self.connection.changes() != changes
+        if result.is_ok()
+            && self.connection.changes() != changes
             && let Some(database) = databases.iter_mut().find(|database| database.has_begun())
         {
             // Only counts for an explicit COMMIT; a statement of its own sets its count after this.
@@ -382,17 +386,6 @@ impl Talon {
             });
         }
         Ok(is_respelt)
-    }
-
-    /// An image could not be taken for a reason that is no reason to refuse the host's commit: leaves a mark instead.
-    fn owe(&self, database: &mut Database, entry: &Entry, why: &Error) -> Result<()> {
-        let id = database.kinds[entry.slot.kind as usize].id;
-        let at = self.clock.now_ms();
-        let day = self.clock.day(at);
-        let detail = format!("not imaged at commit: {why}");
-        database.store()?.insert_unguarded(id, &entry.key.shown(), at, &day, &detail)?;
-        self.own_marks.set(true);
-        database.leave_mark(id, Event::Touch, &[&entry.key])
     }
 
     /// A header's new key inherits the images of the old one.
@@ -477,13 +470,21 @@ impl Transaction for Talon {
     }
 
     fn sync(&self) -> std::result::Result<(), Failure> {
+        let was_writing = self.connection.is_writing();
         let result =
             self.quietly(|| self.run_waiting().and_then(|()| self.capture_despite_limits()));
+        // A write of ours that is interrupted, or finds the disk full, makes SQLite roll back the whole transaction: then
+        // there is nothing left to commit, and nobody may be told that it was.
+        let is_whole = !was_writing || self.connection.is_writing();
         match result {
-            Ok(()) => Ok(()),
+            Ok(()) if is_whole => Ok(()),
+            Ok(()) => Err(Failure::with_code(
+                code::ABORT,
+                "talon: the transaction was rolled back while its pieces were imaged",
+            )),
             // An interrupt or a progress handler that stops our reading: the host's commit goes on, and what is
             // missing is found by the audit.
-            Err(Error::Sqlite(failure)) if failure.primary() == code::INTERRUPT => {
+            Err(Error::Sqlite(failure)) if failure.primary() == code::INTERRUPT && is_whole => {
                 self.incomplete.set(true);
                 Ok(())
             }

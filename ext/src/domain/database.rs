@@ -1,7 +1,7 @@
 //! One file with guarded kinds, as the connection sees it: its guards fitted to today's schema, its statements.
 
 use super::course::Slot;
-use super::fitted::{Fitted, fit_followed};
+use super::fitted::{Fitted, Reference, fit_followed};
 use crate::error::{Error, Result};
 use crate::sqlite::{Connection, Statement, Value, ValueRef};
 use crate::storage::definition::Definition;
@@ -9,7 +9,7 @@ use crate::storage::guard::{Guard, HEADER};
 use crate::storage::image::{Collector, Image, Reading};
 use crate::storage::key::Key;
 use crate::storage::schema::schema_version;
-use crate::storage::shape::quote_identifier;
+use crate::storage::shape::{Found, quote_identifier, read_table};
 use crate::storage::store::Store;
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -117,7 +117,11 @@ impl Database {
         while rows.next()? {
             let text = |index: usize| rows.column(index).as_str().unwrap_or_default().to_owned();
             let name = text(1);
-            let definition = Definition::from_json(&name, &text(2))?;
+            // One that cannot be read (a newer library's, a damaged one) concerns its own kind only.
+            let (definition, broken) = match Definition::from_json(&name, &text(2)) {
+                Ok(definition) => (definition, None),
+                Err(error) => (Definition::of_tables("", ""), Some(error.to_string())),
+            };
             found.push(Kind {
                 id: rows.column(0).as_integer().unwrap_or(0),
                 name,
@@ -125,7 +129,7 @@ impl Database {
                 definition,
                 fitted: None,
                 guarded: true,
-                broken: None,
+                broken,
                 reduced: None,
             });
         }
@@ -455,6 +459,46 @@ impl Database {
                 self,
                 "SELECT 1 FROM sqlite_temp_schema WHERE type = 'trigger' AND lower(tbl_name) = lower(?1)",
             )?)
+    }
+
+    /// Foreign keys of the schema's tables to the table of a part: the table, its columns, the columns referred to.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn references_to(&mut self, kind: usize, part: usize) -> Result<Vec<Reference>> {
+        if let Some(known) = self.fitted(kind)?.references.get(&part) {
+            return Ok(known.clone());
+        }
+        let guard = self.guard(kind)?;
+        let target = &guard.parts[part].table;
+        let mut names = Vec::new();
+        {
+            let tables = self.own_statement(
+                "SELECT name FROM {s}.sqlite_schema WHERE type = 'table' AND name NOT GLOB 'talon_*'",
+            )?;
+            let mut rows = tables.query(&[])?;
+            while rows.next()? {
+                names.push(rows.column(0).as_str().unwrap_or_default().to_owned());
+            }
+        }
+        let mut found = Vec::new();
+        for name in names {
+            let Found::Table(table) = read_table(self.connection, &self.schema, &name)? else {
+                continue;
+            };
+            for foreign_key in table.foreign_keys {
+                if foreign_key.parent.eq_ignore_ascii_case(&target.name) {
+                    let to = if foreign_key.to.is_empty() { target.key() } else { foreign_key.to };
+                    let to: Vec<String> = to
+                        .iter()
+                        .filter_map(|name| target.column(name).map(|column| column.name.clone()))
+                        .collect();
+                    found.push((name.clone(), foreign_key.from, to));
+                }
+            }
+        }
+        self.fitted(kind)?.references.insert(part, found.clone());
+        Ok(found)
     }
 
     /// The row of `talon_shape` for a kind's columns today.

@@ -251,7 +251,7 @@ impl Talon {
         self.mend_softly(place)?;
         let has_marks = self.databases()?[place].has_marks()?;
         if has_marks && !self.is_readonly(place)? {
-            softly(self.absorb(place).map(drop))?;
+            self.softly(|| self.absorb(place).map(drop))?;
         }
         Ok(())
     }
@@ -264,7 +264,22 @@ impl Talon {
         if self.is_readonly(place)? {
             return Ok(());
         }
-        softly(self.mend_triggers(place))
+        self.softly(|| self.mend_triggers(place))
+    }
+
+    /// Leaves for later what fails, unless memory is short, or SQLite has ended the host's transaction over it (a full disk):
+    /// that the host must hear.
+    fn softly(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        let was_open = !self.connection.is_autocommit();
+        match work() {
+            Err(error)
+                if matches!(error, Error::Memory)
+                    || was_open && self.connection.is_autocommit() =>
+            {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn is_readonly(&self, place: usize) -> Result<bool> {
@@ -348,14 +363,6 @@ impl Talon {
             database.refit()?;
         }
         Ok(())
-    }
-}
-
-/// Leaves for later what failed, unless memory is short.
-fn softly(result: Result<()>) -> Result<()> {
-    match result {
-        Err(error @ Error::Memory) => Err(error),
-        _ => Ok(()),
     }
 }
 

@@ -12,6 +12,9 @@ use crate::storage::trigger::{self, further_unique};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+/// A table, its columns that refer, and the columns they refer to.
+pub type Reference = (String, Vec<String>, Vec<String>);
+
 /// A guard with the statements that capture runs for it.
 pub struct Fitted {
     /// The guard.
@@ -26,6 +29,8 @@ pub struct Fitted {
     pub(super) statements: HashMap<String, Statement>,
     /// Whether the host has triggers of its own on these tables.
     pub(super) host_triggers: Option<bool>,
+    /// Which tables refer to a part's, by the part.
+    pub(super) references: HashMap<usize, Vec<Reference>>,
 }
 
 /// Fits a definition; where a table or a key column has another name by now, follows the triggers, which SQLite keeps
@@ -136,5 +141,6 @@ fn prepare(
         upward,
         statements: HashMap::new(),
         host_triggers: None,
+        references: HashMap::new(),
     })
 }

@@ -369,6 +369,11 @@ impl Work<'_> {
                     continue;
                 }
                 let name = self.row_name(place, &key);
+                if let Some(table) = self.referred_to_by(place, &values)? {
+                    return Ok(Err(Obstacle::constraint(format!(
+                        "{name} would have to go, and rows of {table} refer to it"
+                    ))));
+                }
                 match self.delete(place, &key)? {
                     Ok(()) => self.undo.push(Undo::Insert { part: place, values }),
                     Err(failure) => {

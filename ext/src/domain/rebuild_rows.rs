@@ -120,6 +120,43 @@ impl Work<'_> {
         }
     }
 
+    /// A table with rows that refer to a row of a part: deleting that would delete or change them too, or be refused, and
+    /// they are none of the piece's.
+    pub(super) fn referred_to_by(
+        &mut self,
+        place: usize,
+        values: &[Value],
+    ) -> Result<Option<String>> {
+        let guard = Rc::clone(&self.guard);
+        let part = &guard.parts[place];
+        for (table, from, to) in self.database.references_to(self.kind, place)? {
+            // The piece's own rows: those foreign keys are checked once all are in place.
+            if guard.parts.iter().any(|own| own.table.name == table) {
+                continue;
+            }
+            let at = part.places(&to);
+            let wanted: Vec<ValueRef<'_>> = at.iter().map(|at| values[*at].as_ref()).collect();
+            if wanted.len() != from.len() || wanted.iter().any(|value| value.is_null()) {
+                continue;
+            }
+            let terms: Vec<String> = from
+                .iter()
+                .enumerate()
+                .map(|(at, column)| format!("{} = ?{}", quote_identifier(column), at + 1))
+                .collect();
+            let sql = format!(
+                "SELECT 1 FROM {}.{} WHERE {} LIMIT 1",
+                quote_identifier(&self.database.schema),
+                quote_identifier(&table),
+                terms.join(" AND ")
+            );
+            if self.database.statement(self.kind, &sql)?.first(&wanted, |_| Ok(()))?.is_some() {
+                return Ok(Some(table));
+            }
+        }
+        Ok(None)
+    }
+
     /// Undoes every step, the last one first.
     pub(super) fn take_back(&mut self) -> Result<()> {
         let guard = Rc::clone(&self.guard);

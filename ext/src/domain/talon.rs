@@ -149,7 +149,12 @@ impl Talon {
             }
         };
         enlist.insert(statement).run(&[])?;
-        Ok(())
+        if self.enlisted.get() {
+            Ok(())
+        } else {
+            // A table of the host has that name: nobody would tell us of the commit. Marks do without.
+            Err(Error::Argument("a table called talon_capture hides Talon's own".to_owned()))
+        }
     }
 
     /// Finds the files with guarded kinds among what is attached now.

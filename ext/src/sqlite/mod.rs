@@ -69,6 +69,7 @@ pub mod code {
     pub const OK: c_int = 0;
     pub const ERROR: c_int = 1;
     pub const INTERNAL: c_int = 2;
+    pub const ABORT: c_int = 4;
     pub const BUSY: c_int = 5;
     pub const LOCKED: c_int = 6;
     pub const NOMEM: c_int = 7;
