@@ -8,7 +8,7 @@ use crate::storage::definition::Definition;
 use crate::storage::guard::{Guard, HEADER};
 use crate::storage::image::{Collector, Image, Reading};
 use crate::storage::key::Key;
-use crate::storage::schema::schema_version;
+use crate::storage::schema::{Facts, schema_version};
 use crate::storage::shape::{Found, quote_identifier, read_table};
 use crate::storage::store::Store;
 use std::collections::HashMap;
@@ -44,6 +44,8 @@ pub struct Database {
     schema_text: CString,
     /// What triggers call the file by.
     pub number: i64,
+    /// The format of Talon's tables in it.
+    pub format: i64,
     /// It is still attached under this name.
     pub live: bool,
     /// The kinds, guarded ones only.
@@ -81,7 +83,7 @@ impl Database {
     pub fn open(
         connection: Connection,
         schema: &str,
-        number: i64,
+        facts: &Facts,
         collector: &Rc<Collector>,
     ) -> Result<Database> {
         let mut database = Database {
@@ -89,7 +91,8 @@ impl Database {
             collector: Rc::clone(collector),
             schema: schema.to_owned(),
             schema_text: CString::new(schema).unwrap_or_default(),
-            number,
+            number: facts.number,
+            format: facts.format,
             live: true,
             kinds: Vec::new(),
             store: None,

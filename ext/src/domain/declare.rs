@@ -9,7 +9,7 @@ use crate::storage::definition::Definition;
 use crate::storage::fit;
 use crate::storage::guard::Guard;
 use crate::storage::key::Key;
-use crate::storage::schema::{install, schema_version};
+use crate::storage::schema::{FORMAT, facts, install, schema_version, upgrade};
 use crate::storage::shape::{quote_identifier, quote_list};
 use crate::storage::trigger;
 
@@ -32,7 +32,11 @@ impl Talon {
         let guard = self.atomically(schema, || {
             self.discover()?;
             let number = match self.database_place(schema) {
-                Ok(place) => self.databases()?[place].number,
+                Ok(place) => {
+                    let database = &mut self.databases()?[place];
+                    self.upgrade_tables(database)?;
+                    database.number
+                }
                 Err(Error::NotInstalled(_)) => install(self.connection, schema)?,
                 Err(error) => return Err(error),
             };
@@ -256,7 +260,7 @@ impl Talon {
         Ok(())
     }
 
-    /// Mends triggers unless that cannot be written now.
+    /// Upgrades Talon's tables and mends triggers unless that cannot be written now.
     ///
     /// # Errors
     /// [`Error::Memory`].
@@ -264,7 +268,39 @@ impl Talon {
         if self.is_readonly(place)? {
             return Ok(());
         }
-        self.softly(|| self.mend_triggers(place))
+        self.softly(|| {
+            self.upgrade(place)?;
+            self.mend_triggers(place)
+        })
+    }
+
+    /// Brings the tables of an older library up to date.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    fn upgrade(&self, place: usize) -> Result<()> {
+        let schema = {
+            let database = &self.databases()?[place];
+            if database.format == FORMAT {
+                return Ok(());
+            }
+            database.schema.clone()
+        };
+        self.atomically(&schema, || self.upgrade_tables(&mut self.databases()?[place]))?;
+        self.databases()?[place].format = FORMAT;
+        self.declared()
+    }
+
+    /// The same inside a savepoint. Another connection may have done it since the file was opened here.
+    fn upgrade_tables(&self, database: &mut Database) -> Result<()> {
+        if database.format == FORMAT {
+            return Ok(());
+        }
+        let format = facts(self.connection, &database.schema)?.map_or(0, |facts| facts.format);
+        if format < FORMAT {
+            upgrade(self.connection, &database.schema, format)?;
+        }
+        Ok(())
     }
 
     /// Leaves for later what fails, unless memory is short, or SQLite has ended the host's transaction over it (a full disk):

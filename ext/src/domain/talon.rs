@@ -7,7 +7,7 @@ use super::latest::Latest;
 use crate::error::{Error, Result};
 use crate::sqlite::{Connection, Statement, code};
 use crate::storage::image::Collector;
-use crate::storage::schema::{database_number, schemas};
+use crate::storage::schema::{facts, schemas};
 use crate::storage::shape::quote_identifier;
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::rc::Rc;
@@ -167,17 +167,21 @@ impl Talon {
             database.live = false;
         }
         for schema in schemas(self.connection)? {
-            let Some(number) = database_number(self.connection, &schema)? else {
+            let Some(facts) = facts(self.connection, &schema)? else {
                 continue;
             };
-            let known =
-                databases.iter_mut().find(|known| known.number == number && known.schema == schema);
+            let known = databases
+                .iter_mut()
+                .find(|known| known.number == facts.number && known.schema == schema);
             match known {
-                Some(known) => known.live = true,
+                Some(known) => {
+                    known.live = true;
+                    known.format = facts.format;
+                }
                 None => databases.push(Database::open(
                     self.connection,
                     &schema,
-                    number,
+                    &facts,
                     &self.collector,
                 )?),
             }

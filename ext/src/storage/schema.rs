@@ -4,16 +4,28 @@ use super::shape::quote_identifier;
 use crate::error::{Error, Result};
 use crate::sqlite::{Connection, Value, ValueRef};
 
-const CREATE_TABLES: &str = include_str!("../../../sql/create_tables.sql");
+/// What each format adds to the one before it, the first one to an empty file.
+const FORMATS: [&str; 2] = [
+    include_str!("../../../sql/create_tables.sql"),
+    include_str!("../../../sql/create_tables_2.sql"),
+];
 
 /// The format of the tables that this library writes.
-pub const FORMAT: i64 = 1;
+pub const FORMAT: i64 = FORMATS.len() as i64;
 
-/// The number that the triggers of a schema's file call it by; None where nothing was ever guarded.
+/// What a file says of itself.
+pub struct Facts {
+    /// The number that its triggers call it by.
+    pub number: i64,
+    /// The format of its tables.
+    pub format: i64,
+}
+
+/// What the file behind a schema says of itself; None where nothing was ever guarded.
 ///
 /// # Errors
 /// [`Error::NewerFormat`] when the tables are of a later library.
-pub fn database_number(connection: Connection, schema: &str) -> Result<Option<i64>> {
+pub fn facts(connection: Connection, schema: &str) -> Result<Option<Facts>> {
     let quoted = quote_identifier(schema);
     let found = connection.value(
         &format!(
@@ -33,7 +45,7 @@ pub fn database_number(connection: Connection, schema: &str) -> Result<Option<i6
     if format > FORMAT {
         return Err(Error::NewerFormat { schema: schema.to_owned(), found: format, known: FORMAT });
     }
-    Ok(fact("database")?.flatten())
+    Ok(fact("database")?.flatten().map(|number| Facts { number, format }))
 }
 
 /// Makes Talon's tables in a schema and gives its file a number. Run inside a savepoint.
@@ -43,15 +55,28 @@ pub fn database_number(connection: Connection, schema: &str) -> Result<Option<i6
 pub fn install(connection: Connection, schema: &str) -> Result<i64> {
     // Positive, and short enough to read as a number anywhere.
     let number = (connection.random_i64() & i64::MAX) >> 10;
-    connection.run_script(&CREATE_TABLES.replace("{schema}", &quote_identifier(schema)))?;
-    let mut statement = connection.prepare(&format!(
-        "INSERT INTO {}.talon_meta(name, value) VALUES (?1, ?2)",
-        quote_identifier(schema)
-    ))?;
-    for (name, value) in [("format", FORMAT), ("database", number)] {
-        statement.run(&[ValueRef::Text(name.as_bytes()), ValueRef::Integer(value)])?;
-    }
+    upgrade(connection, schema, 0)?;
+    set_fact(connection, schema, "database", number)?;
     Ok(number)
+}
+
+/// Brings the tables of a file of an older format up to date. Run inside a savepoint.
+///
+/// # Errors
+/// What SQLite reports.
+pub fn upgrade(connection: Connection, schema: &str, format: i64) -> Result<()> {
+    for script in FORMATS.iter().skip(usize::try_from(format).unwrap_or(0)) {
+        connection.run_script(&script.replace("{schema}", &quote_identifier(schema)))?;
+    }
+    set_fact(connection, schema, "format", FORMAT)
+}
+
+fn set_fact(connection: Connection, schema: &str, name: &str, value: i64) -> Result<()> {
+    let sql = format!(
+        "INSERT OR REPLACE INTO {}.talon_meta(name, value) VALUES (?1, ?2)",
+        quote_identifier(schema)
+    );
+    Ok(connection.run(&sql, &[ValueRef::Text(name.as_bytes()), ValueRef::Integer(value)])?)
 }
 
 /// The schemas of the connection that a file can stand behind: all but `temp`.

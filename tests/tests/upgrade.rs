@@ -1,0 +1,65 @@
+//! Files that an older library made are brought up to date by the first call that may write.
+
+use talon_tests::*;
+
+const FORMAT: &str = "SELECT value FROM talon_meta WHERE name = 'format'";
+const TABLES: &str = "SELECT name FROM sqlite_schema WHERE name GLOB 'talon_[a-z]*' AND type = 'table' ORDER BY name";
+
+/// Takes away what format 2 added.
+fn downgrade(db: &Db) {
+    let added = include_str!("../../sql/create_tables_2.sql");
+    let names = added.split("CREATE TABLE {schema}.").skip(1);
+    for name in names.filter_map(|rest| rest.split('(').next()) {
+        db.run(&format!("DROP TABLE {name}"));
+    }
+    db.run("UPDATE talon_meta SET value = 1 WHERE name = 'format'");
+}
+
+#[test]
+fn the_tables_of_an_older_format_are_upgraded_by_the_first_look() {
+    let (shop, db) = Shop::of_sales();
+    let tables = db.rows(TABLES);
+    drop(db);
+    let bare = shop.bare();
+    downgrade(&bare);
+    assert_ne!(bare.rows(TABLES), tables);
+    let db = shop.open();
+    db.run("DELETE FROM sale_line WHERE sale_id = 1");
+    assert_eq!(db.one("SELECT kind || piece FROM talon_lost"), "sale1");
+    assert_eq!(bare.one(FORMAT), "2");
+    assert_eq!(bare.rows(TABLES), tables);
+    db.run("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)");
+    assert_eq!(db.findings(), [""; 0]);
+}
+
+#[test]
+fn an_upgrade_that_is_rolled_back_is_made_again() {
+    let (shop, db) = Shop::of_sales();
+    drop(db);
+    downgrade(&shop.bare());
+    let db = shop.open();
+    db.run("BEGIN; SELECT talon_guard('sale', 'sale_piece', 'sale_line')");
+    assert_eq!(db.one(FORMAT), "2");
+    db.run("ROLLBACK");
+    assert_eq!(db.one(FORMAT), "1");
+    db.run("BEGIN; SELECT * FROM talon_lost; ROLLBACK");
+    assert_eq!(db.one(FORMAT), "1");
+    db.run("SELECT * FROM talon_lost");
+    assert_eq!(db.one(FORMAT), "2");
+}
+
+#[test]
+fn two_connections_upgrade_once() {
+    let (shop, db) = Shop::of_sales();
+    drop(db);
+    downgrade(&shop.bare());
+    let (one, other) = (shop.open(), shop.open());
+    for db in [&one, &other] {
+        db.run("UPDATE sale_line SET label = label || '!' WHERE id = 10");
+    }
+    for db in [&one, &other] {
+        db.run("SELECT * FROM talon_audit");
+        assert_eq!(db.one(FORMAT), "2");
+    }
+    assert_eq!(one.snapshots("1"), ["create|2", "edit|2", "edit|2"]);
+}
