@@ -1,6 +1,6 @@
 //! Headers that get another key: images go along, and no two pieces' images are mixed up.
 
-use talon_tests::{GUARD_SALES, Shop};
+use talon_tests::{Db, GUARD_SALES, Shop};
 
 const LOOSE: &str = "
     CREATE TABLE sale_piece(id INTEGER PRIMARY KEY, number TEXT UNIQUE);
@@ -106,4 +106,144 @@ fn a_key_changed_to_one_that_was_deleted_before_keeps_its_own_images() {
     );
     assert_eq!(db.snapshots("2"), ["create|2", "edit|2"]);
     assert_eq!(db.findings(), [""; 0]);
+}
+
+/// What the snapshots of a sale call it, oldest first.
+fn numbers(db: &Db, piece: i64) -> Vec<String> {
+    db.rows(&format!(
+        "SELECT json_extract(i.row, '$.number') FROM talon_snapshots AS s, talon_image(s.id) AS i
+         WHERE s.kind = 'sale' AND s.piece = {piece} AND i.part = 'header' ORDER BY s.id"
+    ))
+}
+
+const CHANGE_KEYS: &str =
+    "PRAGMA foreign_keys = OFF; CREATE TEMP TRIGGER lines_follow AFTER UPDATE OF id ON sale_piece
+    BEGIN UPDATE sale_line SET sale_id = NEW.id WHERE sale_id = OLD.id; END;";
+
+#[test]
+fn keys_changed_twice_without_talon_take_their_images_along() {
+    let (shop, db) = Shop::of_sales();
+    let bare = shop.bare();
+    bare.run(CHANGE_KEYS);
+    bare.run(
+        "UPDATE sale_piece SET id = 3 WHERE id = 2; UPDATE sale_piece SET id = 2 WHERE id = 1",
+    );
+    bare.run(
+        "UPDATE sale_piece SET id = 7 WHERE id = 3; UPDATE sale_piece SET id = 8 WHERE id = 7",
+    );
+    assert_eq!(db.one("SELECT talon_absorb()"), "2");
+    assert_eq!((numbers(&db, 1), numbers(&db, 3), numbers(&db, 7)), (vec![], vec![], vec![]));
+    assert_eq!(numbers(&db, 2), ["A", "A"]);
+    assert_eq!(numbers(&db, 8), ["B", "B"]);
+    assert_eq!(db.findings(), ["sale|2|unguarded", "sale|8|unguarded"]);
+}
+
+#[test]
+fn keys_swapped_without_talon_take_their_images_along() {
+    let (shop, db) = Shop::of_sales();
+    shop.bare().run(
+        "PRAGMA foreign_keys = OFF; UPDATE sale_piece SET id = 99 WHERE id = 1;
+         UPDATE sale_piece SET id = 1 WHERE id = 2; UPDATE sale_piece SET id = 2 WHERE id = 99;
+         UPDATE sale_line SET sale_id = 3 - sale_id",
+    );
+    assert_eq!(db.one("SELECT talon_absorb()"), "2");
+    assert_eq!(
+        (numbers(&db, 1), numbers(&db, 2)),
+        (vec!["B".into(), "B".into()], vec!["A".into(), "A".into()])
+    );
+    assert_eq!(db.findings(), ["sale|1|unguarded", "sale|2|unguarded"]);
+}
+
+#[test]
+fn a_new_piece_under_a_key_that_was_left_without_talon_has_no_images_of_the_old_one() {
+    let (shop, db) = Shop::of_sales();
+    let bare = shop.bare();
+    bare.run(CHANGE_KEYS);
+    bare.run(
+        "UPDATE sale_piece SET id = 5 WHERE id = 1; INSERT INTO sale_piece VALUES (1, 'N', 0)",
+    );
+    assert_eq!(db.findings(), ["sale|5|unguarded", "sale|1|unguarded"]);
+    assert_eq!(numbers(&db, 5), ["A", "A"]);
+    assert_eq!(numbers(&db, 1), ["N"]);
+    assert_eq!(db.rows("SELECT * FROM talon_lost"), [""; 0]);
+    assert_eq!(
+        db.error("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)"),
+        "talon_restore: sale 1 has no snapshot with lines"
+    );
+}
+
+#[test]
+fn key_changes_among_thousands_of_marks_are_followed_before_anything_else() {
+    let (shop, db) = Shop::of_sales();
+    let bare = shop.bare();
+    bare.run(
+        "WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 1500)
+         INSERT INTO sale_piece SELECT 1000 + n, 1000 + n, 0 FROM n; UPDATE sale_line SET label = 'bare' WHERE id = 12;",
+    );
+    bare.run(CHANGE_KEYS);
+    bare.run(
+        "UPDATE sale_piece SET id = 5 WHERE id = 1; UPDATE sale_piece SET id = 6 WHERE id = 5",
+    );
+    // Absorbs some of the marks, and changes a piece that the others speak of.
+    db.run("UPDATE sale_line SET label = 'talon' WHERE id = 10");
+    assert_eq!(db.one("SELECT count(*) > 0 FROM talon_touched"), "1");
+    assert_eq!(db.snapshots("6"), ["create|2", "unguarded|2", "edit|2"]);
+    assert_eq!(
+        db.rows("SELECT * FROM talon_audit WHERE finding NOT IN ('unguarded', 'unprotected')"),
+        [""; 0]
+    );
+}
+
+#[test]
+fn a_piece_given_another_key_and_deleted_is_a_recorded_delete() {
+    let gone = "talon_restore: sale 1 was deleted; to bring it back all the same, name one of its snapshots";
+    let script =
+        "BEGIN; UPDATE sale_piece SET id = 5 WHERE id = 1; DELETE FROM sale_line WHERE sale_id = 1;
+         DELETE FROM sale_piece WHERE id = 5; COMMIT";
+    let (_shop, db) = Shop::of_sales();
+    db.run("PRAGMA foreign_keys = OFF");
+    db.run(script);
+    assert_eq!(db.findings(), [""; 0]);
+    assert_eq!(db.error("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)"), gone);
+    let (shop, db) = Shop::of_sales();
+    let bare = shop.bare();
+    bare.run("PRAGMA foreign_keys = OFF");
+    bare.run(script);
+    assert_eq!(db.findings(), ["sale|1|unguarded"]);
+    assert_eq!(db.error("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)"), gone);
+}
+
+#[test]
+fn a_piece_given_another_key_and_deleted_leaves_its_key_to_a_new_one() {
+    for hand in ["talon", "bare"] {
+        let (shop, db) = Shop::of_sales();
+        let bare = shop.bare();
+        let writer = if hand == "talon" { &db } else { &bare };
+        writer.run("PRAGMA foreign_keys = OFF");
+        writer.run(
+            "BEGIN; UPDATE sale_piece SET id = 5 WHERE id = 1; DELETE FROM sale_line WHERE sale_id = 1;
+             DELETE FROM sale_piece WHERE id = 5; INSERT INTO sale_piece VALUES (1, 'N', 0); COMMIT",
+        );
+        assert_eq!(db.rows("SELECT * FROM talon_lost"), [""; 0], "{hand}");
+        assert_eq!(numbers(&db, 1), ["A", "N"], "{hand}");
+    }
+}
+
+#[test]
+fn a_piece_whose_new_key_another_takes_by_replace_is_found_gone() {
+    let (_shop, db) = Shop::of_sales();
+    db.run(
+        "PRAGMA foreign_keys = OFF; BEGIN; UPDATE sale_piece SET id = 5 WHERE id = 1;
+         UPDATE OR REPLACE sale_piece SET id = 5 WHERE id = 2; UPDATE sale_line SET sale_id = 5 WHERE sale_id = 2; COMMIT",
+    );
+    assert_eq!(numbers(&db, 5), ["B", "B"]);
+    assert_eq!(db.findings(), ["sale|1|vanished", "sale|1|orphaned"]);
+}
+
+#[test]
+fn a_key_that_a_deleted_piece_had_passes_no_images_on_to_a_piece_made_and_renamed() {
+    let (_shop, db) = Shop::of_sales();
+    db.run("DELETE FROM sale_line WHERE sale_id = 1; DELETE FROM sale_piece WHERE id = 1");
+    db.run("BEGIN; INSERT INTO sale_piece VALUES (1, 'N', 0); UPDATE sale_piece SET id = 4 WHERE id = 1; COMMIT");
+    assert_eq!((numbers(&db, 1), numbers(&db, 4)), (vec!["A".to_owned()], vec!["N".to_owned()]));
 }

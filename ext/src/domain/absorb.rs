@@ -1,6 +1,6 @@
 //! Marks that connections without Talon leave: their pieces are imaged and listed.
 
-use super::course::{Entry, Rename};
+use super::course::Entry;
 use super::database::Database;
 use super::settle::{Circumstances, Reason};
 use super::talon::Talon;
@@ -10,7 +10,9 @@ use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
 use crate::storage::shape::quote_identifier;
 use crate::storage::trigger::{Code, Event};
-use std::collections::HashSet;
+
+/// How a deletion that marks tell of is listed.
+const DELETED: &str = "deleted on a connection without Talon";
 
 struct Mark {
     rowid: i64,
@@ -92,6 +94,12 @@ impl Talon {
     }
 
     fn absorb_batch(&self, database: &mut Database, most: usize) -> Result<(i64, usize)> {
+        let at = self.clock.now_ms();
+        let gone = database.follow_marks(at)?;
+        for (kind, key) in &gone {
+            let (id, day) = (database.kinds[*kind].id, self.clock.day(at));
+            database.store()?.insert_unguarded(id, &key.shown(), at, &day, DELETED)?;
+        }
         let marks = database.marks(most)?;
         let mut pieces: Vec<Marked> = Vec::new();
         let mut done: Vec<i64> = Vec::new();
@@ -112,7 +120,7 @@ impl Talon {
             database.pieces_of(kind, code, &mark.values, &mut pieces)?;
             done.push(mark.rowid);
         }
-        let mut count = 0;
+        let mut count = gone.len() as i64;
         for piece in pieces {
             count += i64::from(self.absorb_piece(database, &piece)?);
         }
@@ -145,7 +153,7 @@ impl Talon {
         }
         let detail = match (&settled.snapshot, &settled.now) {
             (Some(_), _) => "changed on a connection without Talon",
-            (None, Some(now)) if now.gone_at.is_some() => "deleted on a connection without Talon",
+            (None, Some(now)) if now.gone_at.is_some() => DELETED,
             (None, Some(now)) if now.lost_at.is_some() => {
                 "lost its lines on a connection without Talon"
             }
@@ -203,7 +211,7 @@ impl Database {
         Ok(self.connection.run(&sql, &values)?)
     }
 
-    /// Which pieces a mark speaks of; a renamed one is moved at once.
+    /// Which pieces a mark speaks of.
     fn pieces_of(
         &mut self,
         kind: usize,
@@ -228,11 +236,6 @@ impl Database {
                 if is_deep { self.piece_of(kind, code.part, columns)? } else { Some(columns) };
             keys.push(columns.map(Key::of));
         }
-        if let (Event::Renamed, [Some(old), Some(new)]) = (code.event, keys.as_slice()) {
-            let rename =
-                Rename { slot: Database::slot(0, kind), old: old.clone(), new: new.clone() };
-            self.move_pieces(kind, &[rename])?;
-        }
         let two = code.part != HEADER || code.event == Event::Renamed;
         for key in keys.into_iter().take(if two { 2 } else { 1 }).flatten() {
             let key = self.own_key(kind, &key)?.unwrap_or(key);
@@ -245,92 +248,6 @@ impl Database {
             pieces[place].created |= code.part == HEADER && code.event == Event::Inserted;
         }
         Ok(())
-    }
-
-    /// Moves what is stored of renamed pieces to their new keys.
-    ///
-    /// # Errors
-    /// What SQLite reports.
-    pub fn move_pieces(&mut self, kind: usize, renames: &[Rename]) -> Result<()> {
-        self.move_pieces_apart(kind, renames, &HashSet::new())
-    }
-
-    /// The same where headers were inserted since under some of the old keys: those are pieces of their own.
-    ///
-    /// # Errors
-    /// What SQLite reports.
-    pub fn move_pieces_apart(
-        &mut self,
-        kind: usize,
-        renames: &[Rename],
-        inserted: &HashSet<&Key>,
-    ) -> Result<()> {
-        let id = self.kinds[kind].id;
-        let mut moved = Vec::new();
-        for rename in renames {
-            // Only where the piece is at its new key now.
-            if self.own_key(kind, &rename.new)?.is_none() {
-                continue;
-            }
-            let swapped = renames.iter().any(|other| other.new == rename.old);
-            // Found under another spelling (NOCASE), it is the renamed piece itself.
-            let is_free = swapped || inserted.contains(&rename.old);
-            if !is_free && self.own_key(kind, &rename.old)?.as_ref() == Some(&rename.old) {
-                continue;
-            }
-            let old = rename.old.shown();
-            if let Some(state) = self.store()?.piece(id, &old)? {
-                self.store()?.put_piece(id, &old, Some(&state), None)?;
-                moved.push((rename, state));
-            }
-        }
-        // Snapshots are taken along by way of a place that no piece has, because keys may be swapped.
-        let sql = format!(
-            "UPDATE {}.talon_snapshot SET kind = ?3, key = ?4 WHERE id = ?1 AND kind = ?2",
-            quote_identifier(&self.schema)
-        );
-        for (pass, (from, to)) in [(id, -id), (-id, id)].into_iter().enumerate() {
-            for (rename, state) in &moved {
-                let new = rename.new.shown();
-                for snapshot in self.chain(state.last)? {
-                    self.connection.run(
-                        &sql,
-                        &[
-                            ValueRef::Integer(snapshot),
-                            ValueRef::Integer(from),
-                            ValueRef::Integer(to),
-                            new.as_ref(),
-                        ],
-                    )?;
-                }
-                if pass == 1 {
-                    let taken = self.store()?.piece(id, &new)?;
-                    self.store()?.put_piece(id, &new, taken.as_ref(), None)?;
-                    self.store()?.put_piece(id, &new, None, Some(state))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Ids of a piece's snapshots, newest first.
-    ///
-    /// # Errors
-    /// What SQLite reports.
-    pub fn chain(&mut self, last: Option<i64>) -> Result<Vec<i64>> {
-        let statement =
-            self.own_statement("SELECT previous FROM {s}.talon_snapshot WHERE id = ?1")?;
-        let mut ids = Vec::new();
-        let mut next = last;
-        while let Some(id) = next {
-            let found =
-                statement.first(&[ValueRef::Integer(id)], |row| Ok(row.column(0).as_integer()))?;
-            let Some(previous) = found else { break };
-            ids.push(id);
-            // Each is older than the one before; anything else would be a damaged file.
-            next = previous.filter(|previous| *previous < id);
-        }
-        Ok(ids)
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a trigger's touch to the images at commit.
 
-use super::course::{Course, Entry, Rename, Slot, Written};
+use super::course::{Course, Entry, Slot, Written};
 use super::database::Database;
 use super::latest::Latest;
 use super::settle::{Circumstances, Reason};
@@ -11,7 +11,6 @@ use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
 use crate::storage::store::Store;
 use crate::storage::trigger::{Code, Event, FIXED_ARGUMENTS};
-use std::collections::HashSet;
 
 impl Talon {
     /// A trigger reports a change: `('talon', database, code, values…)`. True when the touch was taken; otherwise the
@@ -170,7 +169,7 @@ impl Talon {
                 {
                     self.take(slot, database, old.clone(), Taking::Touch)?;
                     self.take(slot, database, new.clone(), Taking::Renamed)?;
-                    self.course.borrow_mut().rename(Rename { slot, old, new });
+                    self.course.borrow_mut().rename(slot, old, new);
                     self.latest.set(None);
                 } else if let (None, Some(new)) = (key(0), key(width)) {
                     // A key that was NULL was nobody's: the piece begins here.
@@ -390,22 +389,15 @@ impl Talon {
 
     /// A header's new key inherits the images of the old one.
     fn apply_renames(&self, databases: &mut [Database], entries: &mut [Entry]) -> Result<()> {
-        let mut renames = self.course.borrow().net_renames();
-        if renames.is_empty() {
+        // `entries` are taken out: their flags are what tells who was deleted.
+        let whereabouts = self.course.borrow().whereabouts(entries);
+        if whereabouts.is_empty() {
             return Ok(());
         }
-        renames.sort_by_key(|rename| (rename.slot.database, rename.slot.kind));
-        for slot_renames in renames.chunk_by(|a, b| a.slot == b.slot) {
-            let Some(slot) = slot_renames.first().map(|rename| rename.slot) else {
-                continue;
-            };
-            let inserted: HashSet<&Key> = entries
-                .iter()
-                .filter(|entry| entry.slot == slot && entry.created)
-                .map(|entry| &entry.key)
-                .collect();
+        let at = self.clock.now_ms();
+        for (slot, whereabouts) in whereabouts {
             let database = &mut databases[slot.database as usize];
-            database.move_pieces_apart(slot.kind as usize, slot_renames, &inserted)?;
+            database.follow(slot.kind as usize, whereabouts, at)?;
         }
         self.course.borrow_mut().renames_followed();
         for entry in entries.iter_mut() {
@@ -538,8 +530,14 @@ impl Talon {
             // The connection is closing: there is nobody to tell.
             let _ = database.leave_mark(id, event, keys);
         };
-        for rename in course.renames() {
-            mark(rename.slot, Event::Renamed, &[&rename.old, &rename.new]);
+        for change in course.renames() {
+            if change.is_new {
+                mark(change.slot, Event::Inserted, &[&change.old]);
+            }
+            if change.makes_up {
+                mark(change.slot, Event::Deleting, &[&change.new]);
+            }
+            mark(change.slot, Event::Renamed, &[&change.old, &change.new]);
         }
         for entry in course.entries() {
             let event = match entry {

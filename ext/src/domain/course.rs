@@ -1,5 +1,6 @@
 //! The course of a transaction: which pieces it has touched, and what a rollback makes of that.
 
+use super::identity::{Identities, Whereabouts};
 use crate::storage::key::Key;
 use crate::storage::store::PieceState;
 use std::collections::HashMap;
@@ -45,15 +46,19 @@ pub struct Written {
     pub now: Option<PieceState>,
 }
 
-/// A header that got another key.
+/// A header that got another key, and what was known of the keys then.
 #[derive(Debug, Clone)]
-pub struct Rename {
+pub struct KeyChange {
     /// Its kind.
     pub slot: Slot,
     /// The key before.
     pub old: Key,
     /// The key since.
     pub new: Key,
+    /// The transaction had made the piece.
+    pub is_new: bool,
+    /// The transaction had deleted the piece that was at the new key.
+    pub makes_up: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +77,7 @@ pub struct Course {
     index: HashMap<(Slot, Key), usize>,
     /// The keys of `index` in the order they came, to take them out again.
     names: Vec<(Slot, Key)>,
-    renames: Vec<Rename>,
+    renames: Vec<KeyChange>,
     /// How many of them a commit that was tried has followed already.
     followed: usize,
     savepoints: Vec<Savepoint>,
@@ -126,36 +131,57 @@ impl Course {
     }
 
     /// Notes that a header got another key.
-    pub fn rename(&mut self, rename: Rename) {
+    pub fn rename(&mut self, slot: Slot, old: Key, new: Key) {
         // The old key is free for another piece; whether this one is new goes with it.
-        let old = self.find(rename.slot, &rename.old);
-        let was_created = old.and_then(|place| self.entries.get_mut(place)).is_some_and(|entry| {
+        let place = self.find(slot, &old);
+        let is_new = place.and_then(|place| self.entries.get_mut(place)).is_some_and(|entry| {
             entry.existed = false;
             std::mem::take(&mut entry.created)
         });
-        let new = self.find(rename.slot, &rename.new);
-        if let Some(entry) = new.and_then(|place| self.entries.get_mut(place)) {
-            entry.created |= was_created;
-            entry.existed |= !was_created;
-        }
-        self.renames.push(rename);
+        let place = self.find(slot, &new);
+        let makes_up = place.and_then(|place| self.entries.get_mut(place)).is_some_and(|entry| {
+            entry.created |= is_new;
+            entry.existed |= !is_new;
+            entry.deleted
+        });
+        self.renames.push(KeyChange { slot, old, new, is_new, makes_up });
     }
 
-    /// Net renames not yet followed: where each piece is now and where it was at first, chains and swaps resolved.
-    pub fn net_renames(&self) -> Vec<Rename> {
-        let mut origins: Vec<Rename> = Vec::new();
-        for rename in &self.renames[self.followed.min(self.renames.len())..] {
-            let known = origins
-                .iter_mut()
-                .rev()
-                .find(|known| known.slot == rename.slot && known.new == rename.old);
-            match known {
-                Some(known) => known.new = rename.new.clone(),
-                None => origins.push(rename.clone()),
+    /// Where the pieces are that got other keys, each kind's apart, as the touched pieces tell; what was followed already is
+    /// left out.
+    pub fn whereabouts(&self, entries: &[Entry]) -> Vec<(Slot, Whereabouts)> {
+        let mut slots: Vec<(Slot, Identities)> = Vec::new();
+        for change in &self.renames[self.followed.min(self.renames.len())..] {
+            let known = slots.iter().position(|(slot, _)| *slot == change.slot);
+            let place = known.unwrap_or_else(|| {
+                slots.push((change.slot, Identities::default()));
+                slots.len() - 1
+            });
+            let identities = &mut slots[place].1;
+            if change.is_new {
+                identities.inserted(&change.old, || false);
+            }
+            if change.makes_up {
+                identities.deleted(&change.new);
+            }
+            identities.renamed(&change.old, &change.new);
+        }
+        if slots.is_empty() {
+            return Vec::new();
+        }
+        for entry in entries {
+            let Some((_, identities)) = slots.iter_mut().find(|(slot, _)| *slot == entry.slot)
+            else {
+                continue;
+            };
+            if entry.created {
+                identities.inserted(&entry.key, || true);
+            }
+            if entry.deleted {
+                identities.deleted(&entry.key);
             }
         }
-        origins.retain(|rename| rename.old != rename.new);
-        origins
+        slots.into_iter().map(|(slot, identities)| (slot, identities.come_to())).collect()
     }
 
     /// What is stored of renamed pieces was moved to their new keys.
@@ -180,7 +206,7 @@ impl Course {
     }
 
     /// The headers that got other keys, in their order.
-    pub fn renames(&self) -> &[Rename] {
+    pub fn renames(&self) -> &[KeyChange] {
         &self.renames
     }
 
@@ -333,19 +359,5 @@ mod tests {
         assert!(course.entries[0].written.is_some());
         course.rollback_to(1);
         assert!(course.entries[0].written.is_none());
-    }
-
-    #[test]
-    fn chained_and_swapped_keys_come_to_their_net_renames() {
-        let mut course = Course::default();
-        for (old, new) in [(1, 99), (2, 1), (99, 2), (5, 6), (6, 5)] {
-            course.rename(Rename { slot: SLOT, old: key(old), new: key(new) });
-        }
-        let net: Vec<String> = course
-            .net_renames()
-            .iter()
-            .map(|rename| format!("{}>{}", rename.old, rename.new))
-            .collect();
-        assert_eq!(net, ["1>2", "2>1"]);
     }
 }

@@ -1,11 +1,12 @@
 //! Compares a piece with what is stored of it, and stores what is new.
 
 use super::clock::Clock;
-use super::course::Rename;
 use super::database::Database;
+use super::identity::Rename;
 use crate::error::Result;
 use crate::storage::key::Key;
 use crate::storage::store::{Hash, NewSnapshot, PieceState};
+use std::collections::HashSet;
 
 /// Why an image is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,8 +230,8 @@ impl Database {
         if known.is_some_and(|known| known.gone_at.is_none()) {
             return Ok(());
         }
-        let rename = Rename { slot: Database::slot(0, kind), old: key.clone(), new: own.clone() };
-        self.move_pieces(kind, &[rename])
+        let rename = Rename { old: key.clone(), new: own.clone() };
+        self.move_pieces(kind, &[rename], &HashSet::new())
     }
 
     #[allow(clippy::too_many_arguments)]
