@@ -148,3 +148,70 @@ fn marks_of_details_lead_to_their_piece() {
         ["1|unguarded", "2|unguarded"]
     );
 }
+
+#[test]
+fn a_restore_to_a_point_in_time_removes_details_of_lines_that_hung_elsewhere_meanwhile() {
+    let shop =
+        Shop::with(&SCHEMA.replace("sale INTEGER NOT NULL REFERENCES", "sale INTEGER REFERENCES"));
+    let db = shop.open();
+    db.run(
+        r#"SELECT talon_guard('sale', '{"header": {"table": "sale"}, "lines": {"table": "sale_line"}, "details": [
+            {"table": "line_tax", "of": "lines"}, {"table": "line_lot", "of": "lines", "name": "lots"},
+            {"table": "lot_serial", "of": "lots"}]}');
+         BEGIN; INSERT INTO sale VALUES (1, 'A'); INSERT INTO sale_line VALUES (10, 1, 'x'), (11, 1, 'y');
+         INSERT INTO line_tax VALUES (10, 'vat', 1); INSERT INTO line_lot VALUES (5, 10, 'L1');
+         INSERT INTO lot_serial VALUES ('s1', 5); COMMIT"#,
+    );
+    let tables = ["sale", "sale_line", "line_tax", "line_lot", "lot_serial"];
+    let before = db.contents(&tables);
+    db.run(
+        "UPDATE sale_line SET sale = NULL WHERE id = 10;
+         INSERT INTO line_tax VALUES (10, 'eco', 0.5); INSERT INTO line_lot VALUES (6, 10, 'L2');
+         UPDATE lot_serial SET line_lot = 6; INSERT INTO lot_serial VALUES ('s2', 6), ('s3', 5)",
+    );
+    db.run("INSERT INTO talon_restore(kind, piece, snapshot, dry_run) SELECT 'sale', 1, min(id), 1 FROM talon_snapshots");
+    assert_eq!(db.one("SELECT count(*) FROM lot_serial"), "3");
+    db.run("INSERT INTO talon_restore(kind, piece, snapshot) SELECT 'sale', 1, min(id) FROM talon_snapshots");
+    assert_eq!(db.contents(&tables), before);
+    assert_eq!(db.findings(), [""; 0]);
+}
+
+#[test]
+fn a_dry_run_to_a_point_in_time_gives_back_rows_that_a_cascade_takes() {
+    let (_shop, db) = shop_with_details();
+    db.run("INSERT INTO sale_line VALUES (12, 1, 'new'); INSERT INTO line_lot VALUES (8, 12, 'L8'); UPDATE lot_serial SET line_lot = 8 WHERE serial = 's1'");
+    let before = db.contents(&TABLES);
+    let to_the_first =
+        "INSERT INTO talon_restore(kind, piece, snapshot, dry_run) SELECT 'sale', 1, min(id), ";
+    db.run(&format!("{to_the_first} 1 FROM talon_snapshots WHERE piece = 1"));
+    assert_eq!(db.one("SELECT outcome FROM talon_restore"), "would restore");
+    assert_eq!(db.contents(&TABLES), before);
+    db.run(&format!("{to_the_first} 0 FROM talon_snapshots WHERE piece = 1"));
+    assert_eq!(db.rows("SELECT * FROM lot_serial ORDER BY serial"), ["s1|5", "s2|5", "s3|7"]);
+    assert_eq!(db.findings(), [""; 0]);
+}
+
+#[test]
+fn a_line_that_a_line_of_another_piece_hangs_on_by_a_cascade_does_not_go() {
+    let shop = Shop::with(
+        "CREATE TABLE sale(id INTEGER PRIMARY KEY);
+         CREATE TABLE sale_line(id INTEGER PRIMARY KEY, sale INTEGER REFERENCES sale, origin INTEGER REFERENCES sale_line ON DELETE CASCADE)",
+    );
+    let db = shop.open();
+    db.run(
+        "SELECT talon_guard('sale', 'sale', 'sale_line'); PRAGMA foreign_keys = ON;
+         BEGIN; INSERT INTO sale VALUES (1), (2); INSERT INTO sale_line VALUES (10, 1, NULL); COMMIT;
+         INSERT INTO sale_line VALUES (11, 1, NULL); INSERT INTO sale_line VALUES (12, 1, 11); INSERT INTO sale_line VALUES (20, 2, 12)",
+    );
+    let before = db.contents(&["sale", "sale_line"]);
+    let restore = "INSERT INTO talon_restore(kind, piece, snapshot) SELECT 'sale', 1, min(id) FROM talon_snapshots WHERE piece = 1";
+    db.run(restore);
+    assert_eq!(
+        db.one("SELECT outcome, note FROM talon_restore"),
+        "constraint|sale_line 12 would have to go, and rows of sale_line refer to it"
+    );
+    assert_eq!(db.contents(&["sale", "sale_line"]), before);
+    db.run("DELETE FROM sale_line WHERE id = 20");
+    db.run(restore);
+    assert_eq!(db.rows("SELECT id FROM sale_line"), ["10"]);
+}

@@ -464,7 +464,7 @@ impl Database {
             )?)
     }
 
-    /// Foreign keys of the schema's tables to the table of a part: the table, its columns, the columns referred to.
+    /// Foreign keys of the schema's tables to the table of a part.
     ///
     /// # Errors
     /// What SQLite reports.
@@ -496,7 +496,9 @@ impl Database {
                         .iter()
                         .filter_map(|name| target.column(name).map(|column| column.name.clone()))
                         .collect();
-                    found.push((name.clone(), foreign_key.from, to));
+                    let acts_on_delete = foreign_key.acts_on_delete;
+                    let from = foreign_key.from;
+                    found.push(Reference { table: name.clone(), from, to, acts_on_delete });
                 }
             }
         }

@@ -12,8 +12,18 @@ use crate::storage::trigger::{self, further_unique};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// A table, its columns that refer, and the columns they refer to.
-pub type Reference = (String, Vec<String>, Vec<String>);
+/// A foreign key to a part's table.
+#[derive(Clone)]
+pub struct Reference {
+    /// The table that refers.
+    pub table: String,
+    /// Its columns.
+    pub from: Vec<String>,
+    /// The columns they refer to.
+    pub to: Vec<String>,
+    /// Deleting what is referred to deletes or changes the row.
+    pub acts_on_delete: bool,
+}
 
 /// A guard with the statements that capture runs for it.
 pub struct Fitted {

@@ -16,6 +16,7 @@ pub mod neighbours;
 pub mod purge;
 mod rebuild;
 mod rebuild_rows;
+mod rebuild_surplus;
 pub mod renames;
 pub mod restore;
 pub mod settle;

@@ -344,44 +344,4 @@ impl Work<'_> {
         let found = self.database.statement(self.kind, &sql)?.first(&key, |_| Ok(()))?;
         Ok(found.is_some())
     }
-
-    /// Removes rows that the piece has today and the image has not, from the bottom up.
-    pub(super) fn remove_what_is_not_in(&mut self, stored: &Stored) -> Step {
-        let guard = Rc::clone(&self.guard);
-        for (place, part) in guard.parts.iter().enumerate().skip(LINES).rev() {
-            let Some(stored_part) = stored.part(&part.name) else {
-                continue;
-            };
-            let key_at: Vec<usize> = part
-                .key
-                .iter()
-                .filter_map(|name| stored_part.columns.iter().position(|column| column == name))
-                .collect();
-            let kept: Vec<Vec<Value>> = stored_part
-                .rows
-                .iter()
-                .map(|row| key_at.iter().map(|at| row[*at].clone()).collect())
-                .collect();
-            for values in self.present_rows(place)? {
-                let key: Vec<Value> =
-                    part.places(&part.key).iter().map(|at| values[*at].clone()).collect();
-                if kept.contains(&key) {
-                    continue;
-                }
-                let name = self.row_name(place, &key);
-                if let Some(table) = self.referred_to_by(place, &values)? {
-                    return Ok(Err(Obstacle::constraint(format!(
-                        "{name} would have to go, and rows of {table} refer to it"
-                    ))));
-                }
-                match self.delete(place, &key)? {
-                    Ok(()) => self.undo.push(Undo::Insert { part: place, values }),
-                    Err(failure) => {
-                        return Ok(Err(Obstacle::constraint(format!("{name}: {failure}"))));
-                    }
-                }
-            }
-        }
-        Ok(Ok(()))
-    }
 }

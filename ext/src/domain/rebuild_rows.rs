@@ -10,29 +10,6 @@ use crate::storage::shape::{quote_identifier, quote_list};
 use std::rc::Rc;
 
 impl Work<'_> {
-    pub(super) fn present_rows(&mut self, place: usize) -> Result<Vec<Vec<Value>>> {
-        let guard = Rc::clone(&self.guard);
-        let part = &guard.parts[place];
-        let schema = self.database.schema.clone();
-        let sql = format!(
-            "SELECT {} FROM {} WHERE {}{}",
-            part.select_list(),
-            part.from_clause(&schema),
-            guard.belongs(place, &schema),
-            part.and_condition()
-        );
-        let key: Vec<ValueRef<'_>> = self.key.values().iter().map(Value::as_ref).collect();
-        let statement = self.database.statement(self.kind, &sql)?;
-        let mut rows = statement.query(&key)?;
-        let mut found = Vec::new();
-        while rows.next()? {
-            found.push(
-                (0..part.columns.len()).map(|column| rows.column(column).to_value()).collect(),
-            );
-        }
-        Ok(found)
-    }
-
     /// The row with this key, whoever it belongs to: all stored columns.
     pub(super) fn find(&mut self, place: usize, key: &[Value]) -> Result<Option<Vec<Value>>> {
         let guard = Rc::clone(&self.guard);
@@ -118,43 +95,6 @@ impl Work<'_> {
             }
             Err(failure) => Err(failure.into()),
         }
-    }
-
-    /// A table with rows that refer to a row of a part: deleting that would delete or change them too, or be refused, and
-    /// they are none of the piece's.
-    pub(super) fn referred_to_by(
-        &mut self,
-        place: usize,
-        values: &[Value],
-    ) -> Result<Option<String>> {
-        let guard = Rc::clone(&self.guard);
-        let part = &guard.parts[place];
-        for (table, from, to) in self.database.references_to(self.kind, place)? {
-            // The piece's own rows: those foreign keys are checked once all are in place.
-            if guard.parts.iter().any(|own| own.table.name == table) {
-                continue;
-            }
-            let at = part.places(&to);
-            let wanted: Vec<ValueRef<'_>> = at.iter().map(|at| values[*at].as_ref()).collect();
-            if wanted.len() != from.len() || wanted.iter().any(|value| value.is_null()) {
-                continue;
-            }
-            let terms: Vec<String> = from
-                .iter()
-                .enumerate()
-                .map(|(at, column)| format!("{} = ?{}", quote_identifier(column), at + 1))
-                .collect();
-            let sql = format!(
-                "SELECT 1 FROM {}.{} WHERE {} LIMIT 1",
-                quote_identifier(&self.database.schema),
-                quote_identifier(&table),
-                terms.join(" AND ")
-            );
-            if self.database.statement(self.kind, &sql)?.first(&wanted, |_| Ok(()))?.is_some() {
-                return Ok(Some(table));
-            }
-        }
-        Ok(None)
     }
 
     /// Undoes every step, the last one first.

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::sqlite::{Value, ValueRef};
 use crate::storage::guard::Guard;
 use crate::storage::payload;
+use std::collections::HashSet;
 
 /// A snapshot's rows by part, with the names that their columns had.
 #[derive(Debug)]
@@ -43,6 +44,22 @@ impl Stored {
     /// The part of this name.
     pub fn part(&self, name: &str) -> Option<&StoredPart> {
         self.parts.iter().find(|part| part.name == name)
+    }
+
+    /// The keys of a part's rows; none where the image has not all of these columns.
+    pub fn keys(&self, part: &str, columns: &[String]) -> HashSet<Vec<Value>> {
+        let Some(part) = self.part(part) else { return HashSet::new() };
+        let at: Vec<usize> = columns
+            .iter()
+            .filter_map(|name| part.columns.iter().position(|column| column == name))
+            .collect();
+        if at.len() < columns.len() {
+            return HashSet::new();
+        }
+        part.rows
+            .iter()
+            .map(|row| at.iter().filter_map(|at| row.get(*at)).cloned().collect())
+            .collect()
     }
 
     /// Gives the columns that identify and link rows their present names, where they were renamed since. Such a column

@@ -45,6 +45,8 @@ pub struct ForeignKey {
     pub from: Vec<String>,
     /// The columns there; empty when the parent's primary key is meant.
     pub to: Vec<String>,
+    /// Deleting what is referred to deletes or changes the row here.
+    pub acts_on_delete: bool,
 }
 
 /// A unique index (or key) of a host's table, over plain columns only.
@@ -160,7 +162,9 @@ fn read_foreign_keys(
         let id = rows.column(0).as_integer().unwrap_or(0);
         if keys.last().is_none_or(|(last, _)| *last != id) {
             let parent = text(rows.column(2));
-            let key = ForeignKey { parent, from: Vec::new(), to: Vec::new() };
+            let action = text(rows.column(6));
+            let acts_on_delete = !["NO ACTION", "RESTRICT"].contains(&action.as_str());
+            let key = ForeignKey { parent, from: Vec::new(), to: Vec::new(), acts_on_delete };
             keys.push((id, key));
         }
         if let Some((_, key)) = keys.last_mut() {

@@ -281,8 +281,10 @@ impl World {
                     }
                     // Its header is gone or was never there.
                     "orphaned" => !model.committed.contains_key(piece),
+                    // What REPLACE takes away from a piece that was never imaged is no touch of it.
                     "unprotected" => {
-                        model.committed.contains_key(piece) && !model.changed.contains(piece)
+                        model.committed.contains_key(piece)
+                            && (!model.changed.contains(piece) || model.ever_stolen.contains(piece))
                     }
                     // What REPLACE took away unseen is noticed at a later touch.
                     "unguarded" => self.bare.is_some() || model.ever_stolen.contains(piece),
