@@ -87,6 +87,16 @@ pub enum Error {
         /// Its key.
         piece: String,
     },
+    /// Many pieces were being restored, and some are.
+    #[error("stopped after {done} of {listed} lost pieces, the others stay listed: {failure}")]
+    Stopped {
+        /// How many were dealt with and committed.
+        done: usize,
+        /// How many were listed.
+        listed: usize,
+        /// What stopped it.
+        failure: Failure,
+    },
     /// A snapshot that cannot be read.
     #[error("snapshot {snapshot} cannot be read: {problem}")]
     Unreadable {
@@ -101,7 +111,7 @@ impl Error {
     /// The error as an SQL user reads it, said by the function or table `speaker`.
     pub fn into_failure(self, speaker: &str) -> Failure {
         let code = match &self {
-            Error::Sqlite(failure) => failure.code,
+            Error::Sqlite(failure) | Error::Stopped { failure, .. } => failure.code,
             Error::Memory => code::NOMEM,
             _ => code::ERROR,
         };

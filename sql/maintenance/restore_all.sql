@@ -38,13 +38,19 @@ CREATE TEMP TABLE station AS SELECT talon_station('maintenance', 'restore_all.sq
 CREATE TEMP TABLE lost AS SELECT * FROM talon_lost;
 CREATE TEMP TABLE journal_end AS SELECT coalesce(max(id), 0) AS id FROM talon_restore;
 
--- One transaction, and inside it a savepoint a piece: a piece that cannot be restored is told in the journal and the
--- others go on; an error or a power cut leaves everything as it was.
-INSERT INTO talon_restore (kind, piece) SELECT kind, piece FROM lost WHERE restorable ORDER BY kind, piece;
+-- Committed every 100 pieces: other stations are let in between, the journal can be watched from another connection, and
+-- after Ctrl-C, an error or a power cut a second run does the rest. A piece that cannot be restored is told in the journal
+-- and the others go on.
+.print
+.print RESTORING
+.mode list
+.headers off
+SELECT talon_restore_all();
 
 .print
 .print RESTORED NOW
 .mode box
+.headers on
 SELECT journal.kind, journal.piece, number, date, party, lines, outcome, note
   FROM talon_restore AS journal LEFT JOIN lost ON lost.kind = journal.kind AND lost.piece = journal.piece
  WHERE journal.id > (SELECT id FROM journal_end) ORDER BY journal.id;

@@ -19,6 +19,7 @@ mod rebuild_rows;
 mod rebuild_surplus;
 pub mod renames;
 pub mod restore;
+pub mod restore_all;
 pub mod settle;
 pub mod snapshot;
 pub mod talon;

@@ -95,7 +95,7 @@ impl Talon {
             self.quietly(|| self.restore(database, place.kind, &request, choice, silenced));
         drop(databases);
         self.course.borrow_mut().forget_states();
-        result
+        Ok(result?.0)
     }
 
     /// Whether the open transaction has changed the piece.
@@ -117,27 +117,40 @@ impl Talon {
     pub fn run_waiting(&self) -> Result<()> {
         let waiting = self.waiting.take();
         for request in waiting {
-            let place = self.kind_place(&request.schema, &request.kind)?;
-            let mut databases = self.databases()?;
-            let database = &mut databases[place.database];
-            let touched = self.is_touched(&place, &request.key);
-            match choose(database, place.kind, &request.key, request.snapshot, touched) {
-                Ok(choice) => {
-                    self.restore(database, place.kind, &request, choice, true)?;
-                }
-                Err(error) if error.is_fatal() => return Err(error),
-                // It was in order when it was asked for; an earlier one of the same statement has changed that.
-                Err(error) => {
-                    let outcome = Outcome::failed("not needed", None, error.to_string());
-                    self.journal(database, &request, &outcome)?;
-                }
-            }
-            drop(databases);
-            self.course.borrow_mut().forget_states();
+            self.restore_laid_by(&request, true)?;
         }
         Ok(())
     }
 
+    /// Carries out a request that was in order when it was laid by; gives its outcome.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn restore_laid_by(
+        &self,
+        request: &Request,
+        silenced: bool,
+    ) -> Result<&'static str> {
+        let place = self.kind_place(&request.schema, &request.kind)?;
+        let mut databases = self.databases()?;
+        let database = &mut databases[place.database];
+        let touched = self.is_touched(&place, &request.key);
+        let outcome = match choose(database, place.kind, &request.key, request.snapshot, touched) {
+            Ok(choice) => self.restore(database, place.kind, request, choice, silenced)?.1,
+            Err(error) if error.is_fatal() => return Err(error),
+            // Somebody has restored, filled or deleted it since.
+            Err(error) => {
+                let outcome = Outcome::failed("not needed", None, error.to_string());
+                self.journal(database, request, &outcome)?;
+                outcome.text
+            }
+        };
+        drop(databases);
+        self.course.borrow_mut().forget_states();
+        Ok(outcome)
+    }
+
+    /// Restores from the first sound snapshot; gives the journal row and the outcome.
     fn restore(
         &self,
         database: &mut Database,
@@ -145,7 +158,7 @@ impl Talon {
         request: &Request,
         choice: Choice,
         silenced: bool,
-    ) -> Result<i64> {
+    ) -> Result<(i64, &'static str)> {
         let mut passed = Vec::new();
         let mut sound = None;
         for head in &choice.candidates {
@@ -177,7 +190,7 @@ impl Talon {
                 outcome
             }
         };
-        self.journal(database, request, &outcome)
+        Ok((self.journal(database, request, &outcome)?, outcome.text))
     }
 
     fn restore_from(
@@ -383,8 +396,8 @@ fn choose(
 /// Foreign keys wait until a piece is whole; the host's triggers stay quiet where it has some.
 struct Silence {
     connection: Connection,
-    triggers: Option<bool>,
     deferred: bool,
+    _triggers: Option<TriggersOff>,
 }
 
 impl Silence {
@@ -394,21 +407,36 @@ impl Silence {
         if !deferred {
             connection.compile_only("PRAGMA defer_foreign_keys = 1")?;
         }
-        let triggers = silenced.then(|| connection.set_triggers(false));
-        Ok(Silence { connection, triggers, deferred })
+        let triggers = silenced.then(|| TriggersOff::begin(connection));
+        Ok(Silence { connection, deferred, _triggers: triggers })
     }
 }
 
 impl Drop for Silence {
     fn drop(&mut self) {
-        if let Some(enabled) = self.triggers {
-            self.connection.set_triggers(enabled);
-        }
         if !self.deferred {
             // Compiling a pragma that was compiled before cannot fail for want of anything but memory; the flag then
             // falls with the transaction.
             let _ = self.connection.compile_only("PRAGMA defer_foreign_keys = 0");
         }
+    }
+}
+
+/// The host's triggers stay quiet as long as this lives.
+pub(super) struct TriggersOff {
+    connection: Connection,
+    enabled: bool,
+}
+
+impl TriggersOff {
+    pub(super) fn begin(connection: Connection) -> TriggersOff {
+        TriggersOff { connection, enabled: connection.set_triggers(false) }
+    }
+}
+
+impl Drop for TriggersOff {
+    fn drop(&mut self) {
+        self.connection.set_triggers(self.enabled);
     }
 }
 

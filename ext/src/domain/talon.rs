@@ -283,26 +283,22 @@ impl Talon {
         if self.connection.running_write().is_some() {
             return self.quietly(work);
         }
+        let way_out = self.way_out()?;
         self.connection.run("SAVEPOINT talon", &[])?;
         let result = self.wait_to_write(schema).and_then(|()| self.quietly(work));
-        match result {
-            Ok(value) => {
-                if let Err(failure) = self.connection.run("RELEASE talon", &[]) {
-                    self.undo();
-                    return Err(failure.into());
-                }
-                Ok(value)
-            }
-            Err(error) => {
-                self.undo();
-                Err(error)
-            }
+        let result = result.and_then(|value| {
+            self.connection.run("RELEASE talon", &[])?;
+            Ok(value)
+        });
+        if result.is_err() {
+            self.undo(&["ROLLBACK TO talon", "RELEASE talon"], way_out);
         }
+        result
     }
 
     /// Takes the write lock before anything is read: only then does SQLite wait for another writer as long as the
     /// connection's busy timeout says.
-    fn wait_to_write(&self, schema: &str) -> Result<()> {
+    pub(super) fn wait_to_write(&self, schema: &str) -> Result<()> {
         let sql = format!("DELETE FROM {}.talon_tally WHERE id < 0", quote_identifier(schema));
         match self.connection.run(&sql, &[]) {
             // Before the first guard there is no such table, and nothing that could be waited for by it.
@@ -310,6 +306,14 @@ impl Talon {
             Err(failure) if matches!(failure.primary(), code::ERROR | code::READONLY) => Ok(()),
             other => Ok(other?),
         }
+    }
+
+    /// What ends a transaction while an interrupt stands: SQLite then compiles nothing and runs no ROLLBACK, which would
+    /// leave the host in a transaction that it did not open. But a statement that writes and is interrupted takes the
+    /// whole transaction back (<https://sqlite.org/c3ref/interrupt.html>), and this one counts as such; where nothing
+    /// interrupts it, it only fails, because a transaction is open.
+    pub(super) fn way_out(&self) -> Result<Statement> {
+        Ok(self.connection.prepare("BEGIN IMMEDIATE")?)
     }
 
     /// What was declared or taken back in the open transaction is forgotten if that is undone.
@@ -337,10 +341,13 @@ impl Talon {
         }
     }
 
-    fn undo(&self) {
-        // After a full disk SQLite has rolled everything back by itself, and there is no savepoint left.
-        let _ = self.connection.run("ROLLBACK TO talon", &[]);
-        let _ = self.connection.run("RELEASE talon", &[]);
+    /// Undoes what was begun, by these statements.
+    pub(super) fn undo(&self, statements: &[&str], mut way_out: Statement) {
+        // After a full disk SQLite has rolled everything back by itself, and there is nothing left to undo.
+        let undone = statements.iter().try_for_each(|sql| self.connection.run(sql, &[]));
+        if matches!(undone, Err(failure) if failure.primary() == code::INTERRUPT) {
+            let _ = way_out.run(&[]);
+        }
         if let Ok(mut databases) = self.databases() {
             databases.iter_mut().for_each(Database::forget_rows);
         }

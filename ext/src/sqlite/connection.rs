@@ -130,9 +130,17 @@ impl Connection {
 
     /// Whether any schema has a write transaction open.
     pub fn is_writing(self) -> bool {
+        self.transaction_state() == sys::SQLITE_TXN_WRITE as c_int
+    }
+
+    /// Whether no schema has even a read transaction open.
+    pub fn is_idle(self) -> bool {
+        self.transaction_state() == sys::SQLITE_TXN_NONE as c_int
+    }
+
+    fn transaction_state(self) -> c_int {
         // SAFETY: a null schema asks for the highest state of all schemas.
-        let state = unsafe { sys::sqlite3_txn_state(self.raw(), std::ptr::null()) };
-        state == sys::SQLITE_TXN_WRITE as c_int
+        unsafe { sys::sqlite3_txn_state(self.raw(), std::ptr::null()) }
     }
 
     /// The version of SQLite that runs the connection, as `3040001`.

@@ -1,17 +1,34 @@
-//! `talon_restore` and `talon_purge`: an INSERT asks for the work, a SELECT reads the journal of it.
+//! `talon_restore` and `talon_purge`: an INSERT asks for the work, a SELECT reads the journal of it. And
+//! `talon_restore_all`, which asks for much of it at once.
 
-use super::arguments::{schema_of, shortened, text_of};
+use super::arguments::{schema, schema_of, shortened, text, text_of};
 use super::rows::Rows;
 use crate::domain::clock;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
-use crate::sqlite::{Connection, Constraints, Failure, Row, Table, Value, ValueRef, create_module};
+use crate::sqlite::{
+    Argument, Connection, Constraints, Failure, Output, Row, Table, Value, ValueRef,
+    create_function, create_module,
+};
 use crate::storage::shape::quote_identifier;
 use std::rc::Rc;
 
 pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Result<(), Failure> {
+    for arity in 0..=2 {
+        create_function(connection, "talon_restore_all", Some(arity), false, talon, restore_all)?;
+    }
     create_module::<Restore>(connection, "talon_restore", talon)?;
     create_module::<Purge>(connection, "talon_purge", talon)
+}
+
+/// `talon_restore_all([kind[, schema]])`; all kinds where the kind is NULL.
+fn restore_all(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
+    let run = || {
+        let is_null = arguments.first().is_none_or(|kind| kind.get().is_null());
+        let kind = if is_null { None } else { Some(text(arguments, 0, "the kind")?) };
+        Ok(Output::Text(talon.restore_all(&schema(arguments, 1)?, kind)?))
+    };
+    run().map_err(|error: Error| error.into_failure("talon_restore_all"))
 }
 
 /// `talon_restore`.
