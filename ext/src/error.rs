@@ -51,6 +51,16 @@ pub enum Error {
         /// What there is.
         known: String,
     },
+    /// No derived value, or no check, of this name.
+    #[error("{name:?} is not {what}; there are: {known}")]
+    UnknownRule {
+        /// What was asked for.
+        name: String,
+        /// `a derived value` or `a check`.
+        what: &'static str,
+        /// What there is.
+        known: String,
+    },
     /// Neither a header nor a snapshot.
     #[error("there is no {kind} {piece}")]
     UnknownPiece {

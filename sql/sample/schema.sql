@@ -131,8 +131,11 @@ CREATE INDEX sale_line_upstream ON sale_line (upstream_line_id) WHERE upstream_l
 CREATE INDEX lots_sale_line ON lots (sale_line_id) WHERE sale_line_id IS NOT NULL;
 CREATE INDEX lots_purchase_line ON lots (purchase_line_id) WHERE purchase_line_id IS NOT NULL;
 
--- SQLite looks the children up when a parent row goes: without these, deleting a customer or an article scans.
+-- SQLite looks the children up when a parent row goes: without these, deleting a customer or an article scans. What is
+-- derived of them (an outstanding amount, a stock) is computed along the same way.
 CREATE INDEX sale_piece_customer ON sale_piece (customer_id);
 CREATE INDEX purchase_piece_supplier ON purchase_piece (supplier_id);
+CREATE INDEX sale_line_article ON sale_line (article_id);
+CREATE INDEX purchase_line_article ON purchase_line (article_id);
 
 COMMIT;

@@ -42,6 +42,7 @@ fn no_value_makes_a_function_panic() {
         ("talon_station", 1..=2),
         ("talon_absorb", 1..=1),
         ("talon_dismiss", 2..=3),
+        ("talon_derive", 2..=3),
     ];
     for (function, arities) in functions {
         for arity in arities {
@@ -75,6 +76,8 @@ fn no_value_makes_a_table_panic() {
         ("talon_restore", &["id", "kind", "piece", "schema"]),
         ("talon_purge", &["id", "schema"]),
         ("talon_image", &["snapshot", "schema"]),
+        ("talon_rules", &["name", "schema"]),
+        ("talon_gaps", &["name", "key", "schema"]),
     ];
     for (table, columns) in filters {
         for (column, value) in columns.iter().flat_map(|column| VALUES.map(|value| (column, value)))
@@ -155,6 +158,8 @@ fn too_many_or_too_few_arguments_are_an_error() {
         "talon_absorb('main', 1)",
         "talon_dismiss('a')",
         "talon_dismiss('a', 1, 'main', 2)",
+        "talon_derive('a')",
+        "talon_derive('a', '{}', 'main', 2)",
     ] {
         let name = &call[..call.find('(').unwrap_or(0)];
         let text = db.error(&format!("SELECT {call}"));
@@ -181,7 +186,15 @@ fn too_many_or_too_few_arguments_are_an_error() {
 #[test]
 fn tables_that_are_looked_at_cannot_be_written() {
     let db = guarded();
-    for table in ["talon_guards", "talon_snapshots", "talon_image", "talon_lost", "talon_audit"] {
+    for table in [
+        "talon_guards",
+        "talon_snapshots",
+        "talon_image",
+        "talon_lost",
+        "talon_audit",
+        "talon_rules",
+        "talon_gaps",
+    ] {
         for write in
             ["INSERT INTO %s DEFAULT VALUES", "UPDATE %s SET schema = 'x'", "DELETE FROM %s"]
         {

@@ -2,6 +2,7 @@
 
 use super::course::Slot;
 use super::fitted::{Fitted, Reference, fit_followed};
+use super::rules::Rules;
 use crate::error::{Error, Result};
 use crate::sqlite::{Connection, Statement, Value, ValueRef};
 use crate::storage::definition::Definition;
@@ -65,6 +66,10 @@ pub struct Database {
     /// The schema's version at which all triggers were seen to be whole.
     pub whole_at: Option<i64>,
     station: Option<i64>,
+    /// Whether the host has triggers of its own on a table, as of a version of the schema.
+    triggered: HashMap<String, (i64, bool)>,
+    /// What is declared beside the guards.
+    pub(super) rules: Rules,
 }
 
 impl Kind {
@@ -105,6 +110,8 @@ impl Database {
             schema_version: schema_version(connection, schema)?,
             whole_at: None,
             station: None,
+            triggered: HashMap::new(),
+            rules: Rules::default(),
         };
         database.load_kinds()?;
         Ok(database)
@@ -242,6 +249,7 @@ impl Database {
     pub fn release_statements(&mut self) {
         self.store = None;
         self.statements.clear();
+        self.rules.release();
         for kind in &mut self.kinds {
             kind.fitted = None;
         }
@@ -434,34 +442,36 @@ impl Database {
     /// What SQLite reports.
     pub fn has_host_triggers(&mut self, place: usize) -> Result<bool> {
         let guard = self.guard(place)?;
-        let on_table = |database: &mut Database, sql: &'static str| -> Result<bool> {
-            for part in &guard.parts {
-                let table = ValueRef::Text(part.table.name.as_bytes());
-                let found = database.own_statement(sql)?.first(&[table], |_| Ok(()))?;
-                if found.is_some() {
-                    return Ok(true);
-                }
+        for part in &guard.parts {
+            if self.has_triggers_on(&part.table.name)? {
+                return Ok(true);
             }
-            Ok(false)
-        };
-        let known = self.fitted(place)?.host_triggers;
+        }
+        Ok(false)
+    }
+
+    /// Whether the host has triggers of its own on a table.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn has_triggers_on(&mut self, table: &str) -> Result<bool> {
+        let name = [ValueRef::Text(table.as_bytes())];
+        let version = self.schema_version;
+        let known = self.triggered.get(table).filter(|(at, _)| *at == version);
         let persistent = match known {
-            Some(known) => known,
+            Some((_, known)) => *known,
             None => {
-                let found = on_table(
-                    self,
+                let asked = self.own_statement(
                     "SELECT 1 FROM {s}.sqlite_schema WHERE type = 'trigger' AND lower(tbl_name) = lower(?1)
                        AND name NOT GLOB 'talon_[0-9]*'",
                 )?;
-                self.fitted(place)?.host_triggers = Some(found);
+                let found = asked.first(&name, |_| Ok(()))?.is_some();
+                self.triggered.insert(table.to_owned(), (version, found));
                 found
             }
         };
-        Ok(persistent
-            || on_table(
-                self,
-                "SELECT 1 FROM sqlite_temp_schema WHERE type = 'trigger' AND lower(tbl_name) = lower(?1)",
-            )?)
+        let temporary = "SELECT 1 FROM sqlite_temp_schema WHERE type = 'trigger' AND lower(tbl_name) = lower(?1)";
+        Ok(persistent || self.own_statement(temporary)?.first(&name, |_| Ok(()))?.is_some())
     }
 
     /// Foreign keys of the schema's tables to the table of a part.

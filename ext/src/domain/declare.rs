@@ -292,7 +292,7 @@ impl Talon {
     }
 
     /// The same inside a savepoint. Another connection may have done it since the file was opened here.
-    fn upgrade_tables(&self, database: &mut Database) -> Result<()> {
+    pub(super) fn upgrade_tables(&self, database: &mut Database) -> Result<()> {
         if database.format == FORMAT {
             return Ok(());
         }

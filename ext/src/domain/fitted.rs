@@ -37,8 +37,6 @@ pub struct Fitted {
     pub(super) upward: Vec<Option<Statement>>,
     /// What restores run over and over, by its text.
     pub(super) statements: HashMap<String, Statement>,
-    /// Whether the host has triggers of its own on these tables.
-    pub(super) host_triggers: Option<bool>,
     /// Which tables refer to a part's, by the part.
     pub(super) references: HashMap<usize, Vec<Reference>>,
 }
@@ -150,7 +148,6 @@ fn prepare(
         unique,
         upward,
         statements: HashMap::new(),
-        host_triggers: None,
         references: HashMap::new(),
     })
 }

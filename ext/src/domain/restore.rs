@@ -4,6 +4,7 @@
 //! it, and a piece that cannot be restored whole is put back as it was while the others go on.
 
 use super::database::Database;
+use super::derived::{Asker, Corrections};
 use super::rebuild::{Obstacle, Undo, Work};
 use super::settle::{Circumstances, Reason};
 use super::snapshot::{Head, Stored};
@@ -78,7 +79,7 @@ impl Talon {
             snapshot,
             dry_run,
         };
-        let silenced = database.has_host_triggers(place.kind)?;
+        let silenced = database.writes_under_triggers(place.kind)?;
         if silenced && self.reads_on() {
             // Silencing the host's triggers would end the query that names the pieces.
             drop(databases);
@@ -215,6 +216,9 @@ impl Talon {
             };
             database.settle(&self.clock, who.as_ref(), kind, &request.key, None, about)?;
         }
+        let asker = Asker { clock: &self.clock, who: who.as_ref() };
+        let mut corrections =
+            Corrections::begin(database, kind, &request.key, &asker, request.dry_run)?;
         let silence = Silence::begin(self.connection, silenced)?;
         let mut work = Work {
             database,
@@ -230,12 +234,16 @@ impl Talon {
         if matches!(result, Ok(Ok(()))) && !pending && self.connection.has_pending_foreign_keys() {
             result = Ok(Err(Obstacle::constraint(work.broken_reference(stored)?)));
         }
+        if matches!(result, Ok(Ok(()))) {
+            corrections.apply(work.database, &asker)?;
+        }
         let undone = match &result {
             Ok(Ok(())) => request.dry_run,
             Ok(Err(_)) => true,
             Err(_) => false,
         };
         if undone {
+            corrections.take_back(work.database, 0)?;
             work.take_back()?;
         }
         let (notes, lines) = (std::mem::take(&mut work.notes), work.lines);
@@ -246,6 +254,7 @@ impl Talon {
         if let Some(header) = &header_now {
             notes.extend(header.overwritten(stored, &guard));
         }
+        notes.append(&mut corrections.notes);
         match result? {
             Err(obstacle) => Ok(Outcome::failed(obstacle.outcome, Some(stored.id), obstacle.note)),
             Ok(()) => {
@@ -272,6 +281,7 @@ impl Talon {
                     };
                     database.settle(&self.clock, who.as_ref(), kind, &request.key, None, about)?;
                     database.settle_neighbours(&self.clock, who.as_ref(), kind, stored, &before)?;
+                    corrections.settle(database, &asker)?;
                 }
                 let text = if request.dry_run { "would restore" } else { "restored" };
                 Ok(Outcome { text, snapshot: Some(stored.id), lines: Some(lines), notes })

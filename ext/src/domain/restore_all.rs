@@ -115,7 +115,7 @@ impl Talon {
             let place = self.kind_place(schema, kind)?;
             let database = &mut self.databases()?[place.database];
             database.refresh()?;
-            database.has_host_triggers(place.kind)?
+            database.writes_under_triggers(place.kind)?
         };
         // Once for all of them: each switch has SQLite compile every statement anew, which the way out would not survive.
         let triggers = silenced.then(|| TriggersOff::begin(self.connection));

@@ -3,7 +3,7 @@
 use super::connection::Connection;
 use super::value::{ValueRef, value_ref};
 use super::{Failure, code};
-use core::ffi::c_int;
+use core::ffi::{CStr, c_int};
 use sqlite3ext_sys as sys;
 use std::ptr::NonNull;
 
@@ -186,6 +186,25 @@ impl Statement {
     pub fn column_count(&self) -> usize {
         // SAFETY: the statement is live.
         unsafe { sys::sqlite3_column_count(self.raw.as_ptr()) as usize }
+    }
+
+    /// The names of its parameters, `:piece` for instance, by their numbers from 1; empty for one without a name.
+    pub fn parameters(&self) -> Vec<String> {
+        // SAFETY: the statement is live.
+        let count = unsafe { sys::sqlite3_bind_parameter_count(self.raw.as_ptr()) };
+        (1..=count)
+            .map(|index| {
+                // SAFETY: the name lives as long as the statement, and is copied at once.
+                unsafe {
+                    let name = sys::sqlite3_bind_parameter_name(self.raw.as_ptr(), index);
+                    if name.is_null() {
+                        String::new()
+                    } else {
+                        CStr::from_ptr(name).to_string_lossy().into_owned()
+                    }
+                }
+            })
+            .collect()
     }
 
     /// Whether SQLite compiled the statement anew since this was last asked: the schema changed, a file was detached.

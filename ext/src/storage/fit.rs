@@ -1,6 +1,7 @@
 //! Fits a definition to the schema, or says what does not fit and what would.
 
 use super::definition::{Columns, Definition, Labels, Unloaded};
+use super::expression::is_one_expression;
 use super::guard::{Guard, HEADER, LABELS, MOST_KEY_COLUMNS, Part};
 use super::shape::{Found, HostTable, quote_identifier, read_table};
 use crate::error::{Error, Result};
@@ -139,23 +140,9 @@ impl Fitting<'_> {
             Found::Nothing => Err(self.problem(format!(
                 "no table {name:?} in {:?}; there are: {}",
                 self.schema,
-                self.host_tables()?
+                host_tables(self.connection, self.schema)?
             ))),
         }
-    }
-
-    fn host_tables(&self) -> Result<String> {
-        let mut statement = self.connection.prepare(&format!(
-            "SELECT name FROM {}.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-             AND name NOT LIKE 'talon\\_%' ESCAPE '\\' ORDER BY name LIMIT 40",
-            quote_identifier(self.schema)
-        ))?;
-        let mut rows = statement.query(&[])?;
-        let mut names = Vec::new();
-        while rows.next()? {
-            names.push(rows.column(0).as_str().unwrap_or_default().to_owned());
-        }
-        Ok(if names.is_empty() { "none".to_owned() } else { names.join(", ") })
     }
 
     /// Resolves column names given in a definition to the schema's spelling.
@@ -378,7 +365,25 @@ impl Fitting<'_> {
     }
 }
 
-fn is_own_table(name: &str) -> bool {
+/// The host's tables in a schema, for error texts.
+///
+/// # Errors
+/// What SQLite reports.
+pub(super) fn host_tables(connection: Connection, schema: &str) -> Result<String> {
+    let mut statement = connection.prepare(&format!(
+        "SELECT name FROM {}.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+         AND name NOT LIKE 'talon\\_%' ESCAPE '\\' ORDER BY name LIMIT 40",
+        quote_identifier(schema)
+    ))?;
+    let mut rows = statement.query(&[])?;
+    let mut names = Vec::new();
+    while rows.next()? {
+        names.push(rows.column(0).as_str().unwrap_or_default().to_owned());
+    }
+    Ok(if names.is_empty() { "none".to_owned() } else { names.join(", ") })
+}
+
+pub(super) fn is_own_table(name: &str) -> bool {
     name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("talon_"))
 }
 
@@ -396,53 +401,4 @@ fn schema_order(table: &HostTable, link: &[String], key: &[String]) -> Vec<Strin
             index.columns.len() > link.len() && is_same_set(&index.columns[..link.len()], link)
         })
         .map_or_else(|| key.to_vec(), |index| index.columns[link.len()..].to_vec())
-}
-
-/// Whether a text can stand between parentheses without ending them.
-fn is_one_expression(text: &str) -> bool {
-    let mut depth = 0i32;
-    let mut closed = true;
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            ';' => return false,
-            // A doubled quote closes and opens again, which comes to the same.
-            '\'' | '"' | '`' | '[' => {
-                let end = if character == '[' { ']' } else { character };
-                closed = characters.by_ref().any(|next| next == end);
-            }
-            '-' if characters.peek() == Some(&'-') => {
-                characters.by_ref().find(|next| *next == '\n');
-            }
-            '/' if characters.peek() == Some(&'*') => {
-                characters.next();
-                let mut last = ' ';
-                closed = characters
-                    .by_ref()
-                    .any(|next| std::mem::replace(&mut last, next) == '*' && next == '/');
-            }
-            _ => {}
-        }
-        if depth < 0 || !closed {
-            return false;
-        }
-    }
-    depth == 0 && !text.trim().is_empty()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_one_expression;
-
-    #[test]
-    fn an_expression_cannot_end_the_parentheses_around_it() {
-        assert!(is_one_expression("h.type = 'F' AND (h.total > 0)"));
-        assert!(is_one_expression("h.\"a)b\" IS NULL -- why ("));
-        assert!(is_one_expression("'it''s (' || /* ) */ x"));
-        for hostile in ["1) OR (1", "1; DROP TABLE x", "'open", "", "(1", "1 /* open"] {
-            assert!(!is_one_expression(hostile), "{hostile}");
-        }
-    }
 }

@@ -1,11 +1,14 @@
 //! SQL text: the host's tables, the triggers on them, and Talon's own tables.
 
 pub mod definition;
+pub mod derived;
+pub mod expression;
 pub mod fit;
 pub mod guard;
 pub mod image;
 pub mod key;
 pub mod payload;
+pub mod rule;
 pub mod schema;
 pub mod shape;
 pub mod store;

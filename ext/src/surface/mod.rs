@@ -8,6 +8,7 @@ mod guards;
 mod journals;
 mod lost;
 mod rows;
+mod rules;
 mod snapshots;
 mod touch;
 
@@ -45,5 +46,6 @@ pub fn register(connection: Connection) -> Result<(), Failure> {
     lost::register(connection, &talon)?;
     audit::register(connection, &talon)?;
     journals::register(connection, &talon)?;
+    rules::register(connection, &talon)?;
     connection.note_loaded(VERSION)
 }

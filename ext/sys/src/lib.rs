@@ -79,6 +79,7 @@ routines! {
     sqlite3_bind_text64 = bind_text64(statement: *mut sqlite3_stmt, index: c_int, text: *const c_char, length: sqlite3_uint64, destructor: Destructor, encoding: c_uchar) -> c_int;
     sqlite3_bind_value = bind_value(statement: *mut sqlite3_stmt, index: c_int, value: *const sqlite3_value) -> c_int;
     sqlite3_bind_parameter_count = bind_parameter_count(statement: *mut sqlite3_stmt) -> c_int;
+    sqlite3_bind_parameter_name = bind_parameter_name(statement: *mut sqlite3_stmt, index: c_int) -> *const c_char;
     sqlite3_changes = changes(db: *mut sqlite3) -> c_int;
     sqlite3_clear_bindings = clear_bindings(statement: *mut sqlite3_stmt) -> c_int;
     sqlite3_column_count = column_count(statement: *mut sqlite3_stmt) -> c_int;

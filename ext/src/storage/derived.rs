@@ -1,0 +1,265 @@
+//! A derived value fitted to the schema, or what does not fit and what would.
+
+use super::expression::{forbidden, is_one_expression, names_of};
+use super::fit::{host_tables, is_own_table};
+use super::rule::{AfterRestore, Correct, DerivedDefinition};
+use super::shape::{Found, HostTable, quote_identifier, quote_list, read_table};
+use crate::error::{Error, Result};
+use crate::sqlite::{Connection, Failure};
+use std::collections::BTreeMap;
+
+/// What a SELECT of a definition calls the piece.
+pub const PIECE: &str = ":piece";
+
+/// A derived value, with the statements that look at it.
+#[derive(Debug)]
+pub struct Derived {
+    /// Its name.
+    pub name: String,
+    /// The table that holds it.
+    pub table: HostTable,
+    /// The column.
+    pub column: String,
+    /// The columns that identify a row.
+    pub key: Vec<String>,
+    /// When it is corrected.
+    pub correct: Correct,
+    /// Kinds and the SELECT of the keys to look at after a restore.
+    pub after_restore: BTreeMap<String, String>,
+    /// Stored and computed value of the row whose key is bound, where they differ.
+    pub compare: String,
+    /// Key, stored and computed value of every row where they differ.
+    pub gaps: String,
+    /// Writes the first parameter to the row whose key the others are.
+    pub update: String,
+}
+
+struct Fitting<'a> {
+    connection: Connection,
+    schema: &'a str,
+    name: &'a str,
+}
+
+/// Fits a definition to the schema.
+///
+/// # Errors
+/// [`Error::Definition`] naming what does not fit and what would.
+pub fn fit_derived(
+    connection: Connection,
+    schema: &str,
+    name: &str,
+    definition: &DerivedDefinition,
+) -> Result<Derived> {
+    let fitting = Fitting { connection, schema, name };
+    let table = fitting.table(&definition.table)?;
+    let key = fitting.key(&table, definition)?;
+    let column = fitting.column(&table, &definition.column, &key)?;
+    fitting.value(&table, &definition.value)?;
+    let mut after_restore = BTreeMap::new();
+    if let Some(AfterRestore::Kinds(kinds)) = &definition.after_restore {
+        for (kind, select) in kinds {
+            let composed = fitting.select(
+                select,
+                &format!("after_restore of {kind}"),
+                Some((&key, &table.name)),
+            )?;
+            after_restore.insert(kind.clone(), composed);
+        }
+    }
+    let names = names_of(connection, schema, &[&definition.value])?;
+    let value = format!("({}\n)", definition.value);
+    let stored = format!("t.{}", quote_identifier(&column));
+    let quoted = format!("{}.{}", quote_identifier(schema), quote_identifier(&table.name));
+    let key_is = |first: usize| -> String {
+        let terms = key
+            .iter()
+            .enumerate()
+            .map(|(at, column)| format!("t.{} = ?{}", quote_identifier(column), first + at));
+        terms.collect::<Vec<_>>().join(" AND ")
+    };
+    Ok(Derived {
+        compare: format!(
+            "{names}SELECT {stored}, {value} FROM {quoted} AS t WHERE {} AND {stored} IS NOT {value}",
+            key_is(1)
+        ),
+        gaps: format!(
+            "{names}SELECT {}, {stored}, {value} FROM {quoted} AS t WHERE {stored} IS NOT {value}",
+            quote_list("t.", &key)
+        ),
+        // OR ABORT overrides a conflict clause of the schema.
+        update: format!(
+            "UPDATE OR ABORT {quoted} AS t SET {} = ?1 WHERE {}",
+            quote_identifier(&column),
+            key_is(2)
+        ),
+        name: name.to_owned(),
+        table,
+        column,
+        key,
+        correct: definition.correct,
+        after_restore,
+    })
+}
+
+impl Fitting<'_> {
+    fn problem(&self, problem: String) -> Error {
+        Error::Definition { kind: self.name.to_owned(), problem }
+    }
+
+    fn table(&self, name: &str) -> Result<HostTable> {
+        match read_table(self.connection, self.schema, name)? {
+            Found::Table(table) if is_own_table(&table.name) => Err(self.problem(format!(
+                "{name:?} is Talon's own table: name a table of the application"
+            ))),
+            Found::Table(table) => Ok(table),
+            Found::Other(what) => Err(self.problem(format!(
+                "{name:?} is {what}: only a table holds a value that can be corrected"
+            ))),
+            Found::Nothing => Err(self.problem(format!(
+                "no table {name:?} in {:?}; there are: {}",
+                self.schema,
+                host_tables(self.connection, self.schema)?
+            ))),
+        }
+    }
+
+    fn key(&self, table: &HostTable, definition: &DerivedDefinition) -> Result<Vec<String>> {
+        let key = match &definition.key {
+            None => table.key(),
+            Some(given) => {
+                let mut key: Vec<String> = Vec::new();
+                for name in given.names() {
+                    let column = table.column(name).ok_or_else(|| self.no_column(table, name))?;
+                    if key.contains(&column.name) {
+                        return Err(self.problem(format!("key: {name:?} is named twice")));
+                    }
+                    key.push(column.name.clone());
+                }
+                key
+            }
+        };
+        if key.is_empty() {
+            return Err(self.problem(format!(
+                "{:?} has no primary key: name columns that identify a row with \"key\" (a unique index over them is needed)",
+                table.name
+            )));
+        }
+        if !table.is_unique(&key) {
+            return Err(self.problem(format!(
+                "key: {} of {:?} is not unique: a key needs a primary key or a unique index over exactly these columns",
+                key.join(", "),
+                table.name
+            )));
+        }
+        Ok(key)
+    }
+
+    fn no_column(&self, table: &HostTable, name: &str) -> Error {
+        self.problem(format!(
+            "{:?} has no column {name:?}; it has: {}",
+            table.name,
+            table.column_names()
+        ))
+    }
+
+    fn column(&self, table: &HostTable, name: &str, key: &[String]) -> Result<String> {
+        let column = table.column(name).ok_or_else(|| self.no_column(table, name))?;
+        if column.generated {
+            return Err(self.problem(format!(
+                "{:?}.{name:?} is a generated column: SQLite keeps it right by itself",
+                table.name
+            )));
+        }
+        if key.contains(&column.name) || column.key_place > 0 {
+            return Err(self.problem(format!(
+                "{:?}.{name:?} identifies its row: it cannot be derived",
+                table.name
+            )));
+        }
+        Ok(column.name.clone())
+    }
+
+    /// What no definition may hold, found before it is compiled.
+    fn screen(&self, text: &str, setting: &str, wanted: &str) -> Result<()> {
+        if !is_one_expression(text) {
+            return Err(self.problem(format!(
+                "{setting}: {text:?} is not one SQL {wanted} (unbalanced quotes or parentheses, or a semicolon)"
+            )));
+        }
+        match forbidden(self.connection, text)? {
+            Some(problem) => Err(self.problem(format!("{setting}: {problem}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn refused(&self, setting: &str, text: &str, failure: Failure) -> Error {
+        let error = Error::Sqlite(failure);
+        if error.is_fatal() {
+            return error;
+        }
+        self.problem(format!("{setting}: {error} in {text:?}"))
+    }
+
+    /// Compiles the value alone, so that an error names it.
+    fn value(&self, table: &HostTable, value: &str) -> Result<()> {
+        self.screen(value, "value", "expression")?;
+        let sql = format!(
+            // In a WHERE, because what counts or ranks rows belongs nowhere here.
+            "{}SELECT 1 FROM {}.{} AS t WHERE ({value}\n)",
+            names_of(self.connection, self.schema, &[value])?,
+            quote_identifier(self.schema),
+            quote_identifier(&table.name),
+        );
+        let statement = self
+            .connection
+            .prepare(&sql)
+            .map_err(|failure| self.refused("value", value, failure))?;
+        match statement.parameters().first() {
+            Some(name) => Err(self.problem(format!(
+                "value: it is about the row t and has no parameter, not {} either",
+                if name.is_empty() { "?" } else { name }
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Compiles a SELECT over `:piece`, and gives it as it is to be run. `rows` are the columns that it must give, and the
+    /// table that they are the key of; any columns where that is left out.
+    fn select(&self, text: &str, setting: &str, rows: Option<(&[String], &str)>) -> Result<String> {
+        self.screen(text, setting, "SELECT")?;
+        let names = names_of(self.connection, self.schema, &[text])?;
+        // Nothing but a SELECT can stand here: no write, no PRAGMA, no ATTACH.
+        let fenced = format!("{names}SELECT * FROM (SELECT 1) WHERE EXISTS (\n{text}\n)");
+        self.connection.prepare(&fenced).map_err(|failure| self.refused(setting, text, failure))?;
+        let composed = if names.is_empty() {
+            text.to_owned()
+        } else {
+            format!("{names}SELECT * FROM (\n{text}\n)")
+        };
+        let statement = self
+            .connection
+            .prepare(&composed)
+            .map_err(|failure| self.refused(setting, text, failure))?;
+        if !statement.is_readonly() {
+            return Err(self.problem(format!("{setting}: {text:?} would write")));
+        }
+        if let Some(other) = statement.parameters().iter().find(|name| *name != PIECE) {
+            return Err(self.problem(format!(
+                "{setting}: its only parameter is {PIECE}, the piece that was restored, not {}",
+                if other.is_empty() { "?" } else { other }
+            )));
+        }
+        let given = statement.column_count();
+        if let Some((key, table)) = rows
+            && given != key.len()
+        {
+            return Err(self.problem(format!(
+                "{setting}: it gives {given} column{}, the key of {table:?} has {}: {}",
+                if given == 1 { "" } else { "s" },
+                key.len(),
+                key.join(", ")
+            )));
+        }
+        Ok(composed)
+    }
+}
