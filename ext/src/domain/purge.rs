@@ -35,6 +35,7 @@ impl Talon {
                 "before is no day: {before:?}; give one such as '2026-11-21'"
             )));
         }
+        self.wait_to_write(schema)?;
         self.look(schema, None)?;
         let place = self.database_place(schema)?;
         let result = self.atomically(schema, || self.purge_database(place, before, keep_last));

@@ -65,6 +65,7 @@ impl Talon {
         snapshot: Option<i64>,
         dry_run: bool,
     ) -> Result<i64> {
+        self.wait_to_write(schema)?;
         let place =
             self.look(schema, Some(kind))?.ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
         let mut databases = self.databases()?;
