@@ -21,8 +21,11 @@ use crate::{
 pub const CHILD: &str = "--memory-child";
 
 /// How the pieces are touched.
-const WORKS: [(&str, &str); 2] =
-    [("lines", "a line of each, one UPDATE a piece"), ("headers", "all headers, one UPDATE")];
+const WORKS: [(&str, &str); 3] = [
+    ("lines", "a line of each, one UPDATE a piece"),
+    ("headers", "all headers, one UPDATE"),
+    ("keys", "another key for each"),
+];
 
 /// Starts the children and prints the differences.
 pub fn run(options: &Options, library: &Library) -> Outcome {
@@ -40,17 +43,27 @@ pub fn run(options: &Options, library: &Library) -> Outcome {
         &format!("Peak memory in MiB, {pieces} pieces touched in one transaction"),
         &columns,
     );
+    measure(&table, folder.path(), &bare, library, "integer keys")?;
+    schema::use_text_keys(&bare)?;
+    measure(&table, folder.path(), &bare, library, "keys of 36 characters")
+}
+
+/// One row a work.
+fn measure(table: &Table, folder: &Path, bare: &Path, library: &Library, keys: &str) -> Outcome {
     for (work, title) in WORKS {
+        let [plain, guarded] = ["plain", "guarded"].map(|name| folder.join(name));
+        fs::copy(bare, &plain)?;
+        let plain_mib = child(work, &plain, None)?;
         // Nothing saved yet: every touch has to take the image from before.
-        let guarded = folder.path().join(format!("guarded-{work}.db"));
-        fs::copy(&bare, &guarded)?;
+        fs::copy(bare, &guarded)?;
         library.guard(&schema::open(&guarded)?)?;
-        let bare_mib = child(work, &bare, None)?;
         let guarded_mib = child(work, &guarded, Some(library))?;
-        fs::remove_file(&guarded)?;
+        for path in [plain, guarded] {
+            fs::remove_file(path)?;
+        }
         let cells =
-            [figure(bare_mib), figure(guarded_mib), figure(guarded_mib - bare_mib), "64".into()];
-        table.row(title, &cells);
+            [figure(plain_mib), figure(guarded_mib), figure(guarded_mib - plain_mib), "64".into()];
+        table.row(&format!("{title}, {keys}"), &cells);
     }
     Ok(())
 }
@@ -82,9 +95,16 @@ pub fn run_child(mut arguments: impl Iterator<Item = String>) -> Outcome {
     connection.execute_batch("BEGIN")?;
     if work == "headers" {
         connection.execute("UPDATE sale_piece SET validated = 1", [])?;
+    } else if work == "keys" {
+        // Adding makes a number of a text; either way the key is another one.
+        connection.execute(
+            "UPDATE sale_piece SET id = CASE typeof(id) WHEN 'text' THEN '+' || id ELSE -id END",
+            [],
+        )?;
+        connection.execute("UPDATE sale_line SET sale_id = CASE typeof(sale_id) WHEN 'text' THEN '+' || sale_id ELSE -sale_id END", [])?;
     } else {
         let pieces: i64 =
-            connection.query_row("SELECT max(id) FROM sale_piece", [], |row| row.get(0))?;
+            connection.query_row("SELECT count(*) FROM sale_piece", [], |row| row.get(0))?;
         let mut update =
             connection.prepare("UPDATE sale_line SET discount = discount + 1 WHERE id = ?1")?;
         for piece in 0..pieces {

@@ -66,6 +66,12 @@ pub fn build_shop(path: &Path, pieces: u32, lines: u32) -> Outcome {
     Ok(())
 }
 
+/// Gives the pieces of a shop text keys in place of numbers.
+pub fn use_text_keys(path: &Path) -> Outcome {
+    let connection = Connection::open(path)?;
+    Ok(connection.execute_batch(include_str!("../sql/use_text_keys.sql"))?)
+}
+
 /// Bytes of the database file as its header counts them, whatever still lies in the WAL.
 pub fn database_bytes(connection: &Connection) -> Outcome<i64> {
     let sql = "SELECT (page_count - freelist_count) * page_size

@@ -10,7 +10,7 @@ const LONGEST_TEXT: usize = 1000;
 pub enum Error {
     /// SQLite reported it.
     #[error("{0}")]
-    Sqlite(#[from] Failure),
+    Sqlite(Failure),
     /// Memory for an image could not be had.
     #[error("out of memory")]
     Memory,
@@ -157,6 +157,13 @@ impl Error {
             ),
             _ => false,
         }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        // Wherever it was that memory ran short, it is one situation.
+        if failure.primary() == code::NOMEM { Error::Memory } else { Error::Sqlite(failure) }
     }
 }
 

@@ -5,7 +5,7 @@ use super::database::Database;
 use super::settle::{Circumstances, Reason};
 use super::talon::Talon;
 use crate::error::{Error, Result};
-use crate::sqlite::{Value, ValueRef};
+use crate::sqlite::{Room, Value, ValueRef};
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
 use crate::storage::shape::quote_identifier;
@@ -72,10 +72,11 @@ impl Talon {
         let at = self.clock.now_ms();
         let day = self.clock.day(at);
         let detail = format!("not imaged at commit: {why}");
+        let shown = entry.key.shown()?;
         self.own_marks.set(true);
         let noted = database
             .store()
-            .and_then(|store| store.insert_unguarded(id, &entry.key.shown(), at, &day, &detail))
+            .and_then(|store| store.insert_unguarded(id, &shown, at, &day, &detail))
             .and_then(|()| database.leave_mark(id, Event::Touch, &[&entry.key]));
         match noted {
             // Not even that can be written (an authorizer, a table that is gone): left to the audit.
@@ -98,7 +99,7 @@ impl Talon {
         let gone = database.follow_marks(at)?;
         for (kind, key) in &gone {
             let (id, day) = (database.kinds[*kind].id, self.clock.day(at));
-            database.store()?.insert_unguarded(id, &key.shown(), at, &day, DELETED)?;
+            database.store()?.insert_unguarded(id, &key.shown()?, at, &day, DELETED)?;
         }
         let marks = database.marks(most)?;
         let mut pieces: Vec<Marked> = Vec::new();
@@ -161,7 +162,7 @@ impl Talon {
         };
         let id = database.kinds[piece.kind].id;
         let day = self.clock.day(at);
-        database.store()?.insert_unguarded(id, &settled.key.shown(), at, &day, detail)?;
+        database.store()?.insert_unguarded(id, &settled.key.shown()?, at, &day, detail)?;
         Ok(true)
     }
 }
@@ -175,11 +176,11 @@ impl Database {
         let mut rows = statement.query(&[ValueRef::Integer(most as i64)])?;
         let mut marks = Vec::new();
         while rows.next()? {
-            marks.push(Mark {
+            marks.try_push(Mark {
                 rowid: rows.column(0).as_integer().unwrap_or(0),
                 code: rows.column(1).as_integer().and_then(Code::from_number),
-                values: (2..10).map(|index| rows.column(index).to_value()).collect(),
-            });
+                values: rows.values(2..10)?,
+            })?;
         }
         Ok(marks)
     }
@@ -287,7 +288,9 @@ impl Talon {
             ))?;
             let mut rows = scan.query(&[ValueRef::Integer(id)])?;
             while rows.next()? {
-                keys.extend(Key::from_shown(rows.column(0), columns));
+                if let Some(key) = Key::from_shown(rows.column(0), columns)? {
+                    keys.try_push(key)?;
+                }
             }
         }
         let mut count = 0;

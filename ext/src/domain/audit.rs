@@ -1,6 +1,7 @@
 //! Compares every piece with its last committed image.
 
 use super::database::Database;
+use super::keyed_rows::KeyedRows;
 use super::lost::LostSearch;
 use super::snapshot::{Stored, StoredPart};
 use super::talon::Talon;
@@ -8,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::sqlite::{Statement, Value, ValueRef};
 use crate::storage::guard::{Guard, LINES, parameters};
 use crate::storage::key::Key;
-use crate::storage::payload;
+use crate::storage::payload_reader::{Parts, Unread, read};
 use crate::storage::shape::{quote_identifier, quote_list};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -154,17 +155,20 @@ impl Audit {
                     let detail = format!("no piece of {name} is watched or checked: {problem}; declare the guard anew");
                     Some(finding(Value::Null, Kind::Unprotected, detail))
                 }),
-                Scan::Lost(search) => search.find_next()?.map(|lost| {
+                Scan::Lost(search) => match search.find_next()? {
+                    None => None,
+                    Some(lost) => {
                     let lines = lost.lines;
                     let detail = format!(
                         "its last image has {lines} line{}",
                         if lines == 1 { "" } else { "s" }
                     );
-                    Some(finding(lost.key.shown(), Kind::Lost, detail))
-                }),
+                    Some(Some(finding(lost.key.shown()?, Kind::Lost, detail)))
+                    }
+                },
                 Scan::Images(statement) => {
                     if statement.step()? {
-                        let piece = statement.column(0).to_value();
+                        let piece = statement.column(0).to_value()?;
                         let (last, lines) =
                             (statement.column(1).as_integer(), statement.column(2).as_integer());
                         let compared = database.compare(kind, &piece, last, lines.unwrap_or(0))?;
@@ -178,17 +182,13 @@ impl Audit {
                 Scan::Orphaned(statement) => {
                     if statement.step()? {
                         let columns = database.guard(kind)?.header().key.len();
-                        let key = Key::of(
-                            (0..columns)
-                                .map(|column| statement.column(column).to_value())
-                                .collect(),
-                        );
+                        let key = Key::of(statement.values(0..columns)?);
                         let lines = statement.column(columns).as_integer().unwrap_or(0);
                         let detail = format!(
                             "{lines} line{} whose header is gone",
                             if lines == 1 { "" } else { "s" }
                         );
-                        Some(Some(finding(key.shown(), Kind::Orphaned, detail)))
+                        Some(Some(finding(key.shown()?, Kind::Orphaned, detail)))
                     } else {
                         None
                     }
@@ -198,7 +198,8 @@ impl Audit {
                         let at = statement.column(1).as_integer().unwrap_or(0);
                         let detail = statement.column(2).as_str().unwrap_or_default();
                         let detail = format!("{detail}, seen {}", super::clock::shown(at));
-                        Some(Some(finding(statement.column(0).to_value(), Kind::Unguarded, detail)))
+                        let piece = statement.column(0).to_value()?;
+                        Some(Some(finding(piece, Kind::Unguarded, detail)))
                     } else {
                         None
                     }
@@ -206,12 +207,8 @@ impl Audit {
                 Scan::Unprotected(statement) => {
                     if statement.step()? {
                         let columns = database.guard(kind)?.header().key.len();
-                        let key = Key::of(
-                            (0..columns)
-                                .map(|column| statement.column(column).to_value())
-                                .collect(),
-                        );
-                        let shown = key.shown();
+                        let key = Key::of(statement.values(0..columns)?);
+                        let shown = key.shown()?;
                         let id = database.kinds[kind].id;
                         let is_saved = columns > 1
                             && database
@@ -266,7 +263,11 @@ impl Audit {
         };
         Ok(Some(match question {
             Kind::Lost => {
-                let key = piece.and_then(|piece| Key::from_shown(piece, guard.header().key.len()));
+                let columns = guard.header().key.len();
+                let key = match piece {
+                    Some(piece) => Key::from_shown(piece, columns)?,
+                    None => None,
+                };
                 Scan::Lost(Box::new(LostSearch::begin(database, kind, key.as_ref())?))
             }
             Kind::Orphaned => {
@@ -351,7 +352,7 @@ impl Database {
     ) -> Result<Option<(Kind, String)>> {
         let guard = self.guard(kind)?;
         let columns = guard.header().key.len();
-        let (Some(key), Some(last)) = (Key::from_shown(piece.as_ref(), columns), last) else {
+        let (Some(key), Some(last)) = (Key::from_shown(piece.as_ref(), columns)?, last) else {
             return Ok(None);
         };
         if !self.read(kind, &key)? {
@@ -372,9 +373,9 @@ impl Database {
         );
         let hash = self
             .statement(kind, &sql)?
-            .first(&[ValueRef::Integer(last)], |row| Ok(row.column(0).to_value()))?;
-        let now = Value::Blob(blake3::hash(&self.image.payload).as_bytes()[..].into());
-        if hash == Some(now) {
+            .first(&[ValueRef::Integer(last)], |row| row.column(0).to_value())?;
+        let now = blake3::hash(&self.image.payload);
+        if hash.is_some_and(|hash| hash.as_ref().same(ValueRef::Blob(now.as_bytes()))) {
             return Ok(None);
         }
         let mut stored = match self.stored(last) {
@@ -388,9 +389,8 @@ impl Database {
             Err(error) => return Err(error),
         };
         stored.follow_renames(&guard);
-        let present = payload::read(&self.image.payload)
-            .map_err(|problem| Error::Unreadable { snapshot: last, problem })?;
-        Ok(differences(&guard, &stored, &present))
+        let present = read(&self.image.payload).map_err(|unread| unread.of_snapshot(last))?;
+        differences(&guard, &stored, &present)
     }
 
     /// Whether the piece just read differs from a snapshot of it in nothing but columns or parts that came or went.
@@ -408,8 +408,11 @@ impl Database {
             Err(error) => return Err(error),
         };
         stored.follow_renames(&guard);
-        Ok(payload::read(&self.image.payload)
-            .is_ok_and(|present| differences(&guard, &stored, &present).is_none()))
+        match read(&self.image.payload) {
+            Ok(present) => Ok(differences(&guard, &stored, &present)?.is_none()),
+            Err(Unread::Memory) => Err(Error::Memory),
+            Err(Unread::Damaged(_)) => Ok(false),
+        }
     }
 }
 
@@ -417,9 +420,10 @@ impl Database {
 fn differences(
     guard: &Rc<Guard>,
     stored: &Stored,
-    present: &payload::Parts,
-) -> Option<(Kind, String)> {
-    let mut found = Vec::new();
+    present: &Parts,
+) -> Result<Option<(Kind, String)>> {
+    let mut rows_differ = Vec::new();
+    let mut values_differ = Listed::default();
     let mut is_partial = false;
     for part in &guard.parts {
         let Some(before) = stored.part(&part.name) else {
@@ -433,61 +437,100 @@ fn differences(
         let Some(key_before) = places(before, &part.key) else {
             continue;
         };
-        let key_of = |row: &Vec<Value>, at: &[usize]| -> Key {
+        let key_of = |row: &[Value], at: &[usize]| -> Key {
             Key::of(at.iter().map(|at| row[*at].clone()).collect())
         };
-        let mut missing = Vec::new();
-        for row in &before.rows {
-            let key = key_of(row, &key_before);
-            match rows.iter().find(|now| key_of(now, &key_now) == key) {
-                None => missing.push(key.to_string()),
-                Some(now) => {
-                    for (at, column) in part.columns.iter().enumerate() {
-                        let Some(was) = before.columns.iter().position(|name| name == column)
-                        else {
-                            continue;
-                        };
-                        if row[was] != now[at] {
-                            found.push(format!(
-                                "{} {key}: {column} was {}, is {}",
-                                part.name,
-                                brief(&row[was]),
-                                brief(&now[at])
-                            ));
-                        }
-                    }
-                }
-            }
-        }
-        let added: Vec<String> = rows
+        let both: Vec<(usize, usize)> = part
+            .columns
             .iter()
-            .map(|row| key_of(row, &key_now))
-            .filter(|key| !before.rows.iter().any(|row| key_of(row, &key_before) == *key))
-            .map(|key| key.to_string())
+            .enumerate()
+            .filter_map(|(now, column)| {
+                before.columns.iter().position(|name| name == column).map(|was| (was, now))
+            })
             .collect();
+        let now_by_key = KeyedRows::new(rows, key_now.clone())?;
+        let mut missing = Listed::default();
+        for row in &before.rows {
+            let Some(now) = now_by_key.find(row, &key_before) else {
+                missing.add(|| key_of(row, &key_before).to_string());
+                continue;
+            };
+            for (was, is) in both.iter().filter(|(was, is)| row[*was] != now[*is]) {
+                values_differ.add(|| {
+                    format!(
+                        "{} {}: {} was {}, is {}",
+                        part.name,
+                        key_of(row, &key_before),
+                        part.columns[*is],
+                        brief(&row[*was]),
+                        brief(&now[*is])
+                    )
+                });
+            }
+        }
+        let before_by_key = KeyedRows::new(&before.rows, key_before)?;
+        let mut added = Listed::default();
+        for row in rows.iter().filter(|row| before_by_key.find(row, &key_now).is_none()) {
+            added.add(|| key_of(row, &key_now).to_string());
+        }
         for (keys, what) in [(missing, "missing"), (added, "added")] {
-            if !keys.is_empty() {
+            if keys.count > 0 {
                 is_partial |= part.name == "lines";
-                found.insert(0, format!("{} {what}: {}", part.name, cut(&keys)));
+                rows_differ.insert(0, format!("{} {what}: {}", part.name, keys.cut()));
             }
         }
     }
-    if found.is_empty() {
+    if rows_differ.is_empty() && values_differ.count == 0 {
         // Only columns that came or went since; the values are the same.
-        return None;
+        return Ok(None);
     }
+    let mut found = Listed::default();
+    for text in rows_differ {
+        found.add(|| text);
+    }
+    found.append(values_differ);
     let finding = if is_partial { Kind::Partial } else { Kind::Drifted };
-    Some((finding, cut(&found)))
+    Ok(Some((finding, found.cut())))
 }
 
 fn places(part: &StoredPart, columns: &[String]) -> Option<Vec<usize>> {
     columns.iter().map(|name| part.columns.iter().position(|column| column == name)).collect()
 }
 
-/// The first ten, and how many more there are.
-fn cut(texts: &[String]) -> String {
-    let shown = texts[..texts.len().min(10)].join("; ");
-    if texts.len() > 10 { format!("{shown}; and {} more", texts.len() - 10) } else { shown }
+/// Texts of a list that a person is shown at most.
+const MOST_LISTED: usize = 10;
+
+/// The first texts of a list, and how many there are in all.
+#[derive(Default)]
+struct Listed {
+    texts: Vec<String>,
+    count: usize,
+}
+
+impl Listed {
+    fn add(&mut self, text: impl FnOnce() -> String) {
+        if self.texts.len() < MOST_LISTED {
+            self.texts.push(text());
+        }
+        self.count += 1;
+    }
+
+    fn append(&mut self, other: Listed) {
+        let untold = other.count - other.texts.len();
+        for text in other.texts {
+            self.add(|| text);
+        }
+        self.count += untold;
+    }
+
+    /// The first ten, and how many more there are.
+    fn cut(&self) -> String {
+        let shown = self.texts.join("; ");
+        match self.count - self.texts.len() {
+            0 => shown,
+            more => format!("{shown}; and {more} more"),
+        }
+    }
 }
 
 fn brief(value: &Value) -> String {

@@ -6,10 +6,10 @@ use super::latest::Latest;
 use super::settle::{Circumstances, Reason};
 use super::talon::Talon;
 use crate::error::{Error, Result};
-use crate::sqlite::{Argument, Failure, Transaction, Value, ValueRef, code};
+use crate::sqlite::{Argument, Failure, Transaction, Value, ValueRef, code, try_gather};
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
-use crate::storage::store::Store;
+use crate::storage::store::{PieceState, Store};
 use crate::storage::trigger::{Code, Event, FIXED_ARGUMENTS};
 
 impl Talon {
@@ -113,23 +113,23 @@ impl Talon {
                 if link.iter().any(|value| value.is_null()) {
                     continue;
                 }
-                let link = link.iter().map(|value| value.to_value()).collect();
+                let link = try_gather(link.iter().map(|value| value.to_value()))?;
                 if let Some(piece) = database.piece_of(kind, code.part, link)? {
                     self.take(slot, database, Key::of(piece), Taking::Touch)?;
                 }
             }
             return Ok(true);
         }
-        let key = |from: usize| -> Option<Key> {
-            let columns = values.get(from..from + width)?;
-            let key = Key::of(columns.iter().map(|value| value.to_value()).collect());
-            (!key.has_null()).then_some(key)
+        let key = |from: usize| -> Result<Option<Key>> {
+            let Some(columns) = values.get(from..from + width) else { return Ok(None) };
+            let key = Key::of(try_gather(columns.iter().map(|value| value.to_value()))?);
+            Ok((!key.has_null()).then_some(key))
         };
         match code.event {
             Event::Touch => {
                 let both = code.part != HEADER;
-                let first = key(0);
-                let second = if both { key(width) } else { None };
+                let first = key(0)?;
+                let second = if both { key(width)? } else { None };
                 for key in
                     first.iter().chain(second.iter().filter(|key| Some(*key) != first.as_ref()))
                 {
@@ -143,14 +143,15 @@ impl Talon {
             }
             Event::Inserting | Event::Replacing => {
                 // -1 stands for a rowid that SQLite has yet to assign.
-                let assigned = match key(0) {
+                let new = key(0)?;
+                let assigned = match &new {
                     None => false,
                     Some(Key::Single(Value::Integer(-1))) => !guard.key_is_rowid(),
                     Some(_) => true,
                 };
                 let mut found = database.colliding(kind, values)?;
-                if assigned && let Some(key) = key(0) {
-                    found.extend(database.own_key(kind, &key)?);
+                if assigned && let Some(key) = &new {
+                    found.extend(database.own_key(kind, key)?);
                 }
                 for key in found {
                     self.take(slot, database, key, Taking::Replaced)?;
@@ -159,25 +160,27 @@ impl Talon {
             Event::Inserted => {
                 // A row beside the header is in already: what the piece is now is no before-image.
                 let taking = if code.part == HEADER { Taking::Created } else { Taking::Changed };
-                if let Some(key) = key(0) {
+                if let Some(key) = key(0)? {
                     self.take(slot, database, key, taking)?;
                 }
             }
             Event::Renamed => {
-                if let (Some(old), Some(new)) = (key(0), key(width))
+                let (old, new) = (key(0)?, key(width)?);
+                if let (Some(old), Some(new)) = (&old, &new)
                     && old != new
                 {
                     self.take(slot, database, old.clone(), Taking::Touch)?;
                     self.take(slot, database, new.clone(), Taking::Renamed)?;
-                    self.course.borrow_mut().rename(slot, old, new);
+                    let (old, new) = (old.clone(), new.clone());
+                    self.course.borrow_mut().rename(slot, old, new)?;
                     self.latest.set(None);
-                } else if let (None, Some(new)) = (key(0), key(width)) {
+                } else if let (None, Some(new)) = (old, new) {
                     // A key that was NULL was nobody's: the piece begins here.
                     self.take(slot, database, new, Taking::Created)?;
                 }
             }
             Event::Deleting => {
-                if let Some(key) = key(0) {
+                if let Some(key) = key(0)? {
                     self.take(slot, database, key, Taking::Deleted)?;
                 }
             }
@@ -215,7 +218,7 @@ impl Talon {
         if let Some(spelling) = &spelling {
             let mut course = self.course.borrow_mut();
             // Touched before, spelt otherwise: what it is by now is no before-image.
-            if course.spelt(slot, &key, spelling) {
+            if course.spelt(slot, &key, spelling)? {
                 return Ok(());
             }
         }
@@ -241,7 +244,7 @@ impl Talon {
             written: None,
         };
         let mut course = self.course.borrow_mut();
-        let place = course.add(entry, spelling);
+        let place = course.add(entry, spelling)?;
         taking.note(&mut course, place);
         missed
     }
@@ -252,9 +255,9 @@ impl Talon {
         database: &mut Database,
         kind: usize,
         key: &Key,
-    ) -> Result<Option<crate::storage::store::PieceState>> {
+    ) -> Result<Option<PieceState>> {
         let id = database.kinds[kind].id;
-        let shown = key.shown();
+        let shown = key.shown()?;
         let state = database.store()?.piece(id, &shown)?;
         let is_known = state.as_ref().is_some_and(|state| state.saved);
         if is_known && database.trusted && database.kinds[kind].suspect_since.is_none() {
@@ -271,14 +274,14 @@ impl Talon {
         database: &mut Database,
         kind: usize,
         key: &Key,
-        state: Option<crate::storage::store::PieceState>,
+        state: Option<PieceState>,
         is_known: bool,
-    ) -> Result<Option<crate::storage::store::PieceState>> {
+    ) -> Result<Option<PieceState>> {
         if !database.read(kind, key)? || database.image.lines == 0 {
             return Ok(state);
         }
         let id = database.kinds[kind].id;
-        let shown = key.shown();
+        let shown = key.shown()?;
         let at = self.clock.now_ms();
         let reason = if is_known { Reason::Unguarded } else { Reason::Before };
         let about = Circumstances { created: false, deleted: false, reason, at };
@@ -366,7 +369,7 @@ impl Talon {
             reason: Reason::Edit,
             at: self.clock.now_ms(),
         };
-        let state = entry.state.clone();
+        let state = entry.state.take();
         let settled = database.settle(
             &self.clock,
             self.station().as_ref(),
@@ -376,13 +379,16 @@ impl Talon {
             about,
         )?;
         let is_respelt = settled.key != entry.key;
-        if settled.changed() {
-            entry.written = Some(Written {
-                key: settled.key,
-                snapshot: settled.snapshot,
-                was: settled.was,
-                now: settled.now,
-            });
+        let changed = settled.changed();
+        let saved = settled.now.map(|now| now.saved);
+        let respelt = if is_respelt {
+            Some(Box::new((settled.key, settled.was)))
+        } else {
+            entry.state = Some(settled.was);
+            None
+        };
+        if changed {
+            entry.written = Some(Written { snapshot: settled.snapshot, saved, respelt });
         }
         Ok(is_respelt)
     }
@@ -390,7 +396,7 @@ impl Talon {
     /// A header's new key inherits the images of the old one.
     fn apply_renames(&self, databases: &mut [Database], entries: &mut [Entry]) -> Result<()> {
         // `entries` are taken out: their flags are what tells who was deleted.
-        let whereabouts = self.course.borrow().whereabouts(entries);
+        let whereabouts = self.course.borrow().whereabouts(entries)?;
         if whereabouts.is_empty() {
             return Ok(());
         }
@@ -420,8 +426,11 @@ fn take_back(databases: &mut [Database], entries: &mut [Entry]) -> Result<()> {
         if let Some(snapshot) = written.snapshot {
             store.delete_snapshot(snapshot)?;
         }
-        let shown = written.key.shown();
-        store.put_piece(id, &shown, written.now.as_ref(), written.was.as_ref())?;
+        let known = entry.state.clone().flatten();
+        let own = || (entry.key.clone(), known);
+        let (key, was) = written.respelt.map_or_else(own, |respelt| *respelt);
+        let now = written.saved.map(|saved| PieceState { saved, ..PieceState::new() });
+        store.put_piece(id, &key.shown()?, now.as_ref(), was.as_ref())?;
     }
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! The course of a transaction: which pieces it has touched, and what a rollback makes of that.
 
 use super::identity::{Identities, Whereabouts};
+use crate::error::Result;
+use crate::sqlite::{Failure, Room};
 use crate::storage::key::Key;
 use crate::storage::store::PieceState;
-use std::collections::HashMap;
+use hashbrown::HashTable;
+use std::hash::{BuildHasher, RandomState};
 
 /// Where a kind stands on this connection: the database's place, and the kind's place in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,23 +30,23 @@ pub struct Entry {
     pub deleted: bool,
     /// Its header was there before this transaction inserted or deleted it.
     pub existed: bool,
-    /// What was known of it when it was touched (and its before-image taken); None when that was not looked up.
+    /// What was known of it when it was touched (and its before-image taken); None when that was not looked up. Once a
+    /// commit was tried that has written: what was known before.
     pub state: Option<Option<PieceState>>,
     /// What a COMMIT that then failed has written.
     pub written: Option<Written>,
 }
 
-/// What was written for a piece by a commit that did not come to pass.
+/// What was written for a piece by a commit that did not come to pass. Every touched piece has one by the end of a
+/// commit, so it is small.
 #[derive(Debug, Clone)]
 pub struct Written {
-    /// The key it was written under.
-    pub key: Key,
     /// The snapshot stored.
     pub snapshot: Option<i64>,
-    /// What was known before.
-    pub was: Option<PieceState>,
-    /// What was written.
-    pub now: Option<PieceState>,
+    /// Whether the piece's row is one that has snapshots; None when it has no row.
+    pub saved: Option<bool>,
+    /// The key it was written under and what was known there before, where that is not the entry's own key.
+    pub respelt: Option<Box<(Key, Option<PieceState>)>>,
 }
 
 /// A header that got another key, and what was known of the keys then.
@@ -69,14 +72,25 @@ struct Savepoint {
     renames: usize,
 }
 
-/// Touched pieces in the order of their first touch, so that undoing is cutting the list short.
+/// A spelling that a piece was touched under.
+#[derive(Debug)]
+struct Name {
+    /// Where the piece is among the entries.
+    place: usize,
+    /// None: as the entry itself has it.
+    spelling: Option<Box<Key>>,
+}
+
+/// Touched pieces in the order of their first touch, so that undoing is cutting the list short. A transaction may touch
+/// very many, so each key is held once.
 #[derive(Default)]
 pub struct Course {
     entries: Vec<Entry>,
-    /// Every spelling that a piece was touched under, and where it is in `entries`.
-    index: HashMap<(Slot, Key), usize>,
-    /// The keys of `index` in the order they came, to take them out again.
-    names: Vec<(Slot, Key)>,
+    /// Every spelling, in the order they came, to take them out again.
+    names: Vec<Name>,
+    /// Places in `names`, found by the hash of the spelling.
+    index: HashTable<usize>,
+    hasher: RandomState,
     renames: Vec<KeyChange>,
     /// How many of them a commit that was tried has followed already.
     followed: usize,
@@ -85,43 +99,94 @@ pub struct Course {
     synced_above: Option<i32>,
 }
 
+/// A spelling by its place among the names; None while the entries are taken out.
+fn spelling<'a>(entries: &'a [Entry], names: &'a [Name], name: usize) -> Option<(Slot, &'a Key)> {
+    let name = names.get(name)?;
+    let entry = entries.get(name.place)?;
+    Some((entry.slot, name.spelling.as_deref().unwrap_or(&entry.key)))
+}
+
 impl Course {
     /// The piece that was touched under this spelling of its key.
     pub fn find(&self, slot: Slot, key: &Key) -> Option<usize> {
-        // A look-up by reference to the parts would need another map; keys are small.
-        self.index.get(&(slot, key.clone())).copied()
+        let hash = self.hasher.hash_one(Some((slot, key)));
+        let is_it = |name: &usize| {
+            self.spelling(*name).is_some_and(|(of, known)| of == slot && known == key)
+        };
+        self.index.find(hash, is_it).and_then(|name| self.names.get(*name)).map(|name| name.place)
+    }
+
+    fn spelling(&self, name: usize) -> Option<(Slot, &Key)> {
+        spelling(&self.entries, &self.names, name)
     }
 
     /// Adds a piece, or a further spelling of one.
-    pub fn add(&mut self, entry: Entry, spelling: Option<Key>) -> usize {
-        let place = match self.find(entry.slot, &entry.key) {
+    ///
+    /// # Errors
+    /// When memory is short; nothing is added then.
+    pub fn add(&mut self, entry: Entry, further: Option<Key>) -> Result<usize> {
+        self.make_room()?;
+        let slot = entry.slot;
+        let place = match self.find(slot, &entry.key) {
             Some(place) => place,
             None => {
                 let place = self.entries.len();
-                self.name(entry.slot, entry.key.clone(), place);
                 self.entries.push(entry);
+                self.name(Name { place, spelling: None });
                 place
             }
         };
-        if let Some(spelling) = spelling {
-            let slot = self.entries[place].slot;
-            self.name(slot, spelling, place);
+        if let Some(further) = further
+            && self.find(slot, &further).is_none()
+        {
+            self.name(Name { place, spelling: Some(Box::new(further)) });
         }
-        place
+        Ok(place)
     }
 
     /// Notes a further spelling of a piece; false when it was not touched yet.
-    pub fn spelt(&mut self, slot: Slot, key: &Key, spelling: &Key) -> bool {
-        let known = self.find(slot, key);
-        if let Some(place) = known {
-            self.name(slot, spelling.clone(), place);
+    ///
+    /// # Errors
+    /// When memory is short.
+    pub fn spelt(&mut self, slot: Slot, key: &Key, further: &Key) -> Result<bool> {
+        let Some(place) = self.find(slot, key) else {
+            return Ok(false);
+        };
+        if self.find(slot, further).is_none() {
+            self.make_room()?;
+            self.name(Name { place, spelling: Some(Box::new(further.clone())) });
         }
-        known.is_some()
+        Ok(true)
     }
 
-    fn name(&mut self, slot: Slot, key: Key, place: usize) {
-        if self.index.insert((slot, key.clone()), place).is_none() {
-            self.names.push((slot, key));
+    /// Room for a piece and two spellings of it.
+    fn make_room(&mut self) -> Result<()> {
+        self.entries.make_room(1)?;
+        self.names.make_room(2)?;
+        let Course { entries, names, index, hasher, .. } = self;
+        let hash_of = |name: &usize| hasher.hash_one(spelling(entries, names, *name));
+        index.try_reserve(2, |name| hash_of(name)).map_err(|_| Failure::no_memory())?;
+        Ok(())
+    }
+
+    /// Where there is room for it.
+    fn name(&mut self, name: Name) {
+        let place = self.names.len();
+        self.names.push(name);
+        let Course { entries, names, index, hasher, .. } = self;
+        let hash_of = |name: &usize| hasher.hash_one(spelling(entries, names, *name));
+        index.insert_unique(hash_of(&place), place, |name| hash_of(name));
+    }
+
+    /// Forgets the spellings noted last, while their pieces are still there.
+    fn forget_names(&mut self, from: usize) {
+        while self.names.len() > from {
+            let last = self.names.len() - 1;
+            let hash = self.hasher.hash_one(self.spelling(last));
+            if let Ok(found) = self.index.find_entry(hash, |name| *name == last) {
+                found.remove();
+            }
+            self.names.pop();
         }
     }
 
@@ -131,7 +196,11 @@ impl Course {
     }
 
     /// Notes that a header got another key.
-    pub fn rename(&mut self, slot: Slot, old: Key, new: Key) {
+    ///
+    /// # Errors
+    /// When memory is short.
+    pub fn rename(&mut self, slot: Slot, old: Key, new: Key) -> Result<()> {
+        self.renames.make_room(1)?;
         // The old key is free for another piece; whether this one is new goes with it.
         let place = self.find(slot, &old);
         let is_new = place.and_then(|place| self.entries.get_mut(place)).is_some_and(|entry| {
@@ -145,11 +214,15 @@ impl Course {
             entry.deleted
         });
         self.renames.push(KeyChange { slot, old, new, is_new, makes_up });
+        Ok(())
     }
 
     /// Where the pieces are that got other keys, each kind's apart, as the touched pieces tell; what was followed already is
     /// left out.
-    pub fn whereabouts(&self, entries: &[Entry]) -> Vec<(Slot, Whereabouts)> {
+    ///
+    /// # Errors
+    /// When memory is short.
+    pub fn whereabouts(&self, entries: &[Entry]) -> Result<Vec<(Slot, Whereabouts)>> {
         let mut slots: Vec<(Slot, Identities)> = Vec::new();
         for change in &self.renames[self.followed.min(self.renames.len())..] {
             let known = slots.iter().position(|(slot, _)| *slot == change.slot);
@@ -159,15 +232,15 @@ impl Course {
             });
             let identities = &mut slots[place].1;
             if change.is_new {
-                identities.inserted(&change.old, || false);
+                identities.inserted(&change.old, || false)?;
             }
             if change.makes_up {
                 identities.deleted(&change.new);
             }
-            identities.renamed(&change.old, &change.new);
+            identities.renamed(&change.old, &change.new)?;
         }
         if slots.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         for entry in entries {
             let Some((_, identities)) = slots.iter_mut().find(|(slot, _)| *slot == entry.slot)
@@ -175,13 +248,14 @@ impl Course {
                 continue;
             };
             if entry.created {
-                identities.inserted(&entry.key, || true);
+                identities.inserted(&entry.key, || true)?;
             }
             if entry.deleted {
                 identities.deleted(&entry.key);
             }
         }
-        slots.into_iter().map(|(slot, identities)| (slot, identities.come_to())).collect()
+        let come_to = |(slot, identities): (Slot, Identities)| Ok((slot, identities.come_to()?));
+        slots.into_iter().map(come_to).collect()
     }
 
     /// What is stored of renamed pieces was moved to their new keys.
@@ -225,7 +299,8 @@ impl Course {
 
     /// What was looked up of pieces may be out of date: somebody else wrote in between.
     pub fn forget_states(&mut self) {
-        for entry in &mut self.entries {
+        // What a commit has written is taken back to what was known before.
+        for entry in self.entries.iter_mut().filter(|entry| entry.written.is_none()) {
             entry.state = None;
         }
     }
@@ -259,9 +334,7 @@ impl Course {
             });
         self.savepoints.truncate(known.unwrap_or(0));
         self.savepoints.push(savepoint);
-        for name in self.names.drain(savepoint.names.min(self.names.len())..) {
-            self.index.remove(&name);
-        }
+        self.forget_names(savepoint.names);
         self.entries.truncate(savepoint.entries);
         self.renames.truncate(savepoint.renames);
         self.followed = self.followed.min(self.renames.len());
@@ -301,7 +374,7 @@ mod tests {
             state: None,
             written: None,
         };
-        course.add(entry, None);
+        course.add(entry, None).unwrap();
     }
 
     fn touched(course: &Course) -> Vec<String> {
@@ -352,12 +425,41 @@ mod tests {
         touch(&mut course, 1);
         course.savepoint(1);
         let mut entries = course.take_entries();
-        entries[0].written = Some(Written { key: key(1), snapshot: Some(9), was: None, now: None });
+        entries[0].written = Some(Written { snapshot: Some(9), saved: None, respelt: None });
         course.put_back(entries);
         course.savepoint(2);
         course.rollback_to(2);
         assert!(course.entries[0].written.is_some());
         course.rollback_to(1);
         assert!(course.entries[0].written.is_none());
+    }
+
+    #[test]
+    fn every_spelling_of_a_piece_leads_to_it_until_it_is_undone() {
+        let mut course = Course::default();
+        for number in 0..1000 {
+            touch(&mut course, number);
+            if number == 499 {
+                course.savepoint(0);
+            }
+            assert!(course.spelt(SLOT, &key(number), &key(-1 - number)).unwrap());
+        }
+        for number in 0..1000 {
+            assert_eq!(course.find(SLOT, &key(number)), Some(number as usize));
+            assert_eq!(course.find(SLOT, &key(-1 - number)), Some(number as usize));
+        }
+        assert_eq!(course.find(Slot { kind: 1, ..SLOT }, &key(1)), None);
+        course.rollback_to(0);
+        assert_eq!(course.find(SLOT, &key(499)), Some(499));
+        assert_eq!(course.find(SLOT, &key(-500)), None);
+        assert_eq!(course.find(SLOT, &key(-499)), Some(498));
+        assert_eq!(course.find(SLOT, &key(500)), None);
+        assert!(!course.spelt(SLOT, &key(500), &key(0)).unwrap());
+    }
+
+    #[test]
+    fn a_touched_piece_takes_little_memory() {
+        assert!(size_of::<Entry>() <= 200, "{}", size_of::<Entry>());
+        assert!(size_of::<Name>() <= 16, "{}", size_of::<Name>());
     }
 }

@@ -341,9 +341,7 @@ impl Database {
         let fitted = self.fitted(place)?;
         let columns = fitted.guard.header().key.len();
         let values: Vec<ValueRef<'_>> = key.values().iter().map(Value::as_ref).collect();
-        Ok(fitted.own_key.first(&values, |row| {
-            Ok(Key::of((0..columns).map(|column| row.column(column).to_value()).collect()))
-        })?)
+        Ok(fitted.own_key.first(&values, |row| Ok(Key::of(row.values(0..columns)?)))?)
     }
 
     /// Keys of headers that hold any of these unique values: the key's columns first, then each further unique index.
@@ -363,9 +361,7 @@ impl Database {
             if wanted.iter().any(|value| value.is_null()) {
                 continue;
             }
-            let key = statement.first(wanted, |row| {
-                Ok(Key::of((0..columns).map(|column| row.column(column).to_value()).collect()))
-            })?;
+            let key = statement.first(wanted, |row| Ok(Key::of(row.values(0..columns)?)))?;
             found.extend(key);
         }
         Ok(found)
@@ -390,9 +386,7 @@ impl Database {
                 return Ok(None);
             };
             let values: Vec<ValueRef<'_>> = link.iter().map(Value::as_ref).collect();
-            let up = statement.first(&values, |row| {
-                Ok((0..columns).map(|column| row.column(column).to_value()).collect())
-            })?;
+            let up = statement.first(&values, |row| row.values(0..columns))?;
             match up {
                 Some(up) => link = up,
                 None => return Ok(None),
@@ -572,7 +566,7 @@ impl Database {
     /// [`Error::Argument`] when it cannot be a key of this kind.
     pub fn named_piece(&mut self, kind: usize, piece: ValueRef<'_>) -> Result<Key> {
         let columns = self.guard(kind)?.header().key.clone();
-        let key = Key::from_shown(piece, columns.len()).filter(|key| !key.has_null());
+        let key = Key::from_shown(piece, columns.len())?.filter(|key| !key.has_null());
         let Some(key) = key else {
             let wanted = if columns.len() == 1 {
                 format!("a value of {}", columns[0])
@@ -581,8 +575,7 @@ impl Database {
             };
             return Err(Error::Argument(format!(
                 "{} is no piece of {}: give {wanted}",
-                piece.describe(),
-                self.kinds[kind].name
+                piece, self.kinds[kind].name
             )));
         };
         Ok(self.own_key(kind, &key)?.unwrap_or(key))

@@ -175,12 +175,11 @@ impl Talon {
             let mut count = 0;
             let mut rows = scan.query(&[])?;
             while rows.next()? {
-                let key =
-                    Key::of((0..columns).map(|column| rows.column(column).to_value()).collect());
+                let key = Key::of(rows.values(0..columns)?);
                 if key.has_null() {
                     continue;
                 }
-                let state = database.store()?.piece(id, &key.shown())?;
+                let state = database.store()?.piece(id, &key.shown()?)?;
                 if state.as_ref().is_some_and(|state| state.saved) {
                     continue;
                 }
@@ -224,7 +223,7 @@ impl Talon {
                 });
             }
             let id = database.kinds[place.kind].id;
-            let shown = key.shown();
+            let shown = key.shown()?;
             let was = database.store()?.piece(id, &shown)?.ok_or_else(unknown)?;
             let mut now = was.clone();
             now.dismissed_at = Some(self.clock.now_ms());

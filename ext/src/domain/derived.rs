@@ -8,7 +8,7 @@ use super::database::Database;
 use super::rules::Rule;
 use super::settle::{Circumstances, Reason};
 use crate::error::{Error, Result};
-use crate::sqlite::{Connection, Failure, Statement, Value, ValueRef};
+use crate::sqlite::{Connection, Failure, Room, RoomForKeys, Statement, Value, ValueRef};
 use crate::storage::derived::Derived;
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
@@ -36,7 +36,7 @@ pub struct Gap {
 impl Gap {
     /// `sale_line 7.transformed_quantity`.
     fn name(&self, derived: &Derived) -> String {
-        format!("{} {}.{}", derived.table.name, cut(&self.key.shown()), derived.column)
+        format!("{} {}.{}", derived.table.name, cut(&self.key), derived.column)
     }
 
     /// What is wrong, in words.
@@ -46,7 +46,7 @@ impl Gap {
     }
 }
 
-fn cut(value: &Value) -> String {
+fn cut(value: &impl std::fmt::Display) -> String {
     let text = value.to_string();
     match text.char_indices().nth(LONGEST_VALUE) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -343,7 +343,7 @@ impl Sight {
         select: &str,
         piece: &Key,
     ) -> Result<()> {
-        let shown = piece.shown();
+        let shown = piece.shown()?;
         let statement = database.rule_statement(select)?;
         let values = [shown.as_ref()];
         let used = statement.parameters().len();
@@ -354,7 +354,7 @@ impl Sight {
             if given > MOST_ROWS {
                 return Err(Error::Argument(format!("it asks for more than {MOST_ROWS} rows")));
             }
-            let key = Key::of((0..width).map(|column| rows.column(column).to_value()).collect());
+            let key = Key::of(rows.values(0..width)?);
             if !key.has_null() {
                 self.add(key)?;
             }
@@ -366,11 +366,9 @@ impl Sight {
         if self.seen.contains(&key) {
             return Ok(());
         }
-        self.keys.try_reserve(1).map_err(|_| Error::Memory)?;
-        self.seen.try_reserve(1).map_err(|_| Error::Memory)?;
+        self.seen.make_room(1)?;
         self.seen.insert(key.clone());
-        self.keys.push(key);
-        Ok(())
+        Ok(self.keys.try_push(key)?)
     }
 }
 
@@ -383,7 +381,7 @@ impl Database {
         let values: Vec<ValueRef<'_>> = key.values().iter().map(Value::as_ref).collect();
         let found = self
             .rule_statement(&derived.compare)?
-            .first(&values, |row| Ok((row.column(0).to_value(), row.column(1).to_value())))?;
+            .first(&values, |row| Ok((row.column(0).to_value()?, row.column(1).to_value()?)))?;
         Ok(found.map(|(stored, computed)| Gap { key: key.clone(), stored, computed }))
     }
 
@@ -436,9 +434,7 @@ impl Database {
                 );
                 let width = wanted.len();
                 let link: Option<Vec<Value>> =
-                    self.statement(kind, &sql)?.first(&values, |row| {
-                        Ok((0..width).map(|column| row.column(column).to_value()).collect())
-                    })?;
+                    self.statement(kind, &sql)?.first(&values, |row| row.values(0..width))?;
                 let Some(link) =
                     link.filter(|link| !link.iter().any(|value| value.as_ref().is_null()))
                 else {
@@ -470,7 +466,7 @@ impl Database {
         station: Option<&str>,
     ) -> Result<Option<String>> {
         let id = self.kinds[kind].id;
-        let shown_key = key.shown();
+        let shown_key = key.shown()?;
         let station = station.map_or(ValueRef::Null, |name| ValueRef::Text(name.as_bytes()));
         let asked = self.own_statement(
             "SELECT t.station, t.user, e.since FROM {s}.talon_edit AS e LEFT JOIN {s}.talon_station AS t ON t.id = e.station
@@ -528,11 +524,14 @@ pub fn gaps(connection: Connection, derived: &Derived) -> std::result::Result<St
 }
 
 /// The row that such a scan stands on.
-pub fn gap_of(derived: &Derived, row: &Statement) -> Gap {
+///
+/// # Errors
+/// When memory is short.
+pub fn gap_of(derived: &Derived, row: &Statement) -> Result<Gap> {
     let width = derived.key.len();
-    Gap {
-        key: Key::of((0..width).map(|column| row.column(column).to_value()).collect()),
-        stored: row.column(width).to_value(),
-        computed: row.column(width + 1).to_value(),
-    }
+    Ok(Gap {
+        key: Key::of(row.values(0..width)?),
+        stored: row.column(width).to_value()?,
+        computed: row.column(width + 1).to_value()?,
+    })
 }

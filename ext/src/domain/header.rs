@@ -5,9 +5,10 @@ use super::database::Database;
 use super::settle::Reason;
 use super::snapshot::Stored;
 use crate::error::Result;
+use crate::sqlite::gather;
 use crate::storage::guard::Guard;
 use crate::storage::key::Key;
-use crate::storage::payload;
+use crate::storage::payload_reader::read;
 
 /// The image of a piece as it is before a restore, while it has no lines.
 pub struct PresentHeader {
@@ -17,7 +18,7 @@ pub struct PresentHeader {
 impl PresentHeader {
     /// Which values of the header a restore from `stored` replaces, in words; None when it replaces none.
     pub fn overwritten(&self, stored: &Stored, guard: &Guard) -> Option<String> {
-        let now = payload::read(&self.payload).ok()?;
+        let now = read(&self.payload).ok()?;
         let (_, now) = now.into_iter().find(|(name, _)| name == "header")?;
         let (now, before) = (now.first()?, stored.part("header")?);
         let header = guard.header();
@@ -47,7 +48,7 @@ impl Database {
         if !self.read(kind, key)? || self.image.lines > 0 {
             return Ok(None);
         }
-        Ok(Some(PresentHeader { payload: self.image.payload.clone() }))
+        Ok(Some(PresentHeader { payload: gather(self.image.payload.iter().copied())? }))
     }
 
     /// Stores such an image in the piece's chain, before the image of the restored piece.
@@ -64,7 +65,7 @@ impl Database {
         at: i64,
     ) -> Result<()> {
         let id = self.kinds[kind].id;
-        let shown = key.shown();
+        let shown = key.shown()?;
         let Some(was) = self.store()?.piece(id, &shown)? else { return Ok(()) };
         let mut now = was.clone();
         now.version += 1;

@@ -1,5 +1,7 @@
 //! Which piece stands under which key, once headers were given other keys, deleted and inserted: pure.
 
+use crate::error::Result;
+use crate::sqlite::{Room, RoomForKeys};
 use crate::storage::key::Key;
 use std::collections::{HashMap, HashSet};
 
@@ -43,12 +45,16 @@ pub struct Whereabouts {
 
 impl Identities {
     /// A header got another key.
-    pub fn renamed(&mut self, old: &Key, new: &Key) {
+    ///
+    /// # Errors
+    /// When memory is short.
+    pub fn renamed(&mut self, old: &Key, new: &Key) -> Result<()> {
+        self.at.make_room(2)?;
         let piece = match self.at.insert(old.clone(), None) {
             Some(Some(piece)) => piece,
             // Whoever has come to a key that was left, unheard, is new.
-            Some(None) => self.add(None, old),
-            None => self.add(Some(old.clone()), old),
+            Some(None) => self.add(None, old)?,
+            None => self.add(Some(old.clone()), old)?,
         };
         if let Some(Some(there)) = self.at.insert(new.clone(), Some(piece))
             && there != piece
@@ -61,24 +67,30 @@ impl Identities {
             // One that is renamed is there, whatever was heard.
             piece.deleted = false;
         }
+        Ok(())
     }
 
     /// A header was inserted. One that was there before goes on as the same piece, whether REPLACE or DELETE made room;
     /// `is_known` says whether one was, where nothing has happened to the key yet.
-    pub fn inserted(&mut self, key: &Key, is_known: impl FnOnce() -> bool) {
+    ///
+    /// # Errors
+    /// When memory is short.
+    pub fn inserted(&mut self, key: &Key, is_known: impl FnOnce() -> bool) -> Result<()> {
         match self.at.get(key) {
             Some(Some(piece)) => {
                 if let Some(piece) = self.pieces.get_mut(*piece) {
                     piece.deleted = false;
                 }
-                return;
+                return Ok(());
             }
             Some(None) => {}
-            None if is_known() => return,
+            None if is_known() => return Ok(()),
             None => {}
         }
-        let piece = self.add(None, key);
+        let piece = self.add(None, key)?;
+        self.at.make_room(1)?;
         self.at.insert(key.clone(), Some(piece));
+        Ok(())
     }
 
     /// A header was deleted.
@@ -89,18 +101,17 @@ impl Identities {
         }
     }
 
-    fn add(&mut self, origin: Option<Key>, place: &Key) -> usize {
-        self.pieces.push(Followed {
-            origin,
-            place: place.clone(),
-            deleted: false,
-            replaced: false,
-        });
-        self.pieces.len() - 1
+    fn add(&mut self, origin: Option<Key>, place: &Key) -> Result<usize> {
+        let place = place.clone();
+        self.pieces.try_push(Followed { origin, place, deleted: false, replaced: false })?;
+        Ok(self.pieces.len() - 1)
     }
 
     /// What it all comes to.
-    pub fn come_to(self) -> Whereabouts {
+    ///
+    /// # Errors
+    /// When memory is short.
+    pub fn come_to(self) -> Result<Whereabouts> {
         let mut found = Whereabouts::default();
         for piece in self.pieces {
             match piece.origin {
@@ -109,15 +120,16 @@ impl Identities {
                 Some(origin) if origin == piece.place => {}
                 Some(old) => {
                     let list = if piece.deleted { &mut found.deleted } else { &mut found.moved };
-                    list.push(Rename { old, new: piece.place });
+                    list.try_push(Rename { old, new: piece.place })?;
                 }
                 None if !piece.replaced => {
+                    found.begun.make_room(1)?;
                     found.begun.insert(piece.place);
                 }
                 None => {}
             }
         }
-        found
+        Ok(found)
     }
 }
 
@@ -137,14 +149,14 @@ mod tests {
         let number = |text: &str| text.parse::<i64>().unwrap();
         for word in story.split(' ') {
             if let Some((old, new)) = word.split_once('>') {
-                identities.renamed(&key(number(old)), &key(number(new)));
+                identities.renamed(&key(number(old)), &key(number(new))).unwrap();
             } else if let Some(inserted) = word.strip_prefix('+') {
-                identities.inserted(&key(number(inserted)), || number(inserted) < 10);
+                identities.inserted(&key(number(inserted)), || number(inserted) < 10).unwrap();
             } else if let Some(deleted) = word.strip_prefix('-') {
                 identities.deleted(&key(number(deleted)));
             }
         }
-        let found = identities.come_to();
+        let found = identities.come_to().unwrap();
         let moved = found.moved.iter().map(|rename| format!("{}>{}", rename.old, rename.new));
         let deleted = found.deleted.iter().map(|rename| format!("-{}", rename.old));
         let mut begun: Vec<String> = found.begun.iter().map(|key| format!("+{key}")).collect();

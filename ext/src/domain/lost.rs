@@ -3,7 +3,7 @@
 use super::database::Database;
 use super::talon::Talon;
 use crate::error::Result;
-use crate::sqlite::{Statement, Value, ValueRef};
+use crate::sqlite::{Room, Statement, Value, ValueRef};
 use crate::storage::guard::{Guard, LINES};
 use crate::storage::key::Key;
 use crate::storage::shape::quote_identifier;
@@ -81,7 +81,7 @@ impl LostSearch {
             ));
         }
         let mut scan = database.connection.prepare(&sql)?;
-        let shown = piece.map(Key::shown);
+        let shown = piece.map(Key::shown).transpose()?;
         let mut values = vec![ValueRef::Integer(database.kinds[kind].id)];
         values.extend(shown.as_ref().map(Value::as_ref));
         scan.start(&values)?;
@@ -94,7 +94,7 @@ impl LostSearch {
     /// What SQLite reports.
     pub fn find_next(&mut self) -> Result<Option<Lost>> {
         while self.scan.step()? {
-            let Some(key) = Key::from_shown(self.scan.column(0), self.columns) else {
+            let Some(key) = Key::from_shown(self.scan.column(0), self.columns)? else {
                 continue;
             };
             if let Some((lines, header)) = &mut self.probes {
@@ -130,7 +130,7 @@ impl Talon {
         let mut search = LostSearch::begin(database, kind, piece)?;
         let mut found = Vec::new();
         while let Some(lost) = search.find_next()? {
-            found.push(lost);
+            found.try_push(lost)?;
         }
         Ok(found)
     }
@@ -154,8 +154,9 @@ pub fn labels(database: &Database, guard: &Rc<Guard>, key: &Key) -> Result<Vec<V
         guard.header_is()
     );
     let values: Vec<ValueRef<'_>> = key.values().iter().map(Value::as_ref).collect();
-    let found = database.connection.prepare(&sql)?.first(&values, |row| {
-        Ok((0..expressions.len()).map(|index| row.column(index).to_value()).collect())
-    })?;
+    let found = database
+        .connection
+        .prepare(&sql)?
+        .first(&values, |row| row.values(0..expressions.len()))?;
     Ok(found.unwrap_or_else(|| vec![Value::Null; expressions.len()]))
 }

@@ -11,6 +11,7 @@ pub mod derived;
 pub mod fitted;
 pub mod header;
 pub mod identity;
+pub mod keyed_rows;
 pub mod latest;
 pub mod lost;
 pub mod neighbours;

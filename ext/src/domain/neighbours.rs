@@ -7,10 +7,11 @@ use super::database::Database;
 use super::settle::{Circumstances, Reason};
 use super::snapshot::Stored;
 use crate::error::{Error, Result};
-use crate::sqlite::{Value, ValueRef};
+use crate::sqlite::{Room, RoomForKeys, Value, ValueRef};
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
 use crate::storage::shape::{quote_identifier, quote_list};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 impl Database {
@@ -56,9 +57,7 @@ impl Database {
                 );
                 let width = other_part.link.len();
                 let link: Option<Vec<Value>> =
-                    self.statement(other, &sql)?.first(&values, |row| {
-                        Ok((0..width).map(|column| row.column(column).to_value()).collect())
-                    })?;
+                    self.statement(other, &sql)?.first(&values, |row| row.values(0..width))?;
                 let Some(link) =
                     link.filter(|link| !link.iter().any(|value| value.as_ref().is_null()))
                 else {
@@ -101,7 +100,7 @@ impl Database {
             // One that was lost as well has got back a part of its lines, perhaps all: that is no image of it, and its
             // own restore is yet to make it whole.
             let id = self.kinds[other].id;
-            let state = self.store()?.piece(id, &key.shown())?;
+            let state = self.store()?.piece(id, &key.shown()?)?;
             if state.is_some_and(|state| state.lost_at.is_some()) {
                 continue;
             }
@@ -124,6 +123,7 @@ impl Database {
         before: &[(usize, Vec<Value>)],
     ) -> Result<Vec<(usize, Vec<Value>, usize)>> {
         let mut found: Vec<(usize, Vec<Value>, usize)> = Vec::new();
+        let mut known: HashSet<(usize, Vec<Value>, usize)> = HashSet::new();
         let guard = self.guard(kind)?;
         for other in (0..self.kinds.len()).filter(|other| *other != kind) {
             let other_guard = match self.guard(other) {
@@ -137,7 +137,7 @@ impl Database {
                         continue;
                     }
                     let wanted = if other_place == HEADER { &shared.key } else { &shared.link };
-                    let mut note = |columns: &[String], row: &[Value]| {
+                    let mut note = |columns: &[String], row: &[Value]| -> Result<()> {
                         let link: Option<Vec<Value>> = wanted
                             .iter()
                             .map(|name| {
@@ -147,16 +147,20 @@ impl Database {
                             .collect();
                         if let Some(link) = link {
                             let owner = (other, link, other_place);
-                            if !found.contains(&owner) {
-                                found.push(owner);
+                            known.make_room(1)?;
+                            if known.insert(owner.clone()) {
+                                found.try_push(owner)?;
                             }
                         }
+                        Ok(())
                     };
                     if let Some(stored) = stored.part(&part.name) {
-                        stored.rows.iter().for_each(|row| note(&stored.columns, row));
+                        for row in &stored.rows {
+                            note(&stored.columns, row)?;
+                        }
                     }
                     for (_, row) in before.iter().filter(|(of, _)| *of == place) {
-                        note(&part.columns, row);
+                        note(&part.columns, row)?;
                     }
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::talon::Talon;
 use crate::error::{Error, Result};
-use crate::sqlite::{Value, ValueRef};
+use crate::sqlite::{Room, RoomForKeys, Value, ValueRef};
 use crate::storage::shape::quote_identifier;
 use std::collections::{HashMap, HashSet};
 
@@ -130,8 +130,10 @@ impl Talon {
         let mut newest = Vec::new();
         for (kind, key) in self.course.borrow().touched_in(place) {
             let id = database.kinds[kind].id;
-            let state = database.store()?.piece(id, &key.shown())?;
-            newest.extend(state.and_then(|state| state.last).map(|last| last.to_string()));
+            let state = database.store()?.piece(id, &key.shown()?)?;
+            if let Some(last) = state.and_then(|state| state.last) {
+                newest.try_push(last.to_string())?;
+            }
         }
         Ok(newest)
     }
@@ -150,8 +152,11 @@ impl Talon {
                 kept.push(id);
                 continue;
             }
-            let lost: HashSet<Value> =
-                self.lost(database, kind, None)?.iter().map(|lost| lost.key.shown()).collect();
+            let mut lost: HashSet<Value> = HashSet::new();
+            for piece in self.lost(database, kind, None)? {
+                lost.make_room(1)?;
+                lost.insert(piece.key.shown()?);
+            }
             let mut known = HashSet::new();
             {
                 let mut scan = self.connection.prepare(&format!(
@@ -159,7 +164,8 @@ impl Talon {
                 ))?;
                 let mut rows = scan.query(&[ValueRef::Integer(id)])?;
                 while rows.next()? {
-                    known.insert(rows.column(0).to_value());
+                    known.make_room(1)?;
+                    known.insert(rows.column(0).to_value()?);
                 }
             }
             let mut set = self.connection.prepare(&format!(
@@ -222,10 +228,11 @@ impl Talon {
         let mut rows = scan.query(&[])?;
         while rows.next()? {
             let id = rows.column(0).as_integer().unwrap_or(0);
-            let piece = (rows.column(1).as_integer().unwrap_or(0), rows.column(2).to_value());
+            let piece = (rows.column(1).as_integer().unwrap_or(0), rows.column(2).to_value()?);
+            newest.make_room(1)?;
             let previous = newest.insert(piece, id);
             if previous != rows.column(3).as_integer() {
-                changes.push((id, previous));
+                changes.try_push((id, previous))?;
             }
         }
         drop(rows);

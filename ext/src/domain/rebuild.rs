@@ -4,7 +4,7 @@ use super::database::Database;
 use super::rebuild_rows::key_is;
 use super::snapshot::{Stored, StoredPart};
 use crate::error::Result;
-use crate::sqlite::{Value, ValueRef};
+use crate::sqlite::{Room, Value, ValueRef, gather};
 use crate::storage::guard::{Guard, HEADER, LINES, Part};
 use crate::storage::key::Key;
 use std::rc::Rc;
@@ -126,7 +126,7 @@ impl Work<'_> {
         let renamed = self.renamed_from(image);
         let insert = self.insert_text(place, &columns);
         for row in &stored.rows {
-            let mut values: Vec<Value> = from.iter().map(|place| row[*place].clone()).collect();
+            let mut values = gather(from.iter().map(|place| row[*place].clone()))?;
             let owner: &[String] = if place == HEADER { &part.key } else { &part.link };
             if renamed && (place == HEADER || part.parent == HEADER) {
                 // The piece has another key by now: what is restored belongs to that.
@@ -218,7 +218,8 @@ impl Work<'_> {
         if !is_header_update {
             match self.try_run(row.insert, &row.values)? {
                 Ok(()) => {
-                    self.undo.push(Undo::Delete { part: place, key: row.key.clone() });
+                    let key = gather(row.key.iter().cloned())?;
+                    self.undo.try_push(Undo::Delete { part: place, key })?;
                     return Ok(Ok(()));
                 }
                 Err(failure) => {
@@ -258,7 +259,8 @@ impl Work<'_> {
         }
         match self.update(place, row.columns, &row.values, &row.key)? {
             Ok(()) => {
-                self.undo.push(Undo::Update { part: place, key: row.key.clone(), values: present });
+                let key = gather(row.key.iter().cloned())?;
+                self.undo.try_push(Undo::Update { part: place, key, values: present })?;
                 Ok(Ok(()))
             }
             Err(failure) => {

@@ -3,7 +3,7 @@
 use super::rebuild::{Undo, Work};
 use super::snapshot::Stored;
 use crate::error::Result;
-use crate::sqlite::{Failure, Value, ValueRef, code};
+use crate::sqlite::{Failure, Value, ValueRef, code, gather};
 use crate::storage::guard::{Part, parameters};
 use crate::storage::key::Key;
 use crate::storage::shape::{quote_identifier, quote_list};
@@ -21,9 +21,10 @@ impl Work<'_> {
             key_is(part, 1)
         );
         let key: Vec<ValueRef<'_>> = key.iter().map(Value::as_ref).collect();
-        Ok(self.database.statement(self.kind, &sql)?.first(&key, |row| {
-            Ok((0..part.columns.len()).map(|column| row.column(column).to_value()).collect())
-        })?)
+        Ok(self
+            .database
+            .statement(self.kind, &sql)?
+            .first(&key, |row| row.values(0..part.columns.len()))?)
     }
 
     /// The statement that inserts these columns of a part's rows, the same for all of them.
@@ -58,7 +59,7 @@ impl Work<'_> {
             set.join(", "),
             key_is(part, columns.len() + 1)
         );
-        let values: Vec<Value> = values.iter().chain(key).cloned().collect();
+        let values = gather(values.iter().chain(key).cloned())?;
         self.try_run(&sql, &values)
     }
 
@@ -158,8 +159,7 @@ impl Work<'_> {
                         continue;
                     }
                     if self.database.connection.value(&sql, &values)?.is_none() {
-                        let shown: Vec<String> =
-                            values.iter().map(|value| value.describe()).collect();
+                        let shown: Vec<String> = values.iter().map(ValueRef::to_string).collect();
                         return Ok(format!(
                             "{} {} {} is not in {} any more",
                             part.table.name,

@@ -3,7 +3,7 @@
 use super::rebuild::{Obstacle, Step, Undo, Work};
 use super::snapshot::Stored;
 use crate::error::Result;
-use crate::sqlite::{Value, ValueRef};
+use crate::sqlite::{Room, RoomForKeys, Value, ValueRef, gather, gather_set};
 use crate::storage::guard::{HEADER, LINES};
 use crate::storage::shape::{quote_identifier, quote_list};
 use std::collections::HashSet;
@@ -32,7 +32,7 @@ impl Work<'_> {
             // All are looked at before the first one goes: a cascade may reach far.
             for row in &sifted.surplus {
                 if let Some(table) = self.referred_to_by(place, row, &sifted.surplus_keys)? {
-                    let name = self.row_name(place, &self.key_of(place, row));
+                    let name = self.row_name(place, &self.key_of(place, row)?);
                     return Ok(Err(Obstacle::constraint(format!(
                         "{name} would have to go, and rows of {table} refer to it"
                     ))));
@@ -54,42 +54,53 @@ impl Work<'_> {
         if stored.part(&part.name).is_none() {
             return Ok(sifted);
         }
-        let kept = stored.keys(&part.name, &part.key);
+        let kept = stored.keys(&part.name, &part.key)?;
         let mut rows = self.present_rows(place)?;
-        let present: HashSet<Row> = rows.iter().map(|row| self.key_of(place, row)).collect();
-        sifted.strays = kept.difference(&present).cloned().collect();
+        let mut present = HashSet::new();
+        present.make_room(rows.len())?;
+        for row in &rows {
+            present.insert(self.key_of(place, row)?);
+        }
+        sifted.strays = gather_set(kept.difference(&present).cloned())?;
         // What hangs below a row that goes would go with it; the image brings it back.
         let mut lost_footing = HashSet::new();
         if part.parent != HEADER {
             for parent in &above[part.parent].strays {
-                rows.extend(self.rows_below(place, parent)?);
+                let below = self.rows_below(place, parent)?;
+                rows.make_room(below.len())?;
+                rows.extend(below);
             }
             for parent in &above[part.parent].surplus_keys {
                 let below = self.rows_below(place, parent)?;
-                lost_footing.extend(below.iter().map(|row| self.key_of(place, row)));
+                lost_footing.make_room(below.len())?;
+                for row in &below {
+                    lost_footing.insert(self.key_of(place, row)?);
+                }
+                rows.make_room(below.len())?;
                 rows.extend(below);
             }
         }
         for row in rows {
-            let key = self.key_of(place, &row);
+            let key = self.key_of(place, &row)?;
+            sifted.surplus_keys.make_room(1)?;
             let goes = !kept.contains(&key) || lost_footing.contains(&key);
             if goes && sifted.surplus_keys.insert(key) {
-                sifted.surplus.push(row);
+                sifted.surplus.try_push(row)?;
             }
         }
         Ok(sifted)
     }
 
-    fn key_of(&self, place: usize, row: &Row) -> Row {
+    fn key_of(&self, place: usize, row: &Row) -> Result<Row> {
         let part = &self.guard.parts[place];
-        part.places(&part.key).iter().map(|at| row[*at].clone()).collect()
+        Ok(gather(part.places(&part.key).iter().map(|at| row[*at].clone()))?)
     }
 
     fn remove(&mut self, place: usize, values: Row) -> Step {
-        let key = self.key_of(place, &values);
+        let key = self.key_of(place, &values)?;
         match self.delete(place, &key)? {
             Ok(()) => {
-                self.undo.push(Undo::Insert { part: place, values });
+                self.undo.try_push(Undo::Insert { part: place, values })?;
                 Ok(Ok(()))
             }
             Err(failure) => {
@@ -139,9 +150,7 @@ impl Work<'_> {
         let mut rows = statement.query(values)?;
         let mut found = Vec::new();
         while rows.next()? {
-            found.push(
-                (0..part.columns.len()).map(|column| rows.column(column).to_value()).collect(),
-            );
+            found.try_push(rows.values(0..part.columns.len())?)?;
         }
         Ok(found)
     }
@@ -184,10 +193,7 @@ impl Work<'_> {
             let statement = self.database.statement(self.kind, &sql)?;
             let mut rows = statement.query(&wanted)?;
             while rows.next()? {
-                let goes_too = is_same_table && {
-                    let key = (0..part.key.len()).map(|at| rows.column(at).to_value());
-                    surplus.contains(&key.collect::<Row>())
-                };
+                let goes_too = is_same_table && surplus.contains(&rows.values(0..part.key.len())?);
                 if !goes_too {
                     return Ok(Some(reference.table));
                 }

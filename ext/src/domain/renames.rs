@@ -2,8 +2,8 @@
 
 use super::database::Database;
 use super::identity::{Identities, Rename, Whereabouts};
-use crate::error::{Error, Result};
-use crate::sqlite::{Value, ValueRef};
+use crate::error::Result;
+use crate::sqlite::{Room, RoomForKeys, Value, ValueRef, gather_set, try_gather};
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
 use crate::storage::shape::quote_identifier;
@@ -25,14 +25,13 @@ impl Database {
     ) -> Result<Vec<Key>> {
         let id = self.kinds[kind].id;
         let mut gone = Vec::new();
-        let taken: HashSet<Key> =
-            whereabouts.moved.iter().map(|rename| rename.new.clone()).collect();
+        let taken = gather_set(whereabouts.moved.iter().map(|rename| rename.new.clone()))?;
         for rename in std::mem::take(&mut whereabouts.deleted) {
             if !taken.contains(&rename.new) && self.own_key(kind, &rename.new)?.is_some() {
-                whereabouts.moved.push(rename);
+                whereabouts.moved.try_push(rename)?;
                 continue;
             }
-            let old = rename.old.shown();
+            let old = rename.old.shown()?;
             if let Some(was) = self.store()?.piece(id, &old)?
                 && was.gone_at.is_none()
             {
@@ -43,7 +42,7 @@ impl Database {
                     ..was.clone()
                 };
                 self.store()?.put_piece(id, &old, Some(&was), Some(&now))?;
-                gone.push(rename.old);
+                gone.try_push(rename.old)?;
             }
         }
         self.move_pieces(kind, &whereabouts.moved, &whereabouts.begun)?;
@@ -62,7 +61,7 @@ impl Database {
         begun: &HashSet<Key>,
     ) -> Result<()> {
         let id = self.kinds[kind].id;
-        let taken: HashSet<&Key> = renames.iter().map(|rename| &rename.new).collect();
+        let taken = gather_set(renames.iter().map(|rename| &rename.new))?;
         let mut moved = Vec::new();
         for rename in renames {
             // Only where the piece is at its new key now.
@@ -74,10 +73,10 @@ impl Database {
             if !is_free && self.own_key(kind, &rename.old)?.as_ref() == Some(&rename.old) {
                 continue;
             }
-            let old = rename.old.shown();
+            let old = rename.old.shown()?;
             if let Some(state) = self.store()?.piece(id, &old)? {
                 self.store()?.put_piece(id, &old, Some(&state), None)?;
-                moved.push((rename, state));
+                moved.try_push((rename, state))?;
             }
         }
         // Snapshots are taken along by way of a place that no piece has, because keys may be swapped.
@@ -87,7 +86,7 @@ impl Database {
         );
         for (pass, (from, to)) in [(id, -id), (-id, id)].into_iter().enumerate() {
             for (rename, state) in &moved {
-                let new = rename.new.shown();
+                let new = rename.new.shown()?;
                 for snapshot in self.chain(state.last)? {
                     self.connection.run(
                         &sql,
@@ -122,7 +121,7 @@ impl Database {
             let found =
                 statement.first(&[ValueRef::Integer(id)], |row| Ok(row.column(0).as_integer()))?;
             let Some(previous) = found else { break };
-            ids.push(id);
+            ids.try_push(id)?;
             // Each is older than the one before; anything else would be a damaged file.
             next = previous.filter(|previous| *previous < id);
         }
@@ -146,6 +145,7 @@ impl Database {
             }
             let whereabouts = self.marked_whereabouts(kind, width, &named)?;
             let deleted = self.follow(kind, whereabouts, at_ms)?;
+            gone.make_room(deleted.len())?;
             gone.extend(deleted.into_iter().map(|key| (kind, key)));
             self.forget_renames(kind, width)?;
         }
@@ -157,9 +157,9 @@ impl Database {
         let mut named = HashSet::new();
         self.header_marks(kind, &[Event::Renamed], |_, values| {
             for columns in values.chunks_exact(width).take(2) {
-                let key = Key::of(columns.iter().map(|value| value.to_value()).collect());
+                let key = Key::of(try_gather(columns.iter().map(|value| value.to_value()))?);
                 if !key.has_null() {
-                    named.try_reserve(1).map_err(|_| Error::Memory)?;
+                    named.make_room(1)?;
                     named.insert(key);
                 }
             }
@@ -178,38 +178,38 @@ impl Database {
         // What is stored says which pieces were there before; it is asked beforehand, for the keys that matter.
         let mut known = HashSet::new();
         for key in named {
-            let state = self.store()?.piece(id, &key.shown())?;
+            let state = self.store()?.piece(id, &key.shown()?)?;
             if state.is_some_and(|state| state.gone_at.is_none()) {
-                known.try_reserve(1).map_err(|_| Error::Memory)?;
+                known.make_room(1)?;
                 known.insert(key.clone());
             }
         }
         let mut identities = Identities::default();
         let events = [Event::Inserted, Event::Renamed, Event::Deleting];
         self.header_marks(kind, &events, |event, values| {
-            let mut keys = values
-                .chunks_exact(width)
-                .take(2)
-                .map(|columns| Key::of(columns.iter().map(|value| value.to_value()).collect()));
-            let (Some(first), second) = (keys.next(), keys.next()) else { return Ok(()) };
+            let mut keys = values.chunks_exact(width).take(2).map(|columns| -> Result<Key> {
+                Ok(Key::of(try_gather(columns.iter().map(|value| value.to_value()))?))
+            });
+            let (first, second) = (keys.next().transpose()?, keys.next().transpose()?);
+            let Some(first) = first else { return Ok(()) };
             match (event, second) {
                 (Event::Renamed, Some(new)) if first != new && !new.has_null() => {
                     if first.has_null() {
                         // A key that was NULL was nobody's: the piece begins here.
-                        identities.inserted(&new, || known.contains(&new));
+                        identities.inserted(&new, || known.contains(&new))?;
                     } else {
-                        identities.renamed(&first, &new);
+                        identities.renamed(&first, &new)?;
                     }
                 }
                 (Event::Inserted, _) if named.contains(&first) => {
-                    identities.inserted(&first, || known.contains(&first));
+                    identities.inserted(&first, || known.contains(&first))?;
                 }
                 (Event::Deleting, _) if named.contains(&first) => identities.deleted(&first),
                 _ => {}
             }
             Ok(())
         })?;
-        Ok(identities.come_to())
+        identities.come_to()
     }
 
     /// Hands over the marks of a kind's headers for some events, in their order.

@@ -10,7 +10,7 @@ use super::settle::{Circumstances, Reason};
 use super::snapshot::{Head, Stored};
 use super::talon::{Place, Talon};
 use crate::error::{Error, Result};
-use crate::sqlite::{Connection, Value, ValueRef};
+use crate::sqlite::{Connection, Room, Value, ValueRef, gather};
 use crate::storage::key::Key;
 use std::rc::Rc;
 
@@ -85,7 +85,7 @@ impl Talon {
             // Silencing the host's triggers would end the query that names the pieces.
             drop(databases);
             self.enlist()?;
-            self.waiting.borrow_mut().push(request);
+            self.waiting.borrow_mut().try_push(request)?;
             return Ok(0);
         }
         // So that a rollback is told to us: rows that the restore makes are remembered.
@@ -248,8 +248,8 @@ impl Talon {
             work.take_back()?;
         }
         let (notes, lines) = (std::mem::take(&mut work.notes), work.lines);
-        let before: Vec<(usize, Vec<Value>)> =
-            std::mem::take(&mut work.undo).into_iter().filter_map(Undo::row_before).collect();
+        let before =
+            gather(std::mem::take(&mut work.undo).into_iter().filter_map(Undo::row_before))?;
         drop(silence);
         let mut notes = notes;
         if let Some(header) = &header_now {
@@ -298,7 +298,7 @@ impl Talon {
     ) -> Result<i64> {
         let station = database.station(self.station().as_ref())?;
         let note = outcome.notes.join("; ");
-        let shown = request.key.shown();
+        let shown = request.key.shown()?;
         let optional = |value: Option<i64>| value.map_or(ValueRef::Null, ValueRef::Integer);
         let insert = database.own_statement(
             "INSERT INTO {s}.talon_restored(at, kind, piece, snapshot, lines, outcome, note, station, dry_run)
@@ -365,7 +365,7 @@ fn choose(
     let is_there = database.read(kind, key)?;
     let lines = database.image.lines;
     let id = database.kinds[kind].id;
-    let state = database.store()?.piece(id, &key.shown())?;
+    let state = database.store()?.piece(id, &key.shown()?)?;
     if !is_there && state.is_none() {
         return Err(Error::UnknownPiece { kind: kind_name, piece });
     }

@@ -5,6 +5,7 @@ use super::lost::LostSearch;
 use super::restore::{Request, TriggersOff};
 use super::talon::Talon;
 use crate::error::{Error, Result};
+use crate::sqlite::Room;
 use crate::storage::key::Key;
 
 /// Pieces that are restored in one transaction.
@@ -86,8 +87,7 @@ impl Talon {
             let mut keys = Vec::new();
             let mut search = LostSearch::begin(database, place, None)?;
             while let Some(lost) = search.find_next()? {
-                keys.try_reserve(1).map_err(|_| Error::Memory)?;
-                keys.push(lost.key);
+                keys.try_push(lost.key)?;
             }
             summary.listed += keys.len();
             listed.push(Listed { kind: name, keys });

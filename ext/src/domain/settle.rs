@@ -178,7 +178,7 @@ impl Database {
             }
             _ => (key.clone(), was),
         };
-        let shown = key.shown();
+        let shown = key.shown()?;
         let id = self.kinds[kind].id;
         let was = match was {
             Some(was) => was,
@@ -226,7 +226,7 @@ impl Database {
     /// A header was put back under another spelling of its key (NOCASE): it is the same piece.
     fn inherit(&mut self, kind: usize, key: &Key, own: &Key) -> Result<()> {
         let id = self.kinds[kind].id;
-        let known = self.store()?.piece(id, &own.shown())?;
+        let known = self.store()?.piece(id, &own.shown()?)?;
         if known.is_some_and(|known| known.gone_at.is_none()) {
             return Ok(());
         }

@@ -1,11 +1,11 @@
 //! Stored snapshots, read back.
 
 use super::database::Database;
-use crate::error::{Error, Result};
-use crate::sqlite::{Value, ValueRef};
+use crate::error::Result;
+use crate::sqlite::{Room, RoomForKeys, Value, ValueRef, gather};
 use crate::storage::guard::Guard;
-use crate::storage::payload;
-use std::collections::HashSet;
+use crate::storage::payload_reader::{Unread, read};
+use std::collections::{HashMap, HashSet};
 
 /// A snapshot's rows by part, with the names that their columns had.
 #[derive(Debug)]
@@ -47,19 +47,24 @@ impl Stored {
     }
 
     /// The keys of a part's rows; none where the image has not all of these columns.
-    pub fn keys(&self, part: &str, columns: &[String]) -> HashSet<Vec<Value>> {
-        let Some(part) = self.part(part) else { return HashSet::new() };
+    ///
+    /// # Errors
+    /// When memory is short.
+    pub fn keys(&self, part: &str, columns: &[String]) -> Result<HashSet<Vec<Value>>> {
+        let Some(part) = self.part(part) else { return Ok(HashSet::new()) };
         let at: Vec<usize> = columns
             .iter()
             .filter_map(|name| part.columns.iter().position(|column| column == name))
             .collect();
         if at.len() < columns.len() {
-            return HashSet::new();
+            return Ok(HashSet::new());
         }
-        part.rows
-            .iter()
-            .map(|row| at.iter().filter_map(|at| row.get(*at)).cloned().collect())
-            .collect()
+        let mut keys = HashSet::new();
+        keys.make_room(part.rows.len())?;
+        for row in &part.rows {
+            keys.insert(gather(at.iter().filter_map(|at| row.get(*at)).cloned())?);
+        }
+        Ok(keys)
     }
 
     /// Gives the columns that identify and link rows their present names, where they were renamed since. Such a column
@@ -97,18 +102,20 @@ impl Stored {
 /// Puts a payload and the columns of its shape together.
 ///
 /// # Errors
-/// A text that says what does not fit.
-pub fn assemble(id: i64, payload: &[u8], columns: &str) -> std::result::Result<Stored, String> {
-    let names: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(columns).map_err(|error| format!("its shape: {error}"))?;
+/// [`Unread`]: what does not fit.
+pub fn assemble(id: i64, payload: &[u8], columns: &str) -> std::result::Result<Stored, Unread> {
+    let damaged = |problem| Err(Unread::Damaged(problem));
+    let mut names: HashMap<String, Vec<String>> = match serde_json::from_str(columns) {
+        Ok(names) => names,
+        Err(error) => return damaged(format!("its shape: {error}")),
+    };
     let mut parts = Vec::new();
-    for (name, rows) in payload::read(payload)? {
-        let columns: Vec<String> = names
-            .get(&name)
-            .and_then(|columns| serde_json::from_value(columns.clone()).ok())
-            .ok_or_else(|| format!("its shape has no columns for {name:?}"))?;
+    for (name, rows) in read(payload)? {
+        let Some(columns) = names.remove(&name) else {
+            return damaged(format!("its shape has no columns for {name:?}"));
+        };
         if let Some(row) = rows.iter().find(|row| row.len() != columns.len()) {
-            return Err(format!(
+            return damaged(format!(
                 "a row of {name:?} has {} values for {} columns",
                 row.len(),
                 columns.len()
@@ -125,7 +132,6 @@ impl Database {
     /// # Errors
     /// [`Error::Unreadable`] when it is not what was stored.
     pub fn stored(&mut self, id: i64) -> Result<Stored> {
-        let unreadable = |problem: String| Error::Unreadable { snapshot: id, problem };
         let statement = self.own_statement(
             "SELECT s.payload, s.hash, c.columns, c.hash
              FROM {s}.talon_snapshot AS s LEFT JOIN {s}.talon_shape AS c ON c.id = s.shape WHERE s.id = ?1",
@@ -136,17 +142,18 @@ impl Database {
                 _ => &[],
             };
             if blake3::hash(bytes(0)).as_bytes() != bytes(1) {
-                return Ok(Err("its hash does not match".to_owned()));
+                return Ok(Err(Unread::Damaged("its hash does not match".to_owned())));
             }
             let columns = bytes(2);
             if blake3::hash(columns).as_bytes() != bytes(3) {
-                return Ok(Err("the hash of its shape does not match".to_owned()));
+                let problem = "the hash of its shape does not match".to_owned();
+                return Ok(Err(Unread::Damaged(problem)));
             }
             Ok(assemble(id, bytes(0), &String::from_utf8_lossy(columns)))
         })?;
         match found {
-            Some(stored) => stored.map_err(unreadable),
-            None => Err(unreadable("it is not there".to_owned())),
+            Some(stored) => stored.map_err(|unread| unread.of_snapshot(id)),
+            None => Err(Unread::Damaged("it is not there".to_owned()).of_snapshot(id)),
         }
     }
 
@@ -179,7 +186,7 @@ impl Database {
             let Some(head) = self.head(id)? else { break };
             let is_first = head.reason == "create";
             if head.lines > 0 {
-                found.push(head);
+                found.try_push(head)?;
             }
             if is_first {
                 break;
@@ -199,7 +206,10 @@ mod tests {
         let fits = r#"{"header":["id","number"],"lines":["id","sale"]}"#;
         assert_eq!(assemble(1, payload, fits).unwrap().parts.len(), 2);
         let short = r#"{"header":["id"],"lines":["id","sale"]}"#;
-        assert!(assemble(1, payload, short).unwrap_err().contains("2 values for 1 columns"));
+        assert!(matches!(
+            assemble(1, payload, short),
+            Err(Unread::Damaged(problem)) if problem.contains("2 values for 1 columns")
+        ));
         assert!(assemble(1, payload, r#"{"header":["id","number"]}"#).is_err());
     }
 }

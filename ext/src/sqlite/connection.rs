@@ -89,7 +89,7 @@ impl Connection {
         sql: &str,
         values: &[ValueRef<'_>],
     ) -> Result<Option<super::Value>, Failure> {
-        self.prepare(sql)?.first(values, |row| Ok(row.column(0).to_value()))
+        self.prepare(sql)?.first(values, |row| row.column(0).to_value())
     }
 
     /// Compiles a statement and throws it away. Switch pragmas act while they are compiled; unlike running them,

@@ -7,6 +7,7 @@
 mod connection;
 mod entry;
 mod function;
+mod memory;
 mod module;
 mod panic_guard;
 mod statement;
@@ -16,6 +17,7 @@ pub use connection::Connection;
 pub(crate) use entry::entry_point;
 pub use entry::load;
 pub use function::{Function, Output, create_function};
+pub use memory::{Bytes, Room, RoomForKeys, gather, gather_set, try_gather};
 pub use module::{Constraints, Cursor, Row, Table, Transaction, create_module};
 pub use statement::{Rows, Statement};
 pub use value::{Argument, Value, ValueRef};

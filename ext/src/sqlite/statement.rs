@@ -1,7 +1,8 @@
 //! Prepared statements.
 
 use super::connection::Connection;
-use super::value::{ValueRef, value_ref};
+use super::memory::try_gather;
+use super::value::{Value, ValueRef, value_ref};
 use super::{Failure, code};
 use core::ffi::{CStr, c_int};
 use sqlite3ext_sys as sys;
@@ -182,6 +183,14 @@ impl Statement {
         unsafe { value_ref(sys::sqlite3_column_value(self.raw.as_ptr(), index as c_int)) }
     }
 
+    /// Copies of these columns of the current row.
+    ///
+    /// # Errors
+    /// [`Failure::no_memory`].
+    pub fn values(&self, columns: std::ops::Range<usize>) -> Result<Vec<Value>, Failure> {
+        try_gather(columns.map(|index| self.column(index).to_value()))
+    }
+
     /// How many columns a row has.
     pub fn column_count(&self) -> usize {
         // SAFETY: the statement is live.
@@ -264,6 +273,14 @@ impl Rows<'_> {
     #[inline]
     pub fn column(&self, index: usize) -> ValueRef<'_> {
         self.statement.column(index)
+    }
+
+    /// Copies of these columns of the current row.
+    ///
+    /// # Errors
+    /// [`Failure::no_memory`].
+    pub fn values(&self, columns: std::ops::Range<usize>) -> Result<Vec<Value>, Failure> {
+        self.statement.values(columns)
     }
 
     /// How many columns a row has.

@@ -1,5 +1,7 @@
 //! SQLite's five storage classes, borrowed and owned.
 
+use super::Failure;
+use super::memory::Bytes;
 use sqlite3ext_sys as sys;
 use std::hash::{Hash, Hasher};
 
@@ -99,23 +101,22 @@ impl<'a> ValueRef<'a> {
     }
 
     /// A copy that outlives the statement.
-    pub fn to_value(self) -> Value {
-        match self {
+    ///
+    /// # Errors
+    /// [`Failure::no_memory`].
+    #[inline]
+    pub fn to_value(self) -> Result<Value, Failure> {
+        Ok(match self {
             ValueRef::Null => Value::Null,
             ValueRef::Integer(integer) => Value::Integer(integer),
             ValueRef::Real(real) => Value::Real(real),
-            ValueRef::Text(text) => Value::Text(text.into()),
-            ValueRef::Blob(blob) => Value::Blob(blob.into()),
-        }
-    }
-
-    /// How an error message shows the value.
-    pub fn describe(self) -> String {
-        self.to_value().to_string()
+            ValueRef::Text(text) => Value::Text(Bytes::copy(text)?),
+            ValueRef::Blob(blob) => Value::Blob(Bytes::copy(blob)?),
+        })
     }
 }
 
-/// A value of one's own. Two are equal when storage class and bytes are.
+/// A value of one's own, cheap to clone. Two are equal when storage class and bytes are.
 #[derive(Debug, Clone)]
 pub enum Value {
     /// NULL.
@@ -125,9 +126,9 @@ pub enum Value {
     /// A double.
     Real(f64),
     /// Text, as its bytes.
-    Text(Box<[u8]>),
+    Text(Bytes),
     /// Bytes.
-    Blob(Box<[u8]>),
+    Blob(Bytes),
 }
 
 impl Value {
@@ -143,9 +144,9 @@ impl Value {
         }
     }
 
-    /// A text value.
+    /// A text of our own, which is short.
     pub fn text(text: &str) -> Self {
-        Value::Text(text.as_bytes().into())
+        Value::Text(text.as_bytes().to_vec().into())
     }
 }
 
@@ -197,21 +198,50 @@ impl Hash for Value {
     }
 }
 
-/// As a person reads it: text as it is, blobs as `x'…'`.
-impl std::fmt::Display for Value {
+/// Characters that a person is shown of a value at most.
+const MOST_SHOWN: usize = 200;
+
+/// As a person reads it: text as it is, blobs as `x'…'`; cut where it is long.
+impl std::fmt::Display for ValueRef<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Value::Null => formatter.write_str("NULL"),
-            Value::Integer(integer) => write!(formatter, "{integer}"),
-            Value::Real(real) => write!(formatter, "{real:?}"),
-            Value::Text(text) => formatter.write_str(&String::from_utf8_lossy(text)),
-            Value::Blob(blob) => {
+            ValueRef::Null => formatter.write_str("NULL"),
+            ValueRef::Integer(integer) => write!(formatter, "{integer}"),
+            ValueRef::Real(real) => write!(formatter, "{real:?}"),
+            ValueRef::Text(text) => {
+                // A character has four bytes at most.
+                let text = String::from_utf8_lossy(&text[..text.len().min(4 * MOST_SHOWN + 4)]);
+                match text.char_indices().nth(MOST_SHOWN) {
+                    Some((end, _)) => write!(formatter, "{}…", &text[..end]),
+                    None => formatter.write_str(&text),
+                }
+            }
+            ValueRef::Blob(blob) => {
                 formatter.write_str("x'")?;
-                for byte in blob.iter() {
+                for byte in blob.iter().take(MOST_SHOWN / 2) {
                     write!(formatter, "{byte:02x}")?;
                 }
-                formatter.write_str("'")
+                formatter.write_str(if blob.len() > MOST_SHOWN / 2 { "…'" } else { "'" })
             }
         }
+    }
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.as_ref().fmt(formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_value_is_shown_in_part() {
+        let text = "é".repeat(10_000);
+        assert_eq!(ValueRef::Text(text.as_bytes()).to_string(), format!("{}…", "é".repeat(200)));
+        assert_eq!(ValueRef::Blob(&[7; 101]).to_string(), format!("x'{}…'", "07".repeat(100)));
+        assert_eq!(ValueRef::Text(b"a\xff").to_string(), "a\u{fffd}");
     }
 }

@@ -5,7 +5,7 @@ use super::key::Key;
 use super::payload::{put, reserve, write_value};
 use super::shape::quote_identifier;
 use crate::error::{Error, Result};
-use crate::sqlite::{Argument, Connection, Statement, Value, ValueRef};
+use crate::sqlite::{Argument, Connection, Room, Statement, Value, ValueRef, gather};
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::rc::Rc;
@@ -158,12 +158,12 @@ impl Rows {
         write_value(&mut self.text, value)?;
         if let [place] = self.key_places[..] {
             if place == self.column {
-                self.key[0] = value.to_value();
+                self.key[0] = value.to_value()?;
             }
         } else {
             for (place, key) in self.key_places.iter().zip(&mut self.key) {
                 if *place == self.column {
-                    *key = value.to_value();
+                    *key = value.to_value()?;
                 }
             }
         }
@@ -175,20 +175,21 @@ impl Rows {
         put(&mut self.text, b"]")?;
         let key = match self.key.as_slice() {
             [Value::Integer(integer)] => RowKey::Integer(*integer),
-            values => RowKey::Other(values.to_vec()),
+            values => RowKey::Other(gather(values.iter().cloned())?),
         };
         if let Some((last, ..)) = self.places.last() {
             self.sorted &= last.compare(&key).is_lt();
         }
-        self.places.try_reserve(1).map_err(|_| Error::Memory)?;
-        self.places.push((key, self.start, self.text.len()));
-        Ok(())
+        Ok(self.places.try_push((key, self.start, self.text.len()))?)
     }
 
     /// Puts the rows from `start` on in the order of their keys: so an image depends neither on which indexes there are
     /// today, nor on collations, nor on the file's encoding.
     fn sort(&mut self, start: usize) -> Result<()> {
-        self.places.sort_by(|(a, ..), (b, ..)| a.compare(b));
+        // In place: a stable sort would take memory of its own.
+        self.places.sort_unstable_by(|(a, a_start, _), (b, b_start, _)| {
+            a.compare(b).then(a_start.cmp(b_start))
+        });
         let mut sorted = Vec::new();
         sorted.try_reserve(self.text.len() - start).map_err(|_| Error::Memory)?;
         for (_, from, to) in &self.places {

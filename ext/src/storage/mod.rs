@@ -8,6 +8,7 @@ pub mod guard;
 pub mod image;
 pub mod key;
 pub mod payload;
+pub mod payload_reader;
 pub mod rule;
 pub mod schema;
 pub mod shape;

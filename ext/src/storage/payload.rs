@@ -11,7 +11,7 @@
 //! | blob | `{"blob":"hex"}` |
 
 use crate::error::{Error, Result};
-use crate::sqlite::{Value, ValueRef};
+use crate::sqlite::ValueRef;
 use std::io::Write;
 
 /// Makes room, or reports that memory is short instead of aborting the host.
@@ -152,94 +152,11 @@ pub fn write_row<'a>(
     put(buffer, b"]")
 }
 
-/// A payload read back: the parts by name, each with its rows. The header has one row.
-pub type Parts = Vec<(String, Vec<Vec<Value>>)>;
-
-/// Reads a payload.
-///
-/// # Errors
-/// A text that says what is not as this module writes it.
-pub fn read(payload: &[u8]) -> std::result::Result<Parts, String> {
-    let read: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(payload).map_err(|error| error.to_string())?;
-    let mut parts = Vec::new();
-    for (name, value) in read {
-        let serde_json::Value::Array(rows) = value else {
-            return Err(format!("part {name:?} is no array"));
-        };
-        let rows = if name == "header" {
-            vec![row_of(rows)?]
-        } else {
-            rows.into_iter()
-                .map(|row| match row {
-                    serde_json::Value::Array(row) => row_of(row),
-                    _ => Err(format!("a row of {name:?} is no array")),
-                })
-                .collect::<std::result::Result<_, _>>()?
-        };
-        parts.push((name, rows));
-    }
-    Ok(parts)
-}
-
-/// Reads one row.
-///
-/// # Errors
-/// A text that says what is not as this module writes it.
-pub fn read_row(json: &[u8]) -> std::result::Result<Vec<Value>, String> {
-    let row: Vec<serde_json::Value> =
-        serde_json::from_slice(json).map_err(|error| error.to_string())?;
-    row_of(row)
-}
-
-fn row_of(row: Vec<serde_json::Value>) -> std::result::Result<Vec<Value>, String> {
-    row.into_iter().map(value_of).collect()
-}
-
-fn value_of(json: serde_json::Value) -> std::result::Result<Value, String> {
-    match json {
-        serde_json::Value::Null => Ok(Value::Null),
-        serde_json::Value::Number(number) => number
-            .as_i64()
-            .map(Value::Integer)
-            .or_else(|| number.as_f64().filter(|_| number.is_f64()).map(Value::Real))
-            .ok_or_else(|| format!("{number} is no value of SQLite")),
-        serde_json::Value::String(text) => Ok(Value::text(&text)),
-        serde_json::Value::Object(tagged) => {
-            let mut entries = tagged.iter();
-            match (entries.next(), entries.next()) {
-                (Some((tag, serde_json::Value::String(text))), None) => {
-                    tagged_value(tag, text).ok_or_else(|| format!("{tag}: {text:?}"))
-                }
-                _ => Err("an object that is no tagged value".to_owned()),
-            }
-        }
-        other => Err(format!("{other} is no value of SQLite")),
-    }
-}
-
-fn tagged_value(tag: &str, text: &str) -> Option<Value> {
-    match (tag, text) {
-        ("real", "inf") => Some(Value::Real(f64::INFINITY)),
-        ("real", "-inf") => Some(Value::Real(f64::NEG_INFINITY)),
-        ("blob", hex) => from_hex(hex).map(Value::Blob),
-        ("text", hex) => from_hex(hex).map(Value::Text),
-        _ => None,
-    }
-}
-
-fn from_hex(hex: &str) -> Option<Box<[u8]>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let bytes = hex.as_bytes();
-    if !bytes.len().is_multiple_of(2) {
-        return None;
-    }
-    bytes.chunks_exact(2).map(|pair| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sqlite::{Bytes, Value};
+    use crate::storage::payload_reader::read_row;
 
     #[test]
     fn every_value_reads_back_with_its_storage_class_and_bits() {
@@ -257,9 +174,9 @@ mod tests {
             Value::Real(f64::NEG_INFINITY),
             Value::text(""),
             Value::text("a\0b \u{1} \"\\ é \u{10ffff}"),
-            Value::Text([0xff, 0x00, b'a'].into()),
-            Value::Blob([].into()),
-            Value::Blob([0, 1, 0xfe].into()),
+            Value::Text(Bytes::from(vec![0xff, 0x00, b'a'])),
+            Value::Blob(Bytes::from(vec![])),
+            Value::Blob(Bytes::from(vec![0, 1, 0xfe])),
         ];
         let mut json = Vec::new();
         write_row(&mut json, values.iter().map(Value::as_ref)).unwrap();
@@ -289,19 +206,5 @@ mod tests {
         assert_eq!(written(-12.5), "-12.5");
         assert_eq!(written(3.0), "3.0");
         assert_eq!(written(0.07), "0.07");
-    }
-
-    #[test]
-    fn what_is_no_payload_is_refused_by_name() {
-        for bad in [
-            "",
-            "[]",
-            r#"{"lines":7}"#,
-            r#"{"lines":[7]}"#,
-            r#"{"lines":[[true]]}"#,
-            r#"{"lines":[[{"blob":"x"}]]}"#,
-        ] {
-            assert!(read(bad.as_bytes()).is_err(), "{bad}");
-        }
     }
 }

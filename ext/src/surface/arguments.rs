@@ -30,7 +30,7 @@ pub fn text_of<'a>(value: ValueRef<'a>, name: &str) -> Result<&'a str> {
 
 /// A value for an error text, cut where it is long.
 pub fn shortened(value: ValueRef<'_>) -> String {
-    let described = value.describe();
+    let described = value.to_string();
     match described.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &described[..end]),
         None => described,

@@ -51,7 +51,7 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
         current: None,
         schema: constraints
             .equal(SCHEMA)
-            .map_or_else(|| Value::text("main"), |schema| schema.to_value()),
+            .map_or_else(|| Ok(Value::text("main")), |schema| schema.to_value())?,
     };
     let Some(place) = asked.place else {
         return Ok(scan);
@@ -66,13 +66,14 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
             }
         }
     };
-    let piece = constraints.equal(PIECE).map(|piece| {
+    let piece = constraints.equal(PIECE).map(|piece| -> Result<Value> {
         // The header's own spelling, where one kind is asked about; of all kinds it is the value that counts.
         let kind = asked.kinds.first().filter(|_| constraints.equal(KIND).is_some());
         let own =
             kind.and_then(|kind| talon.databases().ok()?[place].named_piece(*kind, piece).ok());
-        own.map_or_else(|| piece.to_value(), |key| key.shown())
+        own.map_or_else(|| Ok(piece.to_value()?), |key| key.shown())
     });
+    let piece = piece.transpose()?;
     scan.audit = Some(Audit::begin(place, &asked.kinds, wanted, piece));
     scan.step()?;
     Ok(scan)

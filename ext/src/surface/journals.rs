@@ -7,7 +7,7 @@ use crate::domain::clock;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{
-    Argument, Connection, Constraints, Failure, Output, Row, Table, Value, ValueRef,
+    Argument, Connection, Constraints, Failure, Output, Room, Row, Table, Value, ValueRef,
     create_function, create_module,
 };
 use crate::storage::shape::quote_identifier;
@@ -210,13 +210,12 @@ impl Journal {
         let mut scan = statement.query(&values)?;
         let mut rows = Vec::new();
         while scan.next()? {
-            let mut row: Vec<Value> =
-                (0..scan.column_count()).map(|column| scan.column(column).to_value()).collect();
+            let mut row = scan.values(0..scan.column_count())?;
             if let Some(at) = scan.column(self.moment).as_integer() {
                 row[self.moment] = Value::text(&clock::shown(at));
             }
-            row.push(Value::text(&schema));
-            rows.push(row);
+            row.try_push(Value::text(&schema))?;
+            rows.try_push(row)?;
         }
         Ok(Rows::new(rows, self.identity))
     }

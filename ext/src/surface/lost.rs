@@ -6,7 +6,7 @@ use crate::domain::clock;
 use crate::domain::lost::labels;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
-use crate::sqlite::{Connection, Constraints, Failure, Table, Value, create_module};
+use crate::sqlite::{Connection, Constraints, Failure, Room, Table, Value, create_module};
 use crate::storage::key::Key;
 use std::rc::Rc;
 
@@ -65,7 +65,7 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
             Some(piece) => {
                 let key = match constraints.equal(KIND) {
                     Some(_) => database.named_piece(kind, piece).ok(),
-                    None => Key::from_shown(piece, guard.header().key.len()),
+                    None => Key::from_shown(piece, guard.header().key.len())?,
                 };
                 let Some(key) = key else { continue };
                 Some(key)
@@ -75,7 +75,7 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
         for lost in talon.lost(database, kind, piece.as_ref())? {
             let mut row = vec![Value::Null; SCHEMA + 1];
             row[KIND] = Value::text(&database.kinds[kind].name);
-            row[PIECE] = lost.key.shown();
+            row[PIECE] = lost.key.shown()?;
             if (NUMBER..=VALIDATED).any(|column| constraints.uses(column)) {
                 row.splice(NUMBER..=VALIDATED, labels(database, &guard, &lost.key)?);
             }
@@ -91,7 +91,7 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
                 row[RESTORABLE] = Value::Integer(i64::from(sound));
             }
             row[SCHEMA] = Value::text(&database.schema);
-            rows.push(row);
+            rows.try_push(row)?;
         }
     }
     Ok(Rows::new(rows, &[KIND, PIECE, SCHEMA]))

@@ -157,7 +157,7 @@ impl Scan {
                 && let Some(derived) = rule.derived()
                 && statement.step().map_err(|failure| rule.failed(failure))?
             {
-                self.current = Some(gap_of(derived, statement));
+                self.current = Some(gap_of(derived, statement)?);
                 return Ok(());
             }
             self.statement = None;
@@ -197,7 +197,7 @@ impl Cursor for Scan {
         Ok(match index {
             NAME => Value::text(&rule.row.name),
             TABLE => rule.derived().map_or(Value::Null, |derived| Value::text(&derived.table.name)),
-            KEY => gap.key.shown(),
+            KEY => gap.key.shown().map_err(|error| error.into_failure("talon_gaps"))?,
             STORED => gap.stored.clone(),
             COMPUTED => gap.computed.clone(),
             SCHEMA => self.schema.clone(),
@@ -208,6 +208,8 @@ impl Cursor for Scan {
         let (Some(gap), Some((rule, _))) = (&self.current, &self.statement) else {
             return 0;
         };
-        row_id(&[&Value::text(&rule.row.name), &gap.key.shown(), &self.schema])
+        // Without memory for it the query ends by itself.
+        let key = gap.key.shown().unwrap_or(Value::Null);
+        row_id(&[&Value::text(&rule.row.name), &key, &self.schema])
     }
 }

@@ -6,10 +6,11 @@ use crate::domain::clock;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{
-    Connection, Constraints, Cursor, Failure, Statement, Table, Value, ValueRef, create_module,
+    Bytes, Connection, Constraints, Cursor, Failure, Room, Statement, Table, Value, ValueRef,
+    create_module, gather,
 };
 use crate::storage::image::compare_keys;
-use crate::storage::payload::write_value;
+use crate::storage::payload::{put, write_value};
 use crate::storage::shape::quote_identifier;
 use std::rc::Rc;
 
@@ -110,9 +111,9 @@ fn own_spelling(
         && let Ok(place) = talon.kind_place(schema, kind)
         && let Ok(key) = talon.databases()?[place.database].named_piece(place.kind, piece)
     {
-        return Ok(key.shown());
+        return key.shown();
     }
-    Ok(piece.to_value())
+    Ok(piece.to_value()?)
 }
 
 impl Cursor for Scan {
@@ -132,15 +133,15 @@ impl Cursor for Scan {
         Ok(match index {
             TAKEN_AT => match statement.column(TAKEN_AT) {
                 ValueRef::Integer(at) => Value::text(&clock::shown(at)),
-                other => other.to_value(),
+                other => other.to_value()?,
             },
             SCHEMA => Value::text(&self.schema),
-            index => statement.column(index).to_value(),
+            index => statement.column(index).to_value()?,
         })
     }
     fn rowid(&self) -> i64 {
         self.statement.as_ref().map_or(0, |statement| {
-            let id = statement.column(ID).to_value();
+            let id = Value::Integer(statement.column(ID).as_integer().unwrap_or(0));
             row_id(&[&id, &Value::text(&self.schema)])
         })
     }
@@ -191,6 +192,7 @@ fn image(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
     }
     let stored = database.stored(id)?;
     let orders = orders(database, id);
+    let asked_schema = constraints.equal(IMAGE_SCHEMA).unwrap_or(ValueRef::Null).to_value()?;
     let mut rows = Vec::new();
     // Header and lines first; details follow by name.
     let mut parts: Vec<_> = stored.parts.iter().collect();
@@ -210,19 +212,19 @@ fn image(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
                     .collect()
             })
             .unwrap_or_default();
-        let mut shown: Vec<&Vec<Value>> = part.rows.iter().collect();
+        let mut shown = gather(&part.rows)?;
         let key = |row: &Vec<Value>| -> Vec<Value> {
             order.iter().map(|place| row[*place].clone()).collect()
         };
         shown.sort_by(|a, b| compare_keys(&key(a), &key(b)));
         for (position, row) in shown.into_iter().enumerate() {
-            rows.push(vec![
+            rows.try_push(vec![
                 Value::text(&part.name),
                 Value::Integer(position as i64 + 1),
-                Value::Text(object(&part.columns, row)?.into()),
+                Value::Text(Bytes::from(object(&part.columns, row)?)),
                 Value::Integer(id),
-                constraints.equal(IMAGE_SCHEMA).map_or(Value::Null, |schema| schema.to_value()),
-            ]);
+                asked_schema.clone(),
+            ])?;
         }
     }
     Ok(Rows::new(rows, &[IMAGE_PART, IMAGE_POSITION, IMAGE_SNAPSHOT, IMAGE_SCHEMA]))
@@ -245,15 +247,16 @@ fn orders(database: &mut crate::domain::database::Database, id: i64) -> Vec<(Str
 }
 
 fn object(columns: &[String], row: &[Value]) -> Result<Vec<u8>> {
-    let mut json = b"{".to_vec();
+    let mut json = Vec::new();
+    put(&mut json, b"{")?;
     for (place, (column, value)) in columns.iter().zip(row).enumerate() {
         if place > 0 {
-            json.push(b',');
+            put(&mut json, b",")?;
         }
         write_value(&mut json, ValueRef::Text(column.as_bytes()))?;
-        json.push(b':');
+        put(&mut json, b":")?;
         write_value(&mut json, value.as_ref())?;
     }
-    json.push(b'}');
+    put(&mut json, b"}")?;
     Ok(json)
 }

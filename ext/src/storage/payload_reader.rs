@@ -1,0 +1,355 @@
+//! Reads back the JSON that `payload` writes. Its texts may be as long as the host's, so each is reserved before it is
+//! copied: no reader at hand does that.
+
+use crate::error::Error;
+use crate::sqlite::{Bytes, Failure, Room, Value};
+
+/// Why a payload could not be read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// Memory is short.
+    Memory,
+    /// It is not as `payload` writes it: in words.
+    Damaged(String),
+}
+
+impl Unread {
+    /// As an error about a snapshot.
+    pub fn of_snapshot(self, snapshot: i64) -> Error {
+        match self {
+            Unread::Memory => Error::Memory,
+            Unread::Damaged(problem) => Error::Unreadable { snapshot, problem },
+        }
+    }
+}
+
+impl From<Failure> for Unread {
+    fn from(_: Failure) -> Unread {
+        // Nothing but memory can fail here.
+        Unread::Memory
+    }
+}
+
+type Result<T> = std::result::Result<T, Unread>;
+
+/// A payload read back: the parts by name, in their order, each with its rows. The header has one row.
+pub type Parts = Vec<(String, Vec<Vec<Value>>)>;
+
+/// Reads a payload.
+///
+/// # Errors
+/// [`Unread`].
+pub fn read(payload: &[u8]) -> Result<Parts> {
+    let mut reader = Reader { json: payload, at: 0 };
+    let mut parts = Vec::new();
+    reader.list(b'{', b'}', |reader| {
+        let name = reader.name()?;
+        let rows = if name == "header" {
+            let mut rows = Vec::new();
+            rows.try_push(reader.row()?)?;
+            rows
+        } else {
+            reader.rows()?
+        };
+        parts.try_push((name, rows))?;
+        Ok(())
+    })?;
+    reader.end()?;
+    Ok(parts)
+}
+
+/// Reads one row.
+///
+/// # Errors
+/// [`Unread`].
+pub fn read_row(json: &[u8]) -> Result<Vec<Value>> {
+    let mut reader = Reader { json, at: 0 };
+    let row = reader.row()?;
+    reader.end()?;
+    Ok(row)
+}
+
+struct Reader<'a> {
+    json: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn damaged<T>(&self, wanted: &str) -> Result<T> {
+        let found = self.json.get(self.at..).unwrap_or_default();
+        let found = String::from_utf8_lossy(&found[..found.len().min(20)]).into_owned();
+        let found = if found.is_empty() { "its end".to_owned() } else { format!("{found:?}") };
+        Err(Unread::Damaged(format!("{wanted} is wanted at byte {}, not {found}", self.at)))
+    }
+
+    fn peek(&mut self) -> Option<u8> {
+        while matches!(self.json.get(self.at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+        self.json.get(self.at).copied()
+    }
+
+    fn want(&mut self, byte: u8) -> Result<()> {
+        if self.peek() == Some(byte) {
+            self.at += 1;
+            Ok(())
+        } else {
+            self.damaged(&format!("{:?}", char::from(byte)))
+        }
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if self.peek().is_none() { Ok(()) } else { self.damaged("the end") }
+    }
+
+    /// What stands between `open` and `close`, separated by commas.
+    fn list(
+        &mut self,
+        open: u8,
+        close: u8,
+        mut item: impl FnMut(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        self.want(open)?;
+        if self.peek() == Some(close) {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            item(self)?;
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                _ => return self.want(close),
+            }
+        }
+    }
+
+    fn name(&mut self) -> Result<String> {
+        let name = self.text()?;
+        self.want(b':')?;
+        Ok(String::from_utf8_lossy(&name).into_owned())
+    }
+
+    fn rows(&mut self) -> Result<Vec<Vec<Value>>> {
+        let mut rows = Vec::new();
+        self.list(b'[', b']', |reader| Ok(rows.try_push(reader.row()?)?))?;
+        Ok(rows)
+    }
+
+    fn row(&mut self) -> Result<Vec<Value>> {
+        let mut row = Vec::new();
+        self.list(b'[', b']', |reader| Ok(row.try_push(reader.value()?)?))?;
+        Ok(row)
+    }
+
+    fn value(&mut self) -> Result<Value> {
+        match self.peek() {
+            Some(b'n') if self.json[self.at..].starts_with(b"null") => {
+                self.at += 4;
+                Ok(Value::Null)
+            }
+            Some(b'"') => Ok(Value::Text(Bytes::from(self.text()?))),
+            Some(b'{') => self.tagged(),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            _ => self.damaged("a value"),
+        }
+    }
+
+    fn number(&mut self) -> Result<Value> {
+        let rest = &self.json[self.at..];
+        let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+        let length = rest.iter().take_while(|byte| is_part(byte)).count();
+        let text = std::str::from_utf8(&rest[..length]).unwrap_or_default();
+        let is_real = text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
+        let value = if is_real {
+            text.parse().ok().filter(|real: &f64| real.is_finite()).map(Value::Real)
+        } else {
+            text.parse().ok().map(Value::Integer)
+        };
+        match value {
+            Some(value) => {
+                self.at += length;
+                Ok(value)
+            }
+            None => self.damaged("a number of SQLite"),
+        }
+    }
+
+    /// `{"blob":"hex"}` and its like.
+    fn tagged(&mut self) -> Result<Value> {
+        let begin = self.at;
+        self.want(b'{')?;
+        let tag = self.name()?;
+        if self.peek() != Some(b'"') {
+            return self.damaged("a text");
+        }
+        let text = self.text()?;
+        self.want(b'}')?;
+        let value = match (tag.as_str(), text.as_slice()) {
+            ("real", b"inf") => Some(Value::Real(f64::INFINITY)),
+            ("real", b"-inf") => Some(Value::Real(f64::NEG_INFINITY)),
+            ("blob", hex) => from_hex(hex)?.map(Value::Blob),
+            ("text", hex) => from_hex(hex)?.map(Value::Text),
+            _ => None,
+        };
+        match value {
+            Some(value) => Ok(value),
+            None => {
+                self.at = begin;
+                self.damaged("a tagged value")
+            }
+        }
+    }
+
+    /// A string, its escapes resolved.
+    fn text(&mut self) -> Result<Vec<u8>> {
+        self.want(b'"')?;
+        let begin = self.at;
+        let mut has_escapes = false;
+        let length = loop {
+            match self.json.get(self.at) {
+                Some(b'"') => break self.at - begin,
+                Some(b'\\') => {
+                    has_escapes = true;
+                    self.at += 2;
+                }
+                Some(0x20..) => self.at += 1,
+                _ => return self.damaged("the end of a text"),
+            }
+        };
+        self.at += 1;
+        let raw = &self.json[begin..begin + length];
+        if std::str::from_utf8(raw).is_err() {
+            self.at = begin;
+            return self.damaged("text in UTF-8");
+        }
+        let mut text = Vec::new();
+        // No escape is shorter than what it stands for.
+        text.try_reserve_exact(raw.len()).map_err(|_| Unread::Memory)?;
+        if !has_escapes {
+            text.extend_from_slice(raw);
+        } else if unescape(raw, &mut text).is_none() {
+            self.at = begin;
+            return self.damaged("a text without unknown escapes");
+        }
+        Ok(text)
+    }
+}
+
+/// Resolves escapes into a list that has room for them; None at one that JSON does not know.
+fn unescape(mut raw: &[u8], text: &mut Vec<u8>) -> Option<()> {
+    while let Some(plain) = raw.iter().position(|byte| *byte == b'\\') {
+        text.extend_from_slice(&raw[..plain]);
+        let escape = *raw.get(plain + 1)?;
+        raw = &raw[plain + 2..];
+        text.push(match escape {
+            b'"' | b'\\' | b'/' => escape,
+            b'b' => 0x08,
+            b'f' => 0x0c,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => {
+                let mut code = hex_digits(raw)?;
+                raw = &raw[4..];
+                if (0xd800..0xdc00).contains(&code) {
+                    let low = hex_digits(raw.strip_prefix(b"\\u")?)?;
+                    raw = &raw[6..];
+                    if !(0xdc00..0xe000).contains(&low) {
+                        return None;
+                    }
+                    code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+                }
+                let mut utf8 = [0; 4];
+                text.extend_from_slice(char::from_u32(code)?.encode_utf8(&mut utf8).as_bytes());
+                continue;
+            }
+            _ => return None,
+        });
+    }
+    text.extend_from_slice(raw);
+    Some(())
+}
+
+fn hex_digits(raw: &[u8]) -> Option<u32> {
+    raw.get(..4)?.iter().try_fold(0, |code, byte| Some(code * 16 + char::from(*byte).to_digit(16)?))
+}
+
+/// The bytes that hexadecimal digits stand for; None when they are none.
+fn from_hex(hex: &[u8]) -> Result<Option<Bytes>> {
+    if !hex.len().is_multiple_of(2) {
+        return Ok(None);
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(hex.len() / 2).map_err(|_| Unread::Memory)?;
+    for pair in hex.chunks_exact(2) {
+        let (Some(high), Some(low)) = (digit(pair[0]), digit(pair[1])) else {
+            return Ok(None);
+        };
+        bytes.push((high * 16 + low) as u8);
+    }
+    Ok(Some(Bytes::from(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(json: &str) -> Value {
+        read_row(format!("[{json}]").as_bytes()).unwrap().remove(0)
+    }
+
+    fn problem(json: &str) -> String {
+        match read(json.as_bytes()) {
+            Err(Unread::Damaged(problem)) => problem,
+            other => panic!("{other:?} from {json}"),
+        }
+    }
+
+    #[test]
+    fn parts_keep_their_order_and_the_header_is_one_row() {
+        let parts = read(br#" {"header": [1 , "A"], "lines":[[1],[2]],"aside":[]} "#).unwrap();
+        let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["header", "lines", "aside"]);
+        assert_eq!(parts[0].1, [[Value::Integer(1), Value::text("A")]]);
+        assert_eq!(parts[1].1.len(), 2);
+    }
+
+    #[test]
+    fn escapes_are_resolved_as_json_says() {
+        let escaped = r#""\"\\\/\b\f\n\r\t\u0000\u00e9\ud83d\udcb6é""#;
+        assert_eq!(value(escaped), Value::text("\"\\/\u{8}\u{c}\n\r\t\0é💶é"));
+        for bad in
+            [r#""\x""#, r#""\ud83d""#, r#""\ud83dA""#, r#""\udcb6""#, r#""\u12""#, "\"\u{1}\""]
+        {
+            assert!(read_row(format!("[{bad}]").as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_integers_unless_they_have_a_point_or_an_exponent() {
+        assert_eq!(value("-9223372036854775808"), Value::Integer(i64::MIN));
+        assert_eq!(value("1.0"), Value::Real(1.0));
+        assert_eq!(value("5e-324"), Value::Real(5e-324));
+        for bad in ["9223372036854775808", "1e999", "--1", "+1", "1-1", "0x1", "-"] {
+            assert!(read_row(format!("[{bad}]").as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_payload_is_refused_with_the_place() {
+        assert_eq!(problem(""), "'{' is wanted at byte 0, not its end");
+        assert_eq!(problem(r#"{"lines":7}"#), "'[' is wanted at byte 9, not \"7}\"");
+        assert_eq!(problem(r#"{"lines":[7]}"#), "'[' is wanted at byte 10, not \"7]}\"");
+        assert_eq!(
+            problem(r#"{"lines":[[true]]}"#),
+            "a value is wanted at byte 11, not \"true]]}\""
+        );
+        assert!(problem(r#"{"lines":[[{"blob":"x"}]]}"#).starts_with("a tagged value is wanted"));
+        assert!(problem(r#"{"lines":[[{"blob":"x","a":1}]]}"#).starts_with("'}' is wanted"));
+        assert!(problem(r#"{"lines":[]} x"#).starts_with("the end is wanted"));
+        assert!(problem(r#"{"lines":[["a"#).starts_with("the end of a text is wanted"));
+        assert!(problem(r#"{"lines":[["a\"#).starts_with("the end of a text is wanted"));
+        assert!(problem(r#"{"lines":[[1],]}"#).starts_with("'[' is wanted"));
+    }
+}
