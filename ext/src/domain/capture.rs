@@ -354,7 +354,10 @@ impl Talon {
             && let Some(database) = databases.iter_mut().find(|database| database.has_begun())
         {
             // Only counts for an explicit COMMIT; a statement of its own sets its count after this.
-            let _ = database.store()?.leave_changes(changes);
+            match database.store()?.leave_changes(changes) {
+                Err(error) if !self.may_go_on(&error) => result = Err(error),
+                _ => {}
+            }
         }
         self.connection.set_last_insert_rowid(rowid);
         result

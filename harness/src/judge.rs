@@ -1,0 +1,274 @@
+//! The properties that must hold of a database after a fault.
+
+use crate::model::Duty;
+use crate::observe::{Observed, Reader, Snapshot};
+use crate::scenario::{Host, Scenario, Setting};
+use crate::session;
+use crate::tables::{self, Dump};
+use crate::vfs::{Connection, Disk, Failure, Files, Value};
+use std::path::Path;
+
+/// A state that the file may be in, and what is expected of it then.
+pub struct Allowed<'a> {
+    /// The host's tables.
+    pub dump: &'a Dump,
+    /// What must be restorable, and what may be stored.
+    pub duty: &'a Duty,
+    /// What Talon says when the same is done without a fault.
+    pub observed: &'a Observed,
+}
+
+/// What the judge has to say.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// Committed states that cannot be restored any more, and commits that the host was told of and that are gone.
+    pub lost: Vec<String>,
+    /// Everything else that does not hold.
+    pub wrong: Vec<String>,
+    /// Images compared with what was committed.
+    pub images: u64,
+}
+
+impl Verdict {
+    /// Whether all held.
+    pub fn is_clean(&self) -> bool {
+        self.lost.is_empty() && self.wrong.is_empty()
+    }
+
+    fn sqlite(&mut self, what: &str, failure: &Failure) {
+        self.wrong.push(format!("{what}: {failure}"));
+    }
+}
+
+/// Judges files as a process finds them that opens them after the fault.
+pub struct Judge<'a> {
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// Its settings.
+    pub setting: Setting,
+    /// The extension.
+    pub library: &'a Path,
+    /// Payloads read before.
+    pub reader: Reader,
+}
+
+impl Judge<'_> {
+    /// A connection with Talon.
+    fn open(&self, disk: &Disk) -> Result<Connection, Failure> {
+        session::open(disk, self.setting, Some(self.library), &Host::default())
+    }
+
+    /// What Talon says of files.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn observe(&mut self, files: &Files) -> Result<Observed, String> {
+        let disk = Disk::new(files);
+        let connection = self.open(&disk).map_err(|failure| failure.to_string())?;
+        self.reader.observe(&connection, self.scenario)
+    }
+
+    /// Judges files. They must be in one of the `allowed` states. `seed` chooses which snapshot is restored.
+    pub fn judge(&mut self, files: &Files, allowed: &[Allowed<'_>], seed: u64) -> Verdict {
+        let mut verdict = Verdict::default();
+        let disk = Disk::new(files);
+        let dump = match Connection::open(&disk.path(session::DATABASE)).and_then(|connection| {
+            look_after(&connection, &mut verdict)?;
+            let dump = tables::dump(&connection)?;
+            connection.close()?;
+            Ok(dump)
+        }) {
+            Ok(dump) => dump,
+            Err(failure) => {
+                verdict.sqlite("the file cannot be read", &failure);
+                return verdict;
+            }
+        };
+        let fitting: Vec<&Allowed<'_>> =
+            allowed.iter().filter(|state| *state.dump == dump).collect();
+        if fitting.is_empty() {
+            verdict.lost.push(unlike(&dump, allowed));
+            return verdict;
+        }
+        // Transactions may have left the host's tables as they were: the last state that fits in everything counts.
+        let mut best: Option<Verdict> = None;
+        for state in fitting.iter().rev() {
+            let mut one = Verdict { wrong: verdict.wrong.clone(), ..Verdict::default() };
+            self.judge_talon(files, state, seed, &mut one);
+            let is_clean = one.is_clean();
+            if best.is_none() || is_clean {
+                best = Some(one);
+            }
+            if is_clean {
+                break;
+            }
+        }
+        best.unwrap_or(verdict)
+    }
+
+    fn judge_talon(
+        &mut self,
+        files: &Files,
+        state: &Allowed<'_>,
+        seed: u64,
+        verdict: &mut Verdict,
+    ) {
+        let disk = Disk::new(files);
+        let connection = match self.open(&disk) {
+            Ok(connection) => connection,
+            Err(failure) => return verdict.sqlite("a connection with Talon", &failure),
+        };
+        let snapshots = match self.reader.snapshots(&connection, self.scenario) {
+            Ok(snapshots) => snapshots,
+            Err(problem) => return verdict.wrong.push(problem),
+        };
+        verdict.images += snapshots.len() as u64;
+        for (kind, image) in &state.duty.required {
+            if !snapshots.iter().any(|one| one.kind == *kind && one.image == *image) {
+                verdict.lost.push(format!("no snapshot holds the committed {image}"));
+            }
+        }
+        for snapshot in &snapshots {
+            if !state.duty.committed.contains(&(snapshot.kind, snapshot.image.clone())) {
+                verdict.wrong.push(format!(
+                    "snapshot {} ({}) of {} was never committed: {}",
+                    snapshot.id, snapshot.reason, snapshot.piece, snapshot.image
+                ));
+            }
+        }
+        match self.reader.observe(&connection, self.scenario) {
+            Ok(observed) => {
+                verdict.wrong.extend(observed.difference(state.observed));
+                self.restore(&connection, state, &snapshots, seed, verdict);
+            }
+            Err(problem) => verdict.wrong.push(problem),
+        }
+        match connection.query("SELECT * FROM talon_touched") {
+            Ok(marks) if marks.is_empty() => {}
+            Ok(marks) => verdict.wrong.push(format!("{} marks are not absorbed", marks.len())),
+            Err(failure) => verdict.sqlite("talon_touched", &failure),
+        }
+        if let Err(failure) = look_after(&connection, verdict).and_then(|()| connection.close()) {
+            verdict.sqlite("after restoring", &failure);
+        }
+    }
+
+    /// Restores what is lost, and one snapshot as it was.
+    fn restore(
+        &self,
+        connection: &Connection,
+        state: &Allowed<'_>,
+        snapshots: &[Snapshot],
+        seed: u64,
+        verdict: &mut Verdict,
+    ) {
+        if let Err(failure) = connection
+            .query("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost")
+            .and_then(|_| self.compare_restored(connection, state, verdict))
+        {
+            verdict.sqlite("restoring what is lost", &failure);
+        }
+        let with_lines: Vec<&Snapshot> =
+            snapshots.iter().filter(|snapshot| snapshot.lines > 0).collect();
+        if with_lines.is_empty() {
+            return;
+        }
+        let chosen = with_lines[seed as usize % with_lines.len()];
+        if let Err(failure) = self.restore_one(connection, chosen, verdict) {
+            verdict.sqlite(&format!("restoring snapshot {}", chosen.id), &failure);
+        }
+    }
+
+    fn compare_restored(
+        &self,
+        connection: &Connection,
+        state: &Allowed<'_>,
+        verdict: &mut Verdict,
+    ) -> Result<(), Failure> {
+        let pieces = tables::pieces(connection, &self.scenario.pieces)?;
+        for ((kind, key), newest) in &state.duty.newest {
+            let Some(piece) = pieces.get(&(*kind, key.clone())) else { continue };
+            let was_lost = state.observed.lost.iter().any(|lost| {
+                lost.starts_with(&format!("'{}'|{}|", self.scenario.pieces[*kind].kind, shown(key)))
+            });
+            verdict.images += u64::from(was_lost);
+            if was_lost && piece.image != *newest {
+                verdict.wrong.push(format!("restored {} instead of {newest}", piece.image));
+            }
+        }
+        Ok(())
+    }
+
+    fn restore_one(
+        &self,
+        connection: &Connection,
+        snapshot: &Snapshot,
+        verdict: &mut Verdict,
+    ) -> Result<(), Failure> {
+        let Snapshot { id, kind, piece, image, .. } = snapshot;
+        let kind_name = &self.scenario.pieces[*kind].kind;
+        connection.query(&format!(
+            "INSERT INTO talon_restore(kind, piece, snapshot) VALUES ('{kind_name}', {piece}, {id})"
+        ))?;
+        let said = connection
+            .query("SELECT outcome, note FROM talon_restore ORDER BY id DESC LIMIT 1")?
+            .pop();
+        let outcome = said.as_ref().and_then(|row| row.first()?.text()).unwrap_or_default();
+        let note = said.as_ref().and_then(|row| row.get(1)?.text()).unwrap_or_default();
+        // Another piece has a line's key by now, or the table has other columns: said so, and nothing was done by halves.
+        if outcome != "restored" || note.contains("column") {
+            return Ok(());
+        }
+        verdict.images += 1;
+        let pieces = tables::pieces(connection, &self.scenario.pieces)?;
+        if !pieces.iter().any(|((of, _), piece)| of == kind && piece.image == *image) {
+            verdict.wrong.push(format!("snapshot {id} was not restored as it is: {image}"));
+        }
+        Ok(())
+    }
+}
+
+/// A key as Talon shows it.
+fn shown(key: &[Value]) -> String {
+    match key {
+        [one] => one.to_string(),
+        several => {
+            let parts: Vec<String> = several
+                .iter()
+                .map(|value| match value {
+                    Value::Text(_) => format!("{:?}", value.text().unwrap_or_default()),
+                    other => other.to_string(),
+                })
+                .collect();
+            format!("'[{}]'", parts.join(","))
+        }
+    }
+}
+
+fn look_after(connection: &Connection, verdict: &mut Verdict) -> Result<(), Failure> {
+    for check in ["integrity_check", "foreign_key_check"] {
+        let rows = connection.query(&format!("PRAGMA {check}"))?;
+        let is_fine = match rows.as_slice() {
+            [] => true,
+            [row] => row.first().and_then(Value::text) == Some("ok"),
+            _ => false,
+        };
+        if !is_fine {
+            verdict.wrong.push(format!("{check}: {rows:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn unlike(dump: &Dump, allowed: &[Allowed<'_>]) -> String {
+    let Some(nearest) = allowed.last() else { return "no state is allowed".to_owned() };
+    let only = |these: &Dump, those: &Dump| -> Vec<String> {
+        these.iter().filter(|line| !those.contains(line)).cloned().collect()
+    };
+    format!(
+        "the host's tables are in none of the {} states that they may be in; against the last: missing {:?}, too many {:?}",
+        allowed.len(),
+        only(nearest.dump, dump),
+        only(dump, nearest.dump)
+    )
+}

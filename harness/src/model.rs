@@ -1,0 +1,208 @@
+//! The reference: the same steps without Talon and without a fault, and what was committed after each of them.
+
+use crate::scenario::{Purge, Scenario, Setting};
+use crate::session::{Act, DATABASE, Script, Session};
+use crate::tables::{self, Dump, PieceMap};
+use crate::vfs::{Connection, Disk, Executed, Failure, Files, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Transactions that did not come to pass, by their number.
+pub type Excluded = BTreeSet<usize>;
+
+/// What a statement came to.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Rows and error.
+    pub executed: Executed,
+    /// `changes()` after it.
+    pub changes: i64,
+    /// `last_insert_rowid()` after it.
+    pub rowid: i64,
+    /// No transaction was open after it.
+    pub ends: bool,
+}
+
+impl Outcome {
+    /// The result code without its extension, 0 for none.
+    pub fn code(&self) -> i32 {
+        self.executed.failure.as_ref().map_or(0, Failure::primary)
+    }
+
+    /// Runs a statement and says what it came to.
+    pub fn of(session: &mut Session<'_>, act: &Act) -> Outcome {
+        let executed = session.execute(act);
+        let ends = session.is_autocommit(act.on);
+        let (changes, rowid) = session
+            .opened(act.on)
+            .map_or((0, 0), |connection| (connection.changes(), connection.last_insert_rowid()));
+        Outcome { executed, changes, rowid, ends }
+    }
+}
+
+/// What stood in the file after a transaction.
+#[derive(Debug)]
+pub struct Commit {
+    /// The transaction's number.
+    pub unit: usize,
+    /// Its connection loads Talon and has its triggers on.
+    pub is_watched: bool,
+    /// What it purged.
+    pub purges: Option<Purge>,
+    /// The host's tables.
+    pub dump: Dump,
+    /// The pieces in them.
+    pub pieces: PieceMap,
+}
+
+/// A run without Talon.
+#[derive(Debug)]
+pub struct Reference {
+    /// By statement; none where its transaction was left out.
+    pub outcomes: Vec<Option<Outcome>>,
+    /// In the order of the commits. The first stands for the schema, before any statement.
+    pub commits: Vec<Commit>,
+    /// How many commits came before the faults.
+    pub setup: usize,
+}
+
+/// Which transaction each statement belongs to, by statement.
+pub type Units = Vec<usize>;
+
+/// Numbers the transactions of a run in which nothing was left out.
+pub fn units(script: &Script, outcomes: &[Option<Outcome>]) -> Units {
+    let mut open: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut next = 1;
+    let mut units = Vec::new();
+    for (act, outcome) in script.acts.iter().zip(outcomes) {
+        let unit = *open.entry(act.on).or_insert_with(|| {
+            next += 1;
+            next - 1
+        });
+        units.push(unit);
+        if outcome.as_ref().is_none_or(|outcome| outcome.ends) || act.closes {
+            open.remove(&act.on);
+        }
+    }
+    units
+}
+
+/// An empty database in these settings, with the scenario's tables.
+///
+/// # Errors
+/// What SQLite reports.
+pub fn schema_files(scenario: &Scenario, setting: Setting) -> Result<Files, Failure> {
+    let disk = Disk::new(&Files::new());
+    let connection = Connection::open(&disk.path(DATABASE))?;
+    connection.query(&format!("PRAGMA page_size = {}", setting.page_size))?;
+    connection.query(&format!("PRAGMA journal_mode = {}", setting.journal_name()))?;
+    connection.run(&scenario.schema)?;
+    connection.close()?;
+    Ok(disk.files())
+}
+
+/// What a process that opens the files now finds in the host's tables.
+///
+/// # Errors
+/// What SQLite reports.
+pub fn look(files: &Files, scenario: &Scenario) -> Result<(Dump, PieceMap), Failure> {
+    let disk = Disk::new(files);
+    let connection = Connection::open(&disk.path(DATABASE))?;
+    Ok((tables::dump(&connection)?, tables::pieces(&connection, &scenario.pieces)?))
+}
+
+/// Runs the script without Talon, without the excluded transactions.
+///
+/// # Errors
+/// What SQLite reports where nothing should fail: of the schema, or of looking at the file.
+pub fn reference(
+    scenario: &Scenario,
+    script: &Script,
+    setting: Setting,
+    units: Option<&Units>,
+    excluded: &Excluded,
+) -> Result<Reference, Failure> {
+    let files = schema_files(scenario, setting)?;
+    let disk = Disk::new(&files);
+    let (dump, pieces) = look(&files, scenario)?;
+    let start = Commit { unit: 0, is_watched: false, purges: None, dump, pieces };
+    let mut reference = Reference { outcomes: Vec::new(), commits: vec![start], setup: 0 };
+    let mut session = Session::new(Arc::clone(&disk), setting, None, script);
+    let mut purges = None;
+    for (place, act) in script.acts.iter().enumerate() {
+        if place == script.setup {
+            session.close_all()?;
+            reference.setup = reference.commits.len();
+        }
+        let unit = units.map_or(0, |units| units[place]);
+        if excluded.contains(&unit) {
+            reference.outcomes.push(None);
+            continue;
+        }
+        let outcome = Outcome::of(&mut session, act);
+        purges = purges.or(act.purges.filter(|_| outcome.code() == 0));
+        if act.closes {
+            session.close(act.on)?;
+        }
+        if outcome.code() == 0 && outcome.ends {
+            let (dump, pieces) = look(&disk.files(), scenario)?;
+            let (_, host) = &script.hosts[act.on];
+            let is_watched = host.talon && host.triggers;
+            let purges = purges.take();
+            reference.commits.push(Commit { unit, is_watched, purges, dump, pieces });
+        }
+        reference.outcomes.push(Some(outcome));
+    }
+    session.close_all()?;
+    Ok(reference)
+}
+
+/// What must be restorable, and what may have been stored, after some commits of a run.
+#[derive(Debug, Default)]
+pub struct Duty {
+    /// Images, by kind, that a snapshot must hold.
+    pub required: BTreeSet<(usize, String)>,
+    /// Images, by kind, that a snapshot may hold.
+    pub committed: BTreeSet<(usize, String)>,
+    /// The newest image with lines of each piece.
+    pub newest: BTreeMap<(usize, Vec<Value>), String>,
+}
+
+impl Reference {
+    /// What must be restorable when the first `commits` of the run have come to pass.
+    pub fn duty(&self, commits: usize) -> Duty {
+        let mut duty = Duty::default();
+        let mut before = &PieceMap::new();
+        for (place, commit) in self.commits.iter().take(commits).enumerate() {
+            for ((kind, key), piece) in &commit.pieces {
+                let image = (*kind, piece.image.clone());
+                let is_changed = before.get(&(*kind, key.clone())) != Some(piece);
+                if piece.lines > 0 {
+                    if commit.is_watched && is_changed && place > 0 {
+                        duty.required.insert(image.clone());
+                    }
+                    duty.newest.insert((*kind, key.clone()), piece.image.clone());
+                }
+                duty.committed.insert(image);
+            }
+            if let Some(purge) = commit.purges {
+                duty.purge(purge, commit);
+            }
+            before = &commit.pieces;
+        }
+        duty
+    }
+}
+
+impl Duty {
+    fn purge(&mut self, purge: Purge, commit: &Commit) {
+        let lost = commit.pieces.iter().filter(|(_, piece)| piece.lines == 0);
+        let kept: Vec<_> = match purge {
+            Purge::All => lost.map(|(at, _)| at).collect(),
+            Purge::KeepLast => commit.pieces.keys().collect(),
+        };
+        let newest = kept.into_iter().filter_map(|at| Some((at.0, self.newest.get(at)?.clone())));
+        let newest: BTreeSet<_> = newest.collect();
+        self.required.retain(|image| newest.contains(image));
+    }
+}

@@ -1,0 +1,526 @@
+//! Runs a scenario: once without a fault, then with each.
+
+use crate::fault::{Fault, Kind, Plan, Survival};
+use crate::judge::{Allowed, Judge, Verdict};
+use crate::model::{self, Duty, Excluded, Outcome, Reference, Units};
+use crate::observe::{Observed, Reader, lines_of};
+use crate::scenario::{Journal, Scenario, Setting, Synchronous};
+use crate::session::{self, Script, Session};
+use crate::vfs::{self, Disk, Files};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The extension.
+    pub library: PathBuf,
+    /// Chooses what survives power cuts, and which snapshots are restored.
+    pub seed: u64,
+    /// Only faults whose name (`wal-full-4096 power-torn@17`) contains this.
+    pub only: Option<String>,
+    /// Every fault in every combination of settings; otherwise power cuts in each, and the calls of the other faults
+    /// dealt out among them.
+    pub thorough: bool,
+    /// At most so many faults of a kind in a combination of settings, spread over all calls; 0 for no limit.
+    pub most: u64,
+}
+
+/// Figures of a scenario.
+#[derive(Debug, Default, Clone)]
+pub struct Figures {
+    /// Runs with a fault that happened.
+    pub injected: u64,
+    /// These by family.
+    pub families: BTreeMap<&'static str, u64>,
+    /// Different faults among them, whatever the settings.
+    pub distinct: BTreeSet<Fault>,
+    /// Databases judged.
+    pub states: u64,
+    /// Images compared.
+    pub images: u64,
+    /// Committed states lost.
+    pub lost: u64,
+    /// What else did not hold.
+    pub wrong: u64,
+    /// Faults that never happened.
+    pub unfired: u64,
+}
+
+/// What a run tells while it goes on.
+pub enum Event<'a> {
+    /// A run begins.
+    Begins(&'a str),
+    /// Something does not hold.
+    Problem(&'a str, &'a Verdict),
+    /// A fault never happened.
+    Unfired(&'a str),
+}
+
+/// Who hears it.
+pub type Listener<'a> = dyn FnMut(Event<'_>) + 'a;
+
+/// What is known of runs in which some transactions did not come to pass.
+struct Known {
+    reference: Reference,
+    /// By number of commits.
+    duties: Vec<Duty>,
+    /// As Talon sees it, by number of commits.
+    observed: Vec<Observed>,
+}
+
+/// A scenario in one combination of settings.
+struct Bench<'a> {
+    scenario: &'a Scenario,
+    script: &'a Script,
+    setting: Setting,
+    options: &'a Options,
+    units: Units,
+    /// The disk as the faults find it.
+    base: Files,
+    known: BTreeMap<Excluded, Rc<Known>>,
+    judge: Judge<'a>,
+}
+
+/// Which run of the reference a faulted one may have come to.
+struct Candidate {
+    excluded: Excluded,
+    known: Rc<Known>,
+}
+
+/// What a faulted run came to.
+struct Faulted {
+    fired: bool,
+    files: Files,
+    candidates: Vec<Candidate>,
+    /// After a power cut, how many commits there may be; otherwise all of a candidate's.
+    commits: Option<RangeInclusive<usize>>,
+    problems: Vec<String>,
+}
+
+/// Runs a scenario in all its settings.
+pub fn scenario(scenario: &Scenario, options: &Options, listen: &mut Listener<'_>) -> Figures {
+    let mut figures = Figures::default();
+    let script = Script::of(scenario);
+    let settings = scenario.settings();
+    for (place, setting) in settings.iter().enumerate() {
+        let name = format!("{} {setting}", scenario.name);
+        let mut bench = match Bench::new(scenario, &script, *setting, options) {
+            Ok(bench) => bench,
+            Err(problem) => {
+                figures.wrong += 1;
+                let verdict = Verdict { wrong: vec![problem], ..Verdict::default() };
+                listen(Event::Problem(&name, &verdict));
+                continue;
+            }
+        };
+        let turn = if options.thorough { (0, 1) } else { (place as u64, settings.len() as u64) };
+        bench.run_all(&name, turn, &mut figures, listen);
+    }
+    figures
+}
+
+fn fault_seed(seed: u64, fault: Fault) -> u64 {
+    let mut random =
+        fastrand::Rng::with_seed(seed ^ fault.call.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    random.u64(..)
+}
+
+impl<'a> Bench<'a> {
+    fn new(
+        scenario: &'a Scenario,
+        script: &'a Script,
+        setting: Setting,
+        options: &'a Options,
+    ) -> Result<Bench<'a>, String> {
+        let library = options.library.as_path();
+        let judge = Judge { scenario, setting, library, reader: Reader::default() };
+        let none = Excluded::new();
+        let first = model::reference(scenario, script, setting, None, &none)
+            .map_err(|failure| format!("without Talon: {failure}"))?;
+        let units = model::units(script, &first.outcomes);
+        let mut bench = Bench {
+            scenario,
+            script,
+            setting,
+            options,
+            units,
+            base: Files::new(),
+            known: BTreeMap::new(),
+            judge,
+        };
+        bench.known(&none)?;
+        Ok(bench)
+    }
+
+    /// The run without a fault and without some transactions, without Talon and with it.
+    fn known(&mut self, excluded: &Excluded) -> Result<Rc<Known>, String> {
+        if let Some(known) = self.known.get(excluded) {
+            return Ok(Rc::clone(known));
+        }
+        let reference =
+            model::reference(self.scenario, self.script, self.setting, Some(&self.units), excluded)
+                .map_err(|failure| format!("without Talon: {failure}"))?;
+        let observed = self.with_talon(&reference, excluded.is_empty())?;
+        let duties = (0..=reference.commits.len()).map(|commits| reference.duty(commits)).collect();
+        let known = Rc::new(Known { reference, duties, observed });
+        self.known.insert(excluded.clone(), Rc::clone(&known));
+        Ok(known)
+    }
+
+    /// Runs what the reference ran, with Talon: the host must not notice.
+    fn with_talon(
+        &mut self,
+        reference: &Reference,
+        is_whole: bool,
+    ) -> Result<Vec<Observed>, String> {
+        vfs::seed(self.options.seed);
+        let mut observed = vec![Observed::default()];
+        let files = model::schema_files(self.scenario, self.setting)
+            .map_err(|failure| failure.to_string())?;
+        let disk = Disk::new(&files);
+        let library = Some(self.judge.library);
+        let guards = session::open(&disk, self.setting, library, &crate::scenario::Host::default())
+            .and_then(|connection| {
+                connection.run(&self.scenario.guard)?;
+                connection.close()
+            });
+        guards.map_err(|failure| format!("the guard: {failure}"))?;
+        observed.push(self.judge.observe(&disk.files())?);
+        let mut session = Session::new(Arc::clone(&disk), self.setting, library, self.script);
+        let acts = self.script.acts.iter().zip(&reference.outcomes).enumerate();
+        for (place, (act, expected)) in acts {
+            if place == self.script.setup {
+                session.close_all().map_err(|failure| failure.to_string())?;
+                self.base = disk.files();
+            }
+            let Some(expected) = expected else { continue };
+            let outcome = Outcome::of(&mut session, act);
+            if let Some(difference) = difference(act, &outcome, expected) {
+                return Err(format!("with Talon, {}: {difference}", act.sql));
+            }
+            if act.closes {
+                session.close(act.on).map_err(|failure| format!("closing: {failure}"))?;
+            }
+            if outcome.code() == 0 && outcome.ends {
+                observed.push(self.judge.observe(&disk.files())?);
+            }
+        }
+        session.close_all().map_err(|failure| format!("closing: {failure}"))?;
+        if is_whole {
+            self.check_after(&disk.files())?;
+        }
+        if observed.len() != reference.commits.len() + 1 {
+            return Err(format!(
+                "{} commits with Talon, {} without",
+                observed.len() - 1,
+                reference.commits.len()
+            ));
+        }
+        Ok(observed)
+    }
+
+    /// What the scenario itself says must hold when all was done.
+    fn check_after(&self, files: &Files) -> Result<(), String> {
+        let disk = Disk::new(files);
+        let host = crate::scenario::Host::default();
+        let connection = session::open(&disk, self.setting, Some(self.judge.library), &host)
+            .map_err(|failure| failure.to_string())?;
+        for check in &self.scenario.after {
+            let found = lines_of(&connection, &check.sql)
+                .map_err(|failure| format!("{}: {failure}", check.sql))?;
+            let mut rows = check.rows.clone();
+            rows.sort_unstable();
+            if found != rows {
+                return Err(format!("{} gives {found:?}, expected {rows:?}", check.sql));
+            }
+        }
+        Ok(())
+    }
+
+    fn run_all(
+        &mut self,
+        name: &str,
+        (turn, turns): (u64, u64),
+        figures: &mut Figures,
+        listen: &mut Listener<'_>,
+    ) {
+        listen(Event::Begins(name));
+        let totals = match self.count() {
+            Ok(totals) => totals,
+            Err(problem) => {
+                figures.wrong += 1;
+                let verdict = Verdict { wrong: vec![problem], ..Verdict::default() };
+                return listen(Event::Problem(name, &verdict));
+            }
+        };
+        for (kind, total) in totals {
+            let is_power = matches!(kind, Kind::Power(_));
+            let (from, step) = if is_power { (1, 1) } else { (turn + 1, turns) };
+            let count = (total + step).saturating_sub(from) / step;
+            let stride = match self.options.most {
+                0 => step,
+                most => step * count.div_ceil(most).max(1),
+            };
+            let lastings: &[bool] = if kind.can_last() { &[false, true] } else { &[false] };
+            for call in (from..=total).step_by(stride as usize) {
+                for lasting in lastings {
+                    let fault = Fault { kind, call, lasting: *lasting };
+                    let name = format!("{name} {fault}");
+                    let chosen = self.options.only.as_ref().is_none_or(|only| name.contains(only));
+                    if chosen {
+                        self.run_fault(&name, fault, figures, listen);
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many calls of each kind the steps make.
+    fn count(&mut self) -> Result<Vec<(Kind, u64)>, String> {
+        vfs::seed(self.options.seed);
+        let disk = Disk::new(&self.base);
+        vfs::arm_memory(0, false);
+        self.work(&disk, None).map(drop)?;
+        let memory = vfs::disarm_memory();
+        let kinds =
+            Kind::all().into_iter().filter(|kind| self.scenario.tries(*kind)).filter(|kind| {
+                // Where one sync a commit is asked for, SQLite does not promise to survive sectors out of order.
+                *kind != Kind::Power(Survival::Torn)
+                    || self.setting.journal == Journal::Wal
+                    || self.setting.synchronous == Synchronous::Full
+            });
+        Ok(kinds
+            .map(|kind| (kind, if kind == Kind::Memory { memory.seen } else { disk.calls(kind) }))
+            .collect())
+    }
+
+    fn run_fault(
+        &mut self,
+        name: &str,
+        fault: Fault,
+        figures: &mut Figures,
+        listen: &mut Listener<'_>,
+    ) {
+        listen(Event::Begins(name));
+        let seed = fault_seed(self.options.seed, fault);
+        vfs::seed(self.options.seed);
+        let disk = Disk::new(&self.base);
+        disk.arm(Plan::new(fault, seed));
+        let held = vfs::disarm_memory().held_bytes;
+        if fault.kind == Kind::Memory {
+            vfs::arm_memory(fault.call, fault.lasting);
+        }
+        let worked = self.work(&disk, Some(fault));
+        let memory = vfs::disarm_memory();
+        let mut verdict = Verdict::default();
+        match worked {
+            Err(problem) => verdict.wrong.push(problem),
+            Ok(faulted) => {
+                if !faulted.fired {
+                    figures.unfired += 1;
+                    return listen(Event::Unfired(name));
+                }
+                verdict = self.judge_faulted(&faulted, seed);
+                verdict.wrong.extend(faulted.problems);
+                if memory.held_bytes != held {
+                    let leak = memory.held_bytes - held;
+                    verdict.wrong.push(format!("{leak} bytes are not freed after the last close"));
+                }
+            }
+        }
+        figures.injected += 1;
+        *figures.families.entry(fault.kind.family()).or_default() += 1;
+        figures.distinct.insert(fault);
+        figures.states += 1;
+        figures.images += verdict.images;
+        figures.lost += verdict.lost.len() as u64;
+        figures.wrong += verdict.wrong.len() as u64;
+        if !verdict.is_clean() {
+            listen(Event::Problem(name, &verdict));
+        }
+    }
+
+    fn judge_faulted(&mut self, faulted: &Faulted, seed: u64) -> Verdict {
+        let mut allowed = Vec::new();
+        for candidate in &faulted.candidates {
+            let known = &candidate.known;
+            let last = known.reference.commits.len();
+            for commits in faulted.commits.clone().unwrap_or(last..=last) {
+                let Some(commit) = known.reference.commits.get(commits.wrapping_sub(1)) else {
+                    continue;
+                };
+                allowed.push(Allowed {
+                    dump: &commit.dump,
+                    duty: &known.duties[commits],
+                    observed: &known.observed[commits],
+                });
+            }
+        }
+        self.judge.judge(&faulted.files, &allowed, seed)
+    }
+
+    /// Does the steps on a disk whose fault is armed.
+    fn work(&mut self, disk: &Arc<Disk>, fault: Option<Fault>) -> Result<Faulted, String> {
+        let script = self.script;
+        let library = self.options.library.as_path();
+        let mut session = Session::new(Arc::clone(disk), self.setting, Some(library), script);
+        let none = Excluded::new();
+        let mut candidates = vec![Candidate { known: self.known(&none)?, excluded: none }];
+        let setup = candidates[0].known.reference.setup;
+        let mut failed = BTreeSet::new();
+        let mut problems = Vec::new();
+        let mut committed = setup;
+        let mut in_doubt = false;
+        for (place, act) in script.acts.iter().enumerate().skip(script.setup) {
+            let unit = self.units[place];
+            if failed.contains(&unit) {
+                continue;
+            }
+            let had_fired = disk.has_fired() || vfs::memory().fired > 0;
+            let outcome = Outcome::of(&mut session, act);
+            if disk.is_dead() && outcome.code() != 0 {
+                in_doubt = self.is_last(place);
+                break;
+            }
+            let fits = candidates.iter().any(|candidate| {
+                let expected = candidate.known.reference.outcomes[place].as_ref();
+                expected.is_some_and(|expected| is_expected(act, &outcome, expected))
+            });
+            if fits {
+                committed += usize::from(outcome.code() == 0 && outcome.ends);
+                if act.closes {
+                    session.close(act.on).map_err(|failure| format!("closing: {failure}"))?;
+                }
+                continue;
+            }
+            problems.extend(complaint(disk, fault, had_fired, act, &outcome));
+            session.roll_back(act.on);
+            failed.insert(unit);
+            candidates = vfs::without_memory_faults(|| self.without(unit, candidates, disk))?;
+        }
+        if let Err(failure) = session.close_all() {
+            problems.push(format!("closing: {failure}"));
+        }
+        drop(session);
+        let is_dead = disk.is_dead();
+        if disk.open_files() > 0 {
+            problems.push(format!("{} files are still open", disk.open_files()));
+        }
+        let plan = disk.disarm();
+        let fired = match fault.map(|fault| fault.kind) {
+            Some(Kind::Memory) => vfs::disarm_memory().fired > 0,
+            _ => plan.is_some_and(|plan| plan.fired > 0),
+        };
+        let commits = is_dead.then(|| {
+            let may_lose = match (self.setting.journal, self.setting.synchronous) {
+                // SQLite does not sync these commits: any number of the last may be gone.
+                (Journal::Wal, Synchronous::Normal) => committed - setup,
+                // Nor the end of the journal, which undoes the last commit when it comes back.
+                (Journal::Delete, _) | (Journal::Truncate, Synchronous::Normal) => 1,
+                _ => 0,
+            };
+            (committed - may_lose).max(setup)..=committed + usize::from(in_doubt)
+        });
+        Ok(Faulted { fired, files: disk.files(), candidates, commits, problems })
+    }
+
+    /// Whether a statement is the last of its transaction.
+    fn is_last(&self, place: usize) -> bool {
+        !self.units[place + 1..].contains(&self.units[place])
+    }
+
+    /// The candidates once a transaction has failed: it is left out, unless the file shows that it may have come to pass.
+    fn without(
+        &mut self,
+        unit: usize,
+        candidates: Vec<Candidate>,
+        disk: &Disk,
+    ) -> Result<Vec<Candidate>, String> {
+        let now = model::look(&disk.files(), self.scenario).map(|(dump, _)| dump);
+        let mut found = Vec::new();
+        for Candidate { excluded, known } in candidates {
+            let commits = &known.reference.commits;
+            let may_stand = commits
+                .iter()
+                .position(|commit| commit.unit == unit)
+                .is_some_and(|place| now.as_ref().is_ok_and(|now| commits[place].dump == *now));
+            let mut shorter = excluded.clone();
+            shorter.insert(unit);
+            found.push(Candidate { known: self.known(&shorter)?, excluded: shorter });
+            if may_stand {
+                found.push(Candidate { excluded, known });
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What is wrong with an error that was not expected, where something is.
+fn complaint(
+    disk: &Disk,
+    fault: Option<Fault>,
+    had_fired: bool,
+    act: &session::Act,
+    outcome: &Outcome,
+) -> Option<String> {
+    let (sql, code) = (&act.sql, outcome.code());
+    let Some(failure) = &outcome.executed.failure else {
+        return Some(format!("no error in {sql}"));
+    };
+    let problem = || Some(format!("{sql} gave {failure}"));
+    let Some(fault) = fault else { return problem() };
+    let has_fired = disk.has_fired() || vfs::memory().fired > 0;
+    let fits = match fault.kind {
+        Kind::Memory => code == NOMEM || failure.code == IOERR_NOMEM,
+        Kind::Full => matches!(code, FULL | IOERR | CANTOPEN),
+        Kind::Io(_) | Kind::Power(_) => matches!(code, IOERR | CANTOPEN | FULL | PROTOCOL),
+    };
+    if had_fired && !fault.lasting {
+        return Some(format!("{sql} gave {failure}, although the fault was over"));
+    }
+    if has_fired && fits { None } else { problem() }
+}
+
+const NOMEM: i32 = 7;
+const IOERR: i32 = 10;
+const IOERR_NOMEM: i32 = 3082;
+const FULL: i32 = 13;
+const CANTOPEN: i32 = 14;
+const PROTOCOL: i32 = 15;
+
+fn is_expected(act: &session::Act, outcome: &Outcome, expected: &Outcome) -> bool {
+    match (&act.error, &outcome.executed.failure) {
+        (Some(text), Some(failure)) => failure.text.contains(text),
+        (Some(_), None) => false,
+        (None, _) => outcome.code() == expected.code(),
+    }
+}
+
+/// What a host would notice of Talon; none where it notices nothing.
+fn difference(act: &session::Act, outcome: &Outcome, expected: &Outcome) -> Option<String> {
+    let shown = |outcome: &Outcome| match &outcome.executed.failure {
+        Some(failure) => failure.to_string(),
+        None => "no error".to_owned(),
+    };
+    if !is_expected(act, outcome, expected) {
+        let wanted = act.error.clone().unwrap_or_else(|| shown(expected));
+        return Some(format!("{}; expected {wanted}", shown(outcome)));
+    }
+    if act.instead.is_some() || act.error.is_some() {
+        return None;
+    }
+    let pairs = [
+        ("changes()", outcome.changes, expected.changes),
+        ("last_insert_rowid()", outcome.rowid, expected.rowid),
+        ("transaction", i64::from(!outcome.ends), i64::from(!expected.ends)),
+    ];
+    if let Some((name, found, wanted)) = pairs.into_iter().find(|(_, a, b)| a != b) {
+        return Some(format!("{name} is {found}, without Talon {wanted}"));
+    }
+    let (found, wanted) = (&outcome.executed.rows, &expected.executed.rows);
+    (found != wanted).then(|| format!("rows {found:?}, without Talon {wanted:?}"))
+}

@@ -1,0 +1,415 @@
+//! A scenario's file: a schema and its guard, what the host does, under which settings, and what must hold after.
+
+use crate::fault::Kind;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A scenario as its file says it. The harness's README explains each entry.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// The file's name without `.toml`.
+    #[serde(skip)]
+    pub name: String,
+    /// What is replayed, in a sentence.
+    pub about: String,
+    /// A schema that the harness brings along: `sales` or `shop`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<String>,
+    /// The host's tables, made after the sample's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub schema: String,
+    /// What declares the guards, run after the sample's by a connection with Talon.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub guard: String,
+    /// Which tables hold the pieces: what the judge compares images with. The samples bring theirs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pieces: Vec<Pieces>,
+    /// Connections by name; one that is not listed loads Talon.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub connections: BTreeMap<String, Host>,
+    /// What happened before: no faults yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<Step>,
+    /// What faults are tried on.
+    pub steps: Vec<Step>,
+    /// What must hold when every step was done, judged where no fault stopped one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Check>,
+    /// The settings to run in, each with each.
+    #[serde(default)]
+    pub runs: Runs,
+    /// Families of faults: `power`, `full`, `io`, `memory`, `kill`; all where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faults: Option<Vec<String>>,
+}
+
+/// The tables that hold a kind of piece.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pieces {
+    /// The kind's name.
+    pub kind: String,
+    /// The headers' table.
+    pub header: String,
+    /// The columns that identify a header.
+    pub key: Vec<String>,
+    /// The lines' table.
+    pub lines: String,
+    /// The lines' columns that refer to the header's key.
+    pub piece: Vec<String>,
+    /// Which headers are meant: a condition over `h`.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    pub header_where: Option<String>,
+    /// Which lines are meant: a condition over `l`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines_where: Option<String>,
+    /// Further tables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<Detail>,
+}
+
+/// A further table of a kind's pieces.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detail {
+    /// What images call it.
+    pub name: String,
+    /// The table.
+    pub table: String,
+    /// Its columns that refer to the parent's key.
+    pub piece: Vec<String>,
+    /// Where it hangs on lines: the lines' key. Otherwise it hangs on the header.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub line_key: Vec<String>,
+}
+
+/// A connection of the host.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// Whether it loads Talon.
+    #[serde(default = "yes")]
+    pub talon: bool,
+    /// Whether it has triggers switched on.
+    #[serde(default = "yes")]
+    pub triggers: bool,
+    /// How long it waits for locks. Nobody sleeps: the wait passes at once.
+    #[serde(default)]
+    pub busy_timeout_ms: i32,
+    /// What it runs when it opens, such as pragmas.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub opens_with: String,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Host { talon: true, triggers: true, busy_timeout_ms: 0, opens_with: String::new() }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// One thing that the host does.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// The connection.
+    #[serde(default = "till")]
+    pub on: String,
+    /// What it runs, statement by statement.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sql: String,
+    /// What the run without Talon does in its place, where `sql` needs Talon: what the step comes to in the host's tables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead: Option<String>,
+    /// A part of the error that its last statement must end with. Errors that the run without Talon has too need none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What it purges: `all` but what is lost, or with `keep_last` all but that and each piece's newest image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purges: Option<Purge>,
+    /// The connection is closed at the end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closes: bool,
+}
+
+fn till() -> String {
+    "till".to_owned()
+}
+
+/// What a purge leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purge {
+    /// The images of pieces that are lost.
+    All,
+    /// Those, and the newest of every piece.
+    KeepLast,
+}
+
+/// A query and its rows.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// Run by a connection with Talon.
+    pub sql: String,
+    /// Values joined by `|`, as SQL spells them.
+    pub rows: Vec<String>,
+}
+
+/// A rollback journal's fate, or the write-ahead log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Journal {
+    /// `PRAGMA journal_mode = WAL`.
+    Wal,
+    /// `… DELETE`.
+    Delete,
+    /// `… TRUNCATE`.
+    Truncate,
+    /// `… PERSIST`.
+    Persist,
+}
+
+/// How often a file is synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Synchronous {
+    /// `PRAGMA synchronous = NORMAL`.
+    Normal,
+    /// `… FULL`.
+    Full,
+}
+
+/// Settings to run in.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Runs {
+    /// Journal modes.
+    #[serde(default = "journals")]
+    pub journal: Vec<Journal>,
+    /// Levels of `synchronous`.
+    #[serde(default = "levels")]
+    pub synchronous: Vec<Synchronous>,
+    /// In bytes.
+    #[serde(default = "page_sizes")]
+    pub page_size: Vec<u32>,
+}
+
+fn journals() -> Vec<Journal> {
+    vec![Journal::Wal, Journal::Delete, Journal::Truncate, Journal::Persist]
+}
+
+fn levels() -> Vec<Synchronous> {
+    vec![Synchronous::Normal, Synchronous::Full]
+}
+
+fn page_sizes() -> Vec<u32> {
+    vec![4096, 1024, 65536]
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Runs { journal: journals(), synchronous: levels(), page_size: page_sizes() }
+    }
+}
+
+/// One combination of settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Setting {
+    /// The journal mode.
+    pub journal: Journal,
+    /// How often a file is synced.
+    pub synchronous: Synchronous,
+    /// In bytes.
+    pub page_size: u32,
+}
+
+impl std::fmt::Display for Setting {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            to,
+            "{}-{}-{}",
+            self.journal_name(),
+            match self.synchronous {
+                Synchronous::Normal => "normal",
+                Synchronous::Full => "full",
+            },
+            self.page_size
+        )
+    }
+}
+
+impl Setting {
+    /// As `PRAGMA journal_mode` spells it.
+    pub fn journal_name(&self) -> &'static str {
+        match self.journal {
+            Journal::Wal => "wal",
+            Journal::Delete => "delete",
+            Journal::Truncate => "truncate",
+            Journal::Persist => "persist",
+        }
+    }
+}
+
+/// Why a scenario cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// The file cannot be read.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file is no scenario.
+    #[error("{path}: {error}")]
+    Format {
+        /// Which.
+        path: String,
+        /// Why.
+        error: Box<toml::de::Error>,
+    },
+    /// It says something that there is not.
+    #[error("{path}: {problem}")]
+    Content {
+        /// Which.
+        path: String,
+        /// What.
+        problem: String,
+    },
+}
+
+impl Scenario {
+    /// Reads a scenario's file and puts its sample in.
+    ///
+    /// # Errors
+    /// A text that names the file and what is wrong in it.
+    pub fn read(path: &Path) -> Result<Scenario, ScenarioError> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ScenarioError::File { path: shown.clone(), error })?;
+        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        Scenario::parse(&name.unwrap_or_default(), &text).map_err(|error| match error {
+            ScenarioError::Format { error, .. } => ScenarioError::Format { path: shown, error },
+            ScenarioError::Content { problem, .. } => {
+                ScenarioError::Content { path: shown, problem }
+            }
+            other @ ScenarioError::File { .. } => other,
+        })
+    }
+
+    /// Reads a scenario from its file's text.
+    ///
+    /// # Errors
+    /// As [`Scenario::read`].
+    pub fn parse(name: &str, text: &str) -> Result<Scenario, ScenarioError> {
+        let path = name.to_owned();
+        let mut scenario: Scenario = toml::from_str(text).map_err(|error| {
+            ScenarioError::Format { path: path.clone(), error: Box::new(error) }
+        })?;
+        scenario.name = name.to_owned();
+        scenario
+            .add_sample()
+            .and_then(|()| scenario.look_over())
+            .map_err(|problem| ScenarioError::Content { path, problem })?;
+        Ok(scenario)
+    }
+
+    fn add_sample(&mut self) -> Result<(), String> {
+        let Some(sample) = &self.sample else { return Ok(()) };
+        let (schema, guard, pieces) = match sample.as_str() {
+            "sales" => (SALES_SCHEMA, SALES_GUARD, vec![pieces("sale", "sale_id")]),
+            "shop" => {
+                let mut sale = pieces("sale", "piece_id");
+                sale.header_where = Some("h.stage <> 'subscription'".to_owned());
+                (
+                    include_str!("../../sql/sample/schema.sql"),
+                    include_str!("../../sql/sample/guard.sql"),
+                    vec![sale, pieces("purchase", "piece_id")],
+                )
+            }
+            other => return Err(format!("there is no sample {other:?}; there are sales, shop")),
+        };
+        self.schema = format!("{schema}\n{}", self.schema);
+        self.guard = format!("{guard}\n{}", self.guard);
+        self.pieces.splice(0..0, pieces);
+        self.sample = None;
+        Ok(())
+    }
+
+    fn look_over(&self) -> Result<(), String> {
+        if self.pieces.is_empty() {
+            return Err("it has no [[pieces]]: nothing could be judged".to_owned());
+        }
+        if self.steps.is_empty() {
+            return Err("it has no [[steps]]: nothing would be done".to_owned());
+        }
+        let known = ["power", "full", "io", "memory", "kill"];
+        let families = self.faults.iter().flatten();
+        if let Some(family) = families.into_iter().find(|family| !known.contains(&family.as_str()))
+        {
+            return Err(format!("there are no faults {family:?}; there are {}", known.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// Every combination of settings.
+    pub fn settings(&self) -> Vec<Setting> {
+        let mut settings = Vec::new();
+        for page_size in &self.runs.page_size {
+            for journal in &self.runs.journal {
+                for synchronous in &self.runs.synchronous {
+                    settings.push(Setting {
+                        journal: *journal,
+                        synchronous: *synchronous,
+                        page_size: *page_size,
+                    });
+                }
+            }
+        }
+        settings
+    }
+
+    /// The connection of a name.
+    pub fn host(&self, name: &str) -> Host {
+        self.connections.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Whether faults of a kind are tried.
+    pub fn tries(&self, kind: Kind) -> bool {
+        self.tries_family(kind.family())
+    }
+
+    /// Whether faults of a family are tried.
+    pub fn tries_family(&self, family: &str) -> bool {
+        self.faults.as_ref().is_none_or(|families| families.iter().any(|name| name == family))
+    }
+}
+
+fn pieces(kind: &str, piece: &str) -> Pieces {
+    Pieces {
+        kind: kind.to_owned(),
+        header: format!("{kind}_piece"),
+        key: vec!["id".to_owned()],
+        lines: format!("{kind}_line"),
+        piece: vec![piece.to_owned()],
+        header_where: None,
+        lines_where: None,
+        details: Vec::new(),
+    }
+}
+
+const SALES_SCHEMA: &str = "
+CREATE TABLE sale_piece(id INTEGER PRIMARY KEY, number TEXT UNIQUE, total REAL);
+CREATE TABLE sale_line(id INTEGER PRIMARY KEY, sale_id INTEGER NOT NULL REFERENCES sale_piece(id),
+  position INTEGER, label TEXT, quantity REAL);
+CREATE INDEX sale_line_sale ON sale_line(sale_id);
+";
+
+const SALES_GUARD: &str = "SELECT talon_guard('sale', 'sale_piece', 'sale_line');";

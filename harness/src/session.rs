@@ -1,0 +1,196 @@
+//! A host at work: a scenario's connections to one disk, opened when first used.
+
+use crate::scenario::{Host, Journal, Scenario, Setting, Synchronous};
+use crate::vfs::{Connection, Disk, Executed, Failure, split_script};
+use std::path::Path;
+use std::sync::Arc;
+
+/// One statement of a scenario.
+#[derive(Debug, Clone)]
+pub struct Act {
+    /// Place of the connection in [`Script::hosts`].
+    pub on: usize,
+    /// The statement.
+    pub sql: String,
+    /// What the run without Talon does in its place.
+    pub instead: Option<Vec<String>>,
+    /// A part of the error that it must end with.
+    pub error: Option<String>,
+    /// What it purges.
+    pub purges: Option<crate::scenario::Purge>,
+    /// The connection is closed after it.
+    pub closes: bool,
+}
+
+/// A scenario cut into statements.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// The connections.
+    pub hosts: Vec<(String, Host)>,
+    /// All statements, those before the faults first.
+    pub acts: Vec<Act>,
+    /// How many of them come before the faults.
+    pub setup: usize,
+}
+
+impl Script {
+    /// Cuts a scenario into statements.
+    pub fn of(scenario: &Scenario) -> Script {
+        let mut script = Script { hosts: Vec::new(), acts: Vec::new(), setup: 0 };
+        for step in &scenario.before {
+            script.add(scenario, step);
+        }
+        script.setup = script.acts.len();
+        for step in &scenario.steps {
+            script.add(scenario, step);
+        }
+        script
+    }
+
+    fn add(&mut self, scenario: &Scenario, step: &crate::scenario::Step) {
+        let on = self.hosts.iter().position(|(name, _)| *name == step.on).unwrap_or_else(|| {
+            self.hosts.push((step.on.clone(), scenario.host(&step.on)));
+            self.hosts.len() - 1
+        });
+        let statements = split_script(&step.sql);
+        let last = statements.len().saturating_sub(1);
+        for (place, sql) in statements.into_iter().enumerate() {
+            let is_last = place == last;
+            self.acts.push(Act {
+                on,
+                sql,
+                // The first statement does it all, the others nothing.
+                instead: step
+                    .instead
+                    .as_ref()
+                    .map(|sql| if is_last { split_script(sql) } else { Vec::new() }),
+                error: step.error.clone().filter(|_| is_last),
+                purges: step.purges.filter(|_| is_last),
+                closes: step.closes && is_last,
+            });
+        }
+    }
+}
+
+/// A host's connections.
+pub struct Session<'a> {
+    disk: Arc<Disk>,
+    setting: Setting,
+    library: Option<&'a Path>,
+    script: &'a Script,
+    connections: Vec<Option<Connection>>,
+}
+
+impl<'a> Session<'a> {
+    /// A host without a connection yet; without a library no connection loads Talon.
+    pub fn new(
+        disk: Arc<Disk>,
+        setting: Setting,
+        library: Option<&'a Path>,
+        script: &'a Script,
+    ) -> Session<'a> {
+        let connections = script.hosts.iter().map(|_| None).collect();
+        Session { disk, setting, library, script, connections }
+    }
+
+    fn connection(&mut self, on: usize) -> Result<&Connection, Failure> {
+        if self.connections[on].is_none() {
+            let (_, host) = &self.script.hosts[on];
+            let library = self.library.filter(|_| host.talon);
+            self.connections[on] = Some(open(&self.disk, self.setting, library, host)?);
+        }
+        self.connections[on].as_ref().ok_or_else(|| Failure { code: 1, text: String::new() })
+    }
+
+    /// Runs a statement of the scenario.
+    pub fn execute(&mut self, act: &Act) -> Executed {
+        let is_bare = self.library.is_none();
+        let connection = match self.connection(act.on) {
+            Ok(connection) => connection,
+            Err(failure) => return Executed { rows: Vec::new(), failure: Some(failure) },
+        };
+        match &act.instead {
+            Some(instead) if is_bare => {
+                let mut executed = Executed { rows: Vec::new(), failure: None };
+                for sql in instead {
+                    executed = connection.execute(sql);
+                    if executed.failure.is_some() {
+                        break;
+                    }
+                }
+                executed
+            }
+            _ => connection.execute(&act.sql),
+        }
+    }
+
+    /// The connection, where it is open.
+    pub fn opened(&self, on: usize) -> Option<&Connection> {
+        self.connections[on].as_ref()
+    }
+
+    /// Whether no transaction is open on a connection.
+    pub fn is_autocommit(&self, on: usize) -> bool {
+        self.opened(on).is_none_or(Connection::is_autocommit)
+    }
+
+    /// What a host does after an error that it did not expect.
+    pub fn roll_back(&self, on: usize) {
+        if let Some(connection) = self.opened(on).filter(|connection| !connection.is_autocommit()) {
+            // Where even that fails, SQLite has said so before.
+            let _ = connection.execute("ROLLBACK");
+        }
+    }
+
+    /// Closes a connection.
+    ///
+    /// # Errors
+    /// BUSY when somebody has left a statement over.
+    pub fn close(&mut self, on: usize) -> Result<(), Failure> {
+        self.connections[on].take().map_or(Ok(()), Connection::close)
+    }
+
+    /// Closes all connections.
+    ///
+    /// # Errors
+    /// The first one's.
+    pub fn close_all(&mut self) -> Result<(), Failure> {
+        let closed: Vec<_> =
+            self.connections.iter_mut().filter_map(Option::take).map(Connection::close).collect();
+        closed.into_iter().collect()
+    }
+}
+
+/// The name of the database on its disk.
+pub const DATABASE: &str = "shop.db";
+
+/// Opens a connection as a host would.
+///
+/// # Errors
+/// What SQLite or the library reports.
+pub fn open(
+    disk: &Disk,
+    setting: Setting,
+    library: Option<&Path>,
+    host: &Host,
+) -> Result<Connection, Failure> {
+    let connection = Connection::open(&disk.path(DATABASE))?;
+    connection.busy_timeout(host.busy_timeout_ms);
+    let level = match setting.synchronous {
+        Synchronous::Normal => "NORMAL",
+        Synchronous::Full => "FULL",
+    };
+    connection.query(&format!("PRAGMA synchronous = {level}"))?;
+    // The file itself says that it has a write-ahead log.
+    if matches!(setting.journal, Journal::Truncate | Journal::Persist) {
+        connection.query(&format!("PRAGMA journal_mode = {}", setting.journal_name()))?;
+    }
+    if let Some(library) = library {
+        connection.load(library)?;
+    }
+    connection.enable_triggers(host.triggers);
+    if !host.opens_with.is_empty() {
+        connection.run(&host.opens_with)?;
+    }
+    Ok(connection)
+}

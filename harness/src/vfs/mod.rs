@@ -1,0 +1,48 @@
+//! The fence: SQLite's file system, allocator and C interface, and the only `unsafe` of the harness.
+//!
+//! [`install`] comes before anything else that uses SQLite in a process: the allocator can only be set then.
+
+mod calls;
+mod connection;
+mod disk;
+mod locks;
+mod memory;
+mod shared;
+
+pub use connection::{Connection, Executed, Failure, Value, split_script};
+pub use disk::{Content, Disk, Files, SECTOR_BYTES};
+pub use memory::{Memory, arm_memory, disarm_memory, memory, without_memory_faults};
+
+use std::sync::OnceLock;
+
+/// By which SQLite knows the file system.
+const VFS_NAME: &std::ffi::CStr = c"talon-harness";
+
+/// Puts the file system and the allocator under this process's SQLite; more calls change nothing.
+///
+/// # Errors
+/// A text that says what SQLite refused: something used it before.
+pub fn install() -> Result<(), String> {
+    static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
+    INSTALLED
+        .get_or_init(|| {
+            memory::install()?;
+            calls::install()
+        })
+        .clone()
+}
+
+/// Has SQLite's random numbers begin anew, so that a run is the same whatever ran before it.
+pub fn seed(seed: u64) {
+    // Zero would mean the system's randomness.
+    let seed = (seed as u32 | 1) as std::ffi::c_int;
+    let database = std::ptr::null_mut::<libsqlite3_sys::sqlite3>();
+    // SAFETY: this control takes a number and a connection that may be null.
+    unsafe {
+        libsqlite3_sys::sqlite3_test_control(
+            libsqlite3_sys::SQLITE_TESTCTRL_PRNG_SEED,
+            seed,
+            database,
+        );
+    }
+}
