@@ -107,6 +107,36 @@ pub enum Error {
         /// What stopped it.
         failure: Failure,
     },
+    /// Another station has it open.
+    #[error("{kind} {piece} is being edited {holder}")]
+    BeingEdited {
+        /// Its kind.
+        kind: String,
+        /// Its key.
+        piece: String,
+        /// Where, by whom, since when.
+        holder: String,
+    },
+    /// No station has it open.
+    #[error("{kind} {piece} is not being edited")]
+    NotEdited {
+        /// Its kind.
+        kind: String,
+        /// Its key.
+        piece: String,
+    },
+    /// Talon's tables are an older library's, and may not be written now.
+    #[error(
+        "Talon's tables in {schema:?} have format {found}, this needs {needed}: call it once where the file may be written"
+    )]
+    OlderFormat {
+        /// The schema's name.
+        schema: String,
+        /// What the file says.
+        found: i64,
+        /// What it would have to say.
+        needed: i64,
+    },
     /// A snapshot that cannot be read.
     #[error("snapshot {snapshot} cannot be read: {problem}")]
     Unreadable {
@@ -123,6 +153,7 @@ impl Error {
         let code = match &self {
             Error::Sqlite(failure) | Error::Stopped { failure, .. } => failure.code,
             Error::Memory => code::NOMEM,
+            Error::BeingEdited { .. } => code::CONSTRAINT_TRIGGER,
             _ => code::ERROR,
         };
         let mut text = format!("{speaker}: {self}");

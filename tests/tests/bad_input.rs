@@ -43,7 +43,12 @@ fn no_value_makes_a_function_panic() {
         ("talon_absorb", 1..=1),
         ("talon_dismiss", 2..=3),
         ("talon_derive", 2..=3),
+        ("talon_edit_begin", 2..=3),
+        ("talon_edit_end", 2..=3),
+        ("talon_edit_release", 2..=3),
+        ("talon_clock", 1..=1),
     ];
+    db.run("SELECT talon_station('till 2', 'marie')");
     for (function, arities) in functions {
         for arity in arities {
             for (place, value) in (0..arity).flat_map(|place| VALUES.map(|value| (place, value))) {
@@ -75,6 +80,8 @@ fn no_value_makes_a_table_panic() {
         ("talon_audit", &["kind", "piece", "finding", "schema"]),
         ("talon_restore", &["id", "kind", "piece", "schema"]),
         ("talon_purge", &["id", "schema"]),
+        ("talon_edits", &["kind", "piece", "schema"]),
+        ("talon_releases", &["id", "kind", "piece", "schema"]),
         ("talon_image", &["snapshot", "schema"]),
         ("talon_rules", &["name", "schema"]),
         ("talon_gaps", &["name", "key", "schema"]),
@@ -160,6 +167,11 @@ fn too_many_or_too_few_arguments_are_an_error() {
         "talon_dismiss('a', 1, 'main', 2)",
         "talon_derive('a')",
         "talon_derive('a', '{}', 'main', 2)",
+        "talon_edit_begin('a')",
+        "talon_edit_begin('a', 1, 'main', 2)",
+        "talon_edit_end('a')",
+        "talon_edit_release('a')",
+        "talon_clock(1, 2)",
     ] {
         let name = &call[..call.find('(').unwrap_or(0)];
         let text = db.error(&format!("SELECT {call}"));
@@ -194,6 +206,8 @@ fn tables_that_are_looked_at_cannot_be_written() {
         "talon_audit",
         "talon_rules",
         "talon_gaps",
+        "talon_edits",
+        "talon_releases",
     ] {
         for write in
             ["INSERT INTO %s DEFAULT VALUES", "UPDATE %s SET schema = 'x'", "DELETE FROM %s"]

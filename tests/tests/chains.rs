@@ -334,7 +334,7 @@ fn a_piece_that_another_station_has_open_is_left_and_named() {
     db.run(LOST);
     assert_eq!(db.one("SELECT outcome FROM talon_restore"), "restored");
     let note = db.one("SELECT note FROM talon_restore");
-    let expected = "check: sale_line 11.transformed_quantity is 4.0, computed 6.0; not corrected, sale 1 is being edited at till 7 (marie) since 2026-";
+    let expected = "check: sale_line 11.transformed_quantity is 4.0, computed 6.0; not corrected, sale 1 is being edited at till 7 by marie since 2026-";
     assert!(note.contains(expected), "{note}");
     assert_eq!((line(&db, 11), rest(&db, 1)), ("10.0|4.0|6.0".into(), "6.0|7404|8885".into()));
     // Its own edits do not stand in a station's way, whoever sits there.

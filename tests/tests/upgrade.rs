@@ -63,3 +63,35 @@ fn two_connections_upgrade_once() {
     }
     assert_eq!(one.snapshots("1"), ["create|2", "edit|2", "edit|2"]);
 }
+
+#[test]
+fn an_older_file_that_may_not_be_written_has_no_edits_and_says_what_it_lacks() {
+    let (shop, db) = Shop::of_sales();
+    drop(db);
+    downgrade(&shop.bare());
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let connection = rusqlite::Connection::open_with_flags(shop.file("shop.db"), flags);
+    let db = Db { connection: connection.expect("the file opens") };
+    load(&db.connection);
+    db.run("SELECT talon_station('till 2', 'marie')");
+    assert_eq!(
+        db.error("SELECT talon_edit_begin('sale', 1)"),
+        "talon_edit_begin: Talon's tables in \"main\" have format 1, this needs 2: call it once where the file may be written"
+    );
+    for table in ["talon_edits", "talon_releases", "talon_lost"] {
+        assert_eq!(db.rows(&format!("SELECT * FROM {table}")), [""; 0]);
+    }
+}
+
+#[test]
+fn an_older_file_is_upgraded_by_the_first_edit() {
+    let (shop, db) = Shop::of_sales();
+    drop(db);
+    downgrade(&shop.bare());
+    let db = shop.open();
+    db.run("UPDATE sale_piece SET id = 7 WHERE id = 2 AND 0; UPDATE sale_line SET sale_id = 1; UPDATE sale_piece SET id = 7 WHERE id = 2");
+    assert_eq!(db.one(FORMAT), "1");
+    db.run("BEGIN; SELECT talon_station('till 2', 'marie'); SELECT talon_edit_begin('sale', 1); COMMIT");
+    assert_eq!(db.one("SELECT piece FROM talon_edits"), "1");
+    assert_eq!(db.one(FORMAT), "2");
+}

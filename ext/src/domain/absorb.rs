@@ -162,7 +162,14 @@ impl Talon {
         };
         let id = database.kinds[piece.kind].id;
         let day = self.clock.day(at);
-        database.store()?.insert_unguarded(id, &settled.key.shown()?, at, &day, detail)?;
+        let mut detail = detail.to_owned();
+        if database.kinds[piece.kind].definition.enforces_edits()
+            && let Some(edit) = database.edit(piece.kind, &settled.key)?
+        {
+            // Whoever it was, on such a connection it was not the station that has the piece.
+            detail.push_str(&format!(", while it was being edited {}", edit.describe(&self.clock)));
+        }
+        database.store()?.insert_unguarded(id, &settled.key.shown()?, at, &day, &detail)?;
         Ok(true)
     }
 }

@@ -197,7 +197,7 @@ impl Audit {
                     if statement.step()? {
                         let at = statement.column(1).as_integer().unwrap_or(0);
                         let detail = statement.column(2).as_str().unwrap_or_default();
-                        let detail = format!("{detail}, seen {}", super::clock::shown(at));
+                        let detail = format!("{detail}, seen {}", talon.clock.shown(at));
                         let piece = statement.column(0).to_value()?;
                         Some(Some(finding(piece, Kind::Unguarded, detail)))
                     } else {

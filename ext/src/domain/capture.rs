@@ -29,11 +29,14 @@ impl Talon {
                 Ok(false)
             }
             Err(error) => {
+                let is_refused = matches!(error, Error::BeingEdited { .. });
                 let failure = error.into_failure("talon");
-                if matches!(
-                    failure.primary(),
-                    code::NOMEM | code::IOERR | code::FULL | code::CORRUPT
-                ) {
+                if is_refused
+                    || matches!(
+                        failure.primary(),
+                        code::NOMEM | code::IOERR | code::FULL | code::CORRUPT
+                    )
+                {
                     return Err(failure);
                 }
                 self.own_marks.set(true);
@@ -222,6 +225,7 @@ impl Talon {
                 return Ok(());
             }
         }
+        self.check_edit(database, kind, &key)?;
         self.enlist()?;
         let state = match taking {
             Taking::Created | Taking::Renamed | Taking::Changed => Ok(None),
@@ -269,7 +273,7 @@ impl Talon {
         taken
     }
 
-    fn take_before_image(
+    pub(super) fn take_before_image(
         &self,
         database: &mut Database,
         kind: usize,

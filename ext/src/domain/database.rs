@@ -9,7 +9,7 @@ use crate::storage::definition::Definition;
 use crate::storage::guard::{Guard, HEADER};
 use crate::storage::image::{Collector, Image, Reading};
 use crate::storage::key::Key;
-use crate::storage::schema::{Facts, schema_version};
+use crate::storage::schema::{Facts, facts, schema_version};
 use crate::storage::shape::{Found, quote_identifier, read_table};
 use crate::storage::store::Store;
 use std::collections::HashMap;
@@ -194,6 +194,9 @@ impl Database {
         let version = asked.first(&[], |row| Ok(row.column(0).as_integer()))?;
         let version = version.flatten().unwrap_or(0);
         if version != self.schema_version {
+            if let Some(facts) = facts(self.connection, &self.schema)? {
+                self.format = facts.format;
+            }
             self.refit()?;
             self.schema_version = version;
         }

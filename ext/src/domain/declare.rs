@@ -91,6 +91,7 @@ impl Talon {
         // What marks speak of is imaged while the guard still says how.
         self.absorb(place.database)?;
         self.atomically(&schema, || {
+            self.release_all(&mut self.databases()?[place.database], place.kind)?;
             self.drop_triggers(&schema, id)?;
             let sql = format!(
                 "UPDATE {}.talon_kind SET guarded = 0 WHERE id = ?1",
@@ -248,6 +249,32 @@ impl Talon {
             Some(kind) => self.kind_place(schema, kind).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The place of a kind for a call that writes: in a file whose tables are this library's.
+    ///
+    /// # Errors
+    /// As [`Talon::look`] and [`Talon::need_tables`].
+    pub fn place_to_write(&self, schema: &str, kind: &str) -> Result<super::talon::Place> {
+        let place =
+            self.look(schema, Some(kind))?.ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
+        self.need_tables(place.database)?;
+        Ok(place)
+    }
+
+    /// Sees that a file has all of this library's tables.
+    ///
+    /// # Errors
+    /// [`Error::OlderFormat`] where they cannot be made, or what SQLite reports.
+    pub fn need_tables(&self, place: usize) -> Result<()> {
+        let (schema, found) = {
+            let database = &self.databases()?[place];
+            (database.schema.clone(), database.format)
+        };
+        if found < FORMAT && self.is_readonly(place)? {
+            return Err(Error::OlderFormat { schema, found, needed: FORMAT });
+        }
+        self.upgrade(place)
     }
 
     fn tend(&self, place: usize) -> Result<()> {

@@ -3,7 +3,7 @@
 //! A rule that fails says so in the note and takes its own corrections back; the restore stands. What SQLite itself cannot
 //! go on after (no memory, a full disk) is an error here as everywhere.
 
-use super::clock::{Clock, shown};
+use super::clock::Clock;
 use super::database::Database;
 use super::rules::Rule;
 use super::settle::{Circumstances, Reason};
@@ -79,8 +79,6 @@ struct Sight {
 pub struct Corrections {
     sights: Vec<Sight>,
     piece: Owner,
-    /// Own station's name: others' edits are respected.
-    station: Option<String>,
     dry_run: bool,
     done: Vec<Corrected>,
     owners: Vec<Owner>,
@@ -105,14 +103,12 @@ impl Corrections {
         database: &mut Database,
         kind: usize,
         piece: &Key,
-        asker: &Asker<'_>,
         dry_run: bool,
     ) -> Result<Corrections> {
         let kind_name = database.kinds[kind].name.clone();
         let mut corrections = Corrections {
             sights: Vec::new(),
             piece: (kind, piece.clone()),
-            station: asker.who.map(|(station, _)| station.clone()),
             dry_run,
             done: Vec::new(),
             owners: Vec::new(),
@@ -219,7 +215,7 @@ impl Corrections {
                 continue;
             }
             let owners = database.owners(derived, key)?;
-            if let Some(edited) = self.edited_elsewhere(database, &owners)? {
+            if let Some(edited) = edited_elsewhere(database, asker, &owners)? {
                 self.notes
                     .push(format!("check: {}; not corrected, {edited}", gap.described(derived)));
                 sight.left.insert(key.clone());
@@ -255,22 +251,6 @@ impl Corrections {
         }
         self.owners.push(owner);
         Ok(())
-    }
-
-    fn edited_elsewhere(
-        &self,
-        database: &mut Database,
-        owners: &[Owner],
-    ) -> Result<Option<String>> {
-        for (kind, key) in owners {
-            if let Some(by) = database.edited_by_another(*kind, key, self.station.as_deref())? {
-                return Ok(Some(format!(
-                    "{} {key} is being edited {by}",
-                    database.kinds[*kind].name
-                )));
-            }
-        }
-        Ok(None)
     }
 
     /// What is still not as it should be once all were corrected: they depend on each other in another order, or in a
@@ -455,29 +435,6 @@ impl Database {
         Ok(())
     }
 
-    /// Who has a piece open for modification, when it is not this station: where, who, since when.
-    ///
-    /// # Errors
-    /// What SQLite reports.
-    pub fn edited_by_another(
-        &mut self,
-        kind: usize,
-        key: &Key,
-        station: Option<&str>,
-    ) -> Result<Option<String>> {
-        let id = self.kinds[kind].id;
-        let shown_key = key.shown()?;
-        let station = station.map_or(ValueRef::Null, |name| ValueRef::Text(name.as_bytes()));
-        let asked = self.own_statement(
-            "SELECT t.station, t.user, e.since FROM {s}.talon_edit AS e LEFT JOIN {s}.talon_station AS t ON t.id = e.station
-             WHERE e.kind = ?1 AND e.key = ?2 AND t.station IS NOT ?3",
-        )?;
-        let values = [ValueRef::Integer(id), shown_key.as_ref(), station];
-        Ok(asked.first(&values, |row| {
-            Ok(holder(row.column(0), row.column(1), row.column(2).as_integer().unwrap_or(0)))
-        })?)
-    }
-
     /// Whether the host has triggers of its own on tables that a restore of this kind writes to: its own, and those of
     /// the derived values that it corrects.
     ///
@@ -505,12 +462,20 @@ impl Database {
     }
 }
 
-/// `at till 2 (marie) since 2026-11-21T08:00:00.000+01:00`.
-fn holder(station: ValueRef<'_>, user: ValueRef<'_>, since: i64) -> String {
-    let station = station.as_str().unwrap_or("a station without a name");
-    let user = user.as_str().filter(|user| !user.is_empty());
-    let user = user.map_or_else(String::new, |user| format!(" ({user})"));
-    format!("at {station}{user} since {}", shown(since))
+/// Another station's edit of one of these pieces, in words: it is respected.
+fn edited_elsewhere(
+    database: &mut Database,
+    asker: &Asker<'_>,
+    owners: &[Owner],
+) -> Result<Option<String>> {
+    let station = asker.who.map(|who| who.0.as_str());
+    for (kind, key) in owners {
+        if let Some(edit) = database.edit_of_another(*kind, key, station)? {
+            let (name, by) = (&database.kinds[*kind].name, edit.describe(asker.clock));
+            return Ok(Some(format!("{name} {key} is being edited {by}")));
+        }
+    }
+    Ok(None)
 }
 
 /// A scan over all rows where a derived value is not what it should be.

@@ -8,6 +8,7 @@ pub mod course;
 pub mod database;
 pub mod declare;
 pub mod derived;
+pub mod edit;
 pub mod fitted;
 pub mod header;
 pub mod identity;

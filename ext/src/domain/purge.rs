@@ -23,6 +23,10 @@ const KEPT: &str = "EXISTS (SELECT 1 FROM {s}.talon_piece AS p WHERE p.kind = s.
 const NEWEST: &str = "EXISTS (SELECT 1 FROM {s}.talon_piece AS p WHERE p.kind = s.kind AND p.saved = 1 AND p.key = s.key
     AND p.last = s.id AND p.gone_at IS NULL)";
 
+/// A station has its piece open, and it was not deleted meanwhile.
+const EDITED: &str = "EXISTS (SELECT 1 FROM {s}.talon_edit AS e WHERE e.kind = s.kind AND e.key = s.key) AND NOT EXISTS
+    (SELECT 1 FROM {s}.talon_piece AS p WHERE p.kind = s.kind AND p.saved = 1 AND p.key = s.key AND p.gone_at IS NOT NULL)";
+
 impl Talon {
     /// Removes the snapshots of the days before `before`, except those of lost pieces (all of them) and, with
     /// `keep_last`, the newest of each living piece; gives the journal row.
@@ -38,6 +42,7 @@ impl Talon {
         self.wait_to_write(schema)?;
         self.look(schema, None)?;
         let place = self.database_place(schema)?;
+        self.need_tables(place)?;
         let result = self.atomically(schema, || self.purge_database(place, before, keep_last));
         self.course.borrow_mut().forget_states();
         result
@@ -46,6 +51,7 @@ impl Talon {
     fn purge_database(&self, place: usize, before: &str, keep_last: bool) -> Result<i64> {
         let mut purged = Purged::default();
         let kept_kinds = self.mark_lost(place, &mut purged)?;
+        self.release_edits_of_deleted(place, before)?;
         let databases = self.databases()?;
         let schema = quote_identifier(&databases[place].schema);
         drop(databases);
@@ -70,9 +76,10 @@ impl Talon {
             &[],
         )? > 0;
         let mut condition = old.clone();
-        let edited = self.newest_of_touched(place)?;
-        if !edited.is_empty() {
-            let edited = format!("s.id IN ({})", edited.join(", "));
+        let touched = self.newest_of_touched(place)?;
+        let is_any_edited = number("SELECT EXISTS (SELECT 1 FROM {s}.talon_edit)", &[])? > 0;
+        if !touched.is_empty() || is_any_edited {
+            let edited = format!("(s.id IN ({}) OR {EDITED})", touched.join(", "));
             purged.kept_edited = number(
                 &format!("SELECT count(*) FROM {{s}}.talon_snapshot AS s WHERE {old} AND {edited}"),
                 &[day],
@@ -121,6 +128,17 @@ impl Talon {
             self.relink(&schema)?;
         }
         self.journal_purge(place, &schema, before, keep_last, &purged)
+    }
+
+    fn release_edits_of_deleted(&self, place: usize, before: &str) -> Result<()> {
+        let mut databases = self.databases()?;
+        let database = &mut databases[place];
+        for kind in database.guarded_kinds() {
+            if database.fitted(kind).is_ok() {
+                self.release_deleted(database, kind, before)?;
+            }
+        }
+        Ok(())
     }
 
     /// The newest snapshots of the pieces that the open transaction has touched: all that says what they were before.

@@ -63,6 +63,7 @@ impl Database {
         let id = self.kinds[kind].id;
         let taken = gather_set(renames.iter().map(|rename| &rename.new))?;
         let mut moved = Vec::new();
+        let mut followed = Vec::new();
         for rename in renames {
             // Only where the piece is at its new key now.
             if self.own_key(kind, &rename.new)?.is_none() {
@@ -73,12 +74,14 @@ impl Database {
             if !is_free && self.own_key(kind, &rename.old)?.as_ref() == Some(&rename.old) {
                 continue;
             }
+            followed.try_push(rename)?;
             let old = rename.old.shown()?;
             if let Some(state) = self.store()?.piece(id, &old)? {
                 self.store()?.put_piece(id, &old, Some(&state), None)?;
                 moved.try_push((rename, state))?;
             }
         }
+        self.move_edits(kind, &followed)?;
         // Snapshots are taken along by way of a place that no piece has, because keys may be swapped.
         let sql = format!(
             "UPDATE {}.talon_snapshot SET kind = ?3, key = ?4 WHERE id = ?1 AND kind = ?2",

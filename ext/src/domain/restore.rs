@@ -100,8 +100,44 @@ impl Talon {
         Ok(result?.0)
     }
 
+    /// Gives a piece that was found without lines its lines back, in the transaction that is open; false when that cannot
+    /// be done. The journal says why.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn recover(&self, place: &Place, key: &Key) -> Result<bool> {
+        let touched = self.is_touched(place, key);
+        let mut databases = self.databases()?;
+        let database = &mut databases[place.database];
+        let choice = match choose(database, place.kind, key, None, touched) {
+            Ok(choice) => choice,
+            Err(Error::NoSnapshot { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let silenced = database.writes_under_triggers(place.kind)?;
+        if silenced && self.connection.running_write().is_some() {
+            return Err(Error::Argument(
+                "it restores a piece here, which a statement that writes does not allow: SELECT it"
+                    .to_owned(),
+            ));
+        }
+        let request = Request {
+            schema: database.schema.clone(),
+            kind: database.kinds[place.kind].name.clone(),
+            key: key.clone(),
+            snapshot: None,
+            dry_run: false,
+        };
+        drop(databases);
+        self.enlist()?;
+        let mut databases = self.databases()?;
+        let database = &mut databases[place.database];
+        let (_, outcome) = self.restore(database, place.kind, &request, choice, silenced)?;
+        Ok(outcome.starts_with("restored"))
+    }
+
     /// Whether the open transaction has changed the piece.
-    fn is_touched(&self, place: &Place, key: &Key) -> bool {
+    pub(super) fn is_touched(&self, place: &Place, key: &Key) -> bool {
         let slot = Database::slot(place.database, place.kind);
         self.course.borrow().find(slot, key).is_some()
     }
@@ -161,6 +197,12 @@ impl Talon {
         choice: Choice,
         silenced: bool,
     ) -> Result<(i64, &'static str)> {
+        if let Some(edit) = self.edit_of_another(database, kind, &request.key)? {
+            // What that station has on its screen would be written over what is restored.
+            let note = format!("being edited {}", edit.describe(&self.clock));
+            let outcome = Outcome::failed("being edited", None, note);
+            return Ok((self.journal(database, request, &outcome)?, outcome.text));
+        }
         let mut passed = Vec::new();
         let mut sound = None;
         for head in &choice.candidates {
@@ -218,8 +260,7 @@ impl Talon {
             database.settle(&self.clock, who.as_ref(), kind, &request.key, None, about)?;
         }
         let asker = Asker { clock: &self.clock, who: who.as_ref() };
-        let mut corrections =
-            Corrections::begin(database, kind, &request.key, &asker, request.dry_run)?;
+        let mut corrections = Corrections::begin(database, kind, &request.key, request.dry_run)?;
         let silence = Silence::begin(self.connection, silenced)?;
         let mut work = Work {
             database,

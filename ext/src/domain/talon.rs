@@ -279,6 +279,27 @@ impl Talon {
         result
     }
 
+    /// Runs `work` so that it happens whole or not at all, and leaves `last_insert_rowid()` and `changes()` as the host's
+    /// own last statement made them.
+    ///
+    /// # Errors
+    /// What `work` reports.
+    pub fn unnoticed<T>(
+        &self,
+        schema: &str,
+        place: usize,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let (rowid, changes) = (self.connection.last_insert_rowid(), self.connection.changes());
+        let result = self.atomically(schema, || {
+            let done = work()?;
+            self.databases()?[place].store()?.leave_changes(changes)?;
+            Ok(done)
+        });
+        self.connection.set_last_insert_rowid(rowid);
+        result
+    }
+
     fn at_once<T>(&self, schema: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         if self.connection.running_write().is_some() {
             return self.quietly(work);

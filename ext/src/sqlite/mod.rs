@@ -85,4 +85,5 @@ pub mod code {
     pub const CONSTRAINT: c_int = 19;
     pub const MISMATCH: c_int = 20;
     pub const NOTADB: c_int = 26;
+    pub const CONSTRAINT_TRIGGER: c_int = CONSTRAINT | 7 << 8;
 }

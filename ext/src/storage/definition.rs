@@ -17,6 +17,9 @@ pub struct Definition {
     /// What happens to a write on a connection without Talon.
     #[serde(default)]
     pub unloaded: Unloaded,
+    /// Who may write to a piece that a station has open.
+    #[serde(default, skip_serializing_if = "Edits::are_free")]
+    pub edit: Edits,
 }
 
 /// The header table.
@@ -114,6 +117,23 @@ pub enum Unloaded {
     Refuse,
 }
 
+/// Who may write to a piece that a station has open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Edits {
+    /// Anybody: the host sees to it.
+    #[default]
+    Free,
+    /// That station; for others the write fails with a text that names it.
+    Enforced,
+}
+
+impl Edits {
+    fn are_free(&self) -> bool {
+        *self == Edits::Free
+    }
+}
+
 /// One column or several.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged, expecting = "a column's name or an array of names")]
@@ -153,6 +173,7 @@ impl Definition {
             },
             details: Vec::new(),
             unloaded: Unloaded::Mark,
+            edit: Edits::Free,
         }
     }
 
@@ -170,6 +191,12 @@ impl Definition {
         }
         serde_json::from_str(json)
             .map_err(|error| refused(format!("the definition cannot be read: {error}")))
+    }
+
+    /// Whether only the station that has a piece open may write to it.
+    #[inline]
+    pub fn enforces_edits(&self) -> bool {
+        self.edit == Edits::Enforced
     }
 
     /// The definition without what only people need: labels and order.

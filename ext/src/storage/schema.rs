@@ -12,6 +12,8 @@ const FORMATS: [&str; 2] = [
 
 /// The format of the tables that this library writes.
 pub const FORMAT: i64 = FORMATS.len() as i64;
+/// The format that brought the tables of edits, days and rules.
+pub const EDITS_SINCE: i64 = 2;
 
 /// What a file says of itself.
 pub struct Facts {

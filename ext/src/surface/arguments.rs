@@ -28,6 +28,15 @@ pub fn text_of<'a>(value: ValueRef<'a>, name: &str) -> Result<&'a str> {
     }
 }
 
+/// Argument `index` as a piece: any value but NULL.
+///
+/// # Errors
+/// [`Error::Argument`].
+pub fn piece(arguments: &[Argument], index: usize) -> Result<ValueRef<'_>> {
+    let value = arguments.get(index).map_or(ValueRef::Null, Argument::get);
+    if value.is_null() { Err(Error::Argument("the piece is NULL".to_owned())) } else { Ok(value) }
+}
+
 /// A value for an error text, cut where it is long.
 pub fn shortened(value: ValueRef<'_>) -> String {
     let described = value.to_string();

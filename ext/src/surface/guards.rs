@@ -1,6 +1,6 @@
 //! `talon_guard` and its kin, and the table of guards.
 
-use super::arguments::{kinds_asked, schema, shortened, text};
+use super::arguments::{kinds_asked, piece, schema, text};
 use super::rows::Rows;
 use crate::domain::declare::missing_triggers;
 use crate::domain::talon::Talon;
@@ -98,11 +98,7 @@ fn absorb(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, 
 fn dismiss(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
     let run = || {
         let kind = text(arguments, 0, "the kind")?;
-        let piece = arguments[1].get();
-        if piece.is_null() {
-            return Err(Error::Argument(format!("the piece is {}", shortened(piece))));
-        }
-        Ok(Output::Text(talon.dismiss(&schema(arguments, 2)?, kind, piece)?))
+        Ok(Output::Text(talon.dismiss(&schema(arguments, 2)?, kind, piece(arguments, 1)?)?))
     };
     answer("talon_dismiss", run())
 }
@@ -179,7 +175,7 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
             ask(DEFINITION, "SELECT definition FROM {s}.talon_kind WHERE id = ?1", &of_kind)?;
         row[SUSPECT_SINCE] = database.kinds[kind]
             .suspect_since
-            .map_or(Value::Null, |at| Value::text(&crate::domain::clock::shown(at)));
+            .map_or(Value::Null, |at| Value::text(&talon.clock.shown(at)));
         row[SCHEMA] = Value::text(&database.schema);
         match database.guard(kind) {
             Ok(guard) => {

@@ -3,7 +3,6 @@
 
 use super::arguments::{schema, schema_of, shortened, text, text_of};
 use super::rows::Rows;
-use crate::domain::clock;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{
@@ -65,9 +64,10 @@ impl Table for Restore {
                 (restore::KIND, "j.kind"),
                 (restore::PIECE, "j.piece"),
             ],
-            moment: restore::AT,
+            moments: &[restore::AT],
             schema: restore::SCHEMA,
             identity: &[restore::ID, restore::SCHEMA],
+            since_format: 1,
         };
         read.rows(talon, constraints).map_err(|error| error.into_failure("talon_restore"))
     }
@@ -136,9 +136,10 @@ impl Table for Purge {
             select: "SELECT j.id, j.at, j.before, j.purged, j.kept_lost, j.kept_edited, j.kept_last, j.note, t.station,
                 j.keep_last FROM {s}.talon_purged AS j LEFT JOIN {s}.talon_station AS t ON t.id = j.station",
             conditions: &[(purge::ID, "j.id")],
-            moment: purge::AT,
+            moments: &[purge::AT],
             schema: purge::SCHEMA,
             identity: &[purge::ID, purge::SCHEMA],
+            since_format: 1,
         };
         read.rows(talon, constraints).map_err(|error| error.into_failure("talon_purge"))
     }
@@ -179,16 +180,18 @@ fn refuse_others(row: &Row<'_>, asked: &[usize], last: usize, wanted: &str) -> R
 }
 
 /// How a journal is read.
-struct Journal {
-    select: &'static str,
-    conditions: &'static [(usize, &'static str)],
-    moment: usize,
-    schema: usize,
-    identity: &'static [usize],
+pub(super) struct Journal {
+    pub(super) select: &'static str,
+    pub(super) conditions: &'static [(usize, &'static str)],
+    pub(super) moments: &'static [usize],
+    pub(super) schema: usize,
+    pub(super) identity: &'static [usize],
+    /// The format of Talon's tables that brought it.
+    pub(super) since_format: i64,
 }
 
 impl Journal {
-    fn rows(&self, talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
+    pub(super) fn rows(&self, talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
         let schema = match constraints.equal(self.schema) {
             Some(schema) => schema_of(schema)?,
             None => "main".to_owned(),
@@ -197,6 +200,11 @@ impl Journal {
             Err(Error::NotInstalled(_)) => return Ok(Rows::none()),
             other => other?,
         };
+        let place = talon.database_place(&schema)?;
+        if talon.databases()?[place].format < self.since_format {
+            // An older library's file that may not be written: nothing can be in it yet.
+            return Ok(Rows::none());
+        }
         let mut sql = format!("{} WHERE 1", self.select.replace("{s}", &quote_identifier(&schema)));
         let mut values = Vec::new();
         for (column, name) in self.conditions {
@@ -211,8 +219,10 @@ impl Journal {
         let mut rows = Vec::new();
         while scan.next()? {
             let mut row = scan.values(0..scan.column_count())?;
-            if let Some(at) = scan.column(self.moment).as_integer() {
-                row[self.moment] = Value::text(&clock::shown(at));
+            for moment in self.moments {
+                if let Some(at) = scan.column(*moment).as_integer() {
+                    row[*moment] = Value::text(&talon.clock.shown(at));
+                }
             }
             row.try_push(Value::text(&schema))?;
             rows.try_push(row)?;

@@ -2,7 +2,6 @@
 
 use super::arguments::kinds_asked;
 use super::rows::Rows;
-use crate::domain::clock;
 use crate::domain::lost::labels;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
@@ -50,7 +49,7 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
     };
     let mut databases = talon.databases()?;
     let database = &mut databases[place];
-    let moment = |at: Option<i64>| at.map_or(Value::Null, |at| Value::text(&clock::shown(at)));
+    let moment = |at: Option<i64>| at.map_or(Value::Null, |at| Value::text(&talon.clock.shown(at)));
     let mut rows = Vec::new();
     for kind in asked.kinds {
         let guard = match database.guard(kind) {

@@ -4,6 +4,8 @@
 mod arguments;
 mod audit;
 mod capture;
+mod daily;
+mod edits;
 mod guards;
 mod journals;
 mod lost;
@@ -47,5 +49,7 @@ pub fn register(connection: Connection) -> Result<(), Failure> {
     audit::register(connection, &talon)?;
     journals::register(connection, &talon)?;
     rules::register(connection, &talon)?;
+    edits::register(connection, &talon)?;
+    daily::register(connection, &talon)?;
     connection.note_loaded(VERSION)
 }

@@ -2,7 +2,6 @@
 
 use super::arguments::{schema_of, shortened};
 use super::rows::{Rows, row_id};
-use crate::domain::clock;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{
@@ -44,6 +43,7 @@ impl Table for Snapshots {
 
 /// A scan that goes from row to row in Talon's own table.
 struct Scan {
+    talon: Rc<Talon>,
     statement: Option<Statement>,
     row: bool,
     schema: String,
@@ -56,7 +56,7 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
     };
     match talon.look(&schema, None) {
         Err(Error::NotInstalled(_)) => {
-            return Ok(Scan { statement: None, row: false, schema });
+            return Ok(Scan { talon: Rc::clone(talon), statement: None, row: false, schema });
         }
         other => other?,
     };
@@ -97,7 +97,7 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
     let piece = own_spelling(talon, &schema, value(KIND), value(PIECE))?;
     statement.start(&[value(ID), value(KIND), piece.as_ref()])?;
     let row = statement.step()?;
-    Ok(Scan { statement: Some(statement), row, schema })
+    Ok(Scan { talon: Rc::clone(talon), statement: Some(statement), row, schema })
 }
 
 /// The piece as its header spells it, where the kind is named too: a person may write '42' for 42.
@@ -132,7 +132,7 @@ impl Cursor for Scan {
         };
         Ok(match index {
             TAKEN_AT => match statement.column(TAKEN_AT) {
-                ValueRef::Integer(at) => Value::text(&clock::shown(at)),
+                ValueRef::Integer(at) => Value::text(&self.talon.clock.shown(at)),
                 other => other.to_value()?,
             },
             SCHEMA => Value::text(&self.schema),

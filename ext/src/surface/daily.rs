@@ -1,0 +1,36 @@
+//! The clock that a connection goes by.
+
+use super::arguments::text;
+use crate::domain::clock;
+use crate::domain::talon::Talon;
+use crate::error::{Error, Result};
+use crate::sqlite::{Argument, Connection, Failure, Output, create_function};
+use std::rc::Rc;
+
+pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Result<(), Failure> {
+    for arity in 0..=1 {
+        create_function(connection, "talon_clock", Some(arity), false, talon, clock)?;
+    }
+    Ok(())
+}
+
+fn clock(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
+    let run = || -> Result<Output> {
+        match arguments.first().map(Argument::get) {
+            None => {}
+            Some(value) if value.is_null() => talon.clock.set(None),
+            Some(_) => {
+                let given = text(arguments, 0, "the moment")?;
+                let moment = clock::read(given).ok_or_else(|| {
+                    Error::Argument(format!(
+                        "{given:?} is no moment with its offset: give one such as '2026-11-21T08:00:00+01:00', or NULL \
+                         for the system's clock"
+                    ))
+                })?;
+                talon.clock.set(Some(moment));
+            }
+        }
+        Ok(Output::Text(talon.clock.shown(talon.clock.now_ms())))
+    };
+    run().map_err(|error| error.into_failure("talon_clock"))
+}
