@@ -191,3 +191,26 @@ fn minus_one_is_a_key_like_any_other_where_no_rowid_is_assigned() {
         ["-1|before", "-1|edit"]
     );
 }
+
+#[test]
+fn a_piece_of_very_many_lines_is_compared_and_restored_line_by_line() {
+    let (shop, db) = Shop::of_sales();
+    db.run(
+        "WITH RECURSIVE n(n) AS (VALUES (100) UNION ALL SELECT n + 1 FROM n WHERE n < 20099)
+         INSERT INTO sale_line SELECT n, 1, n, 'label', n FROM n",
+    );
+    let before = db.contents(&["sale_line"]);
+    let snapshot = db.one("SELECT max(id) FROM talon_snapshot");
+    shop.bare().run(
+        "UPDATE sale_line SET id = id + 1000000 WHERE id % 2 AND sale_id = 1;
+         UPDATE sale_line SET quantity = -1 WHERE id < 100000 AND sale_id = 1; DELETE FROM talon_touched",
+    );
+    let found = db.one("SELECT finding, detail FROM talon_audit WHERE piece = 1");
+    assert!(found.starts_with("partial|lines added: 1000011; 1000101; "), "{found}");
+    assert!(found.contains("; and 9991 more; lines missing: 11; 101; "), "{found}");
+    assert!(found.ends_with("and 9993 more"), "{found}");
+    db.run(&format!(
+        "INSERT INTO talon_restore(kind, piece, snapshot) VALUES ('sale', 1, {snapshot})"
+    ));
+    assert_eq!(db.contents(&["sale_line"]), before);
+}
