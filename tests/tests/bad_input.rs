@@ -47,6 +47,7 @@ fn no_value_makes_a_function_panic() {
         ("talon_edit_end", 2..=3),
         ("talon_edit_release", 2..=3),
         ("talon_clock", 1..=1),
+        ("talon_daily", 1..=1),
     ];
     db.run("SELECT talon_station('till 2', 'marie')");
     for (function, arities) in functions {
@@ -172,6 +173,7 @@ fn too_many_or_too_few_arguments_are_an_error() {
         "talon_edit_end('a')",
         "talon_edit_release('a')",
         "talon_clock(1, 2)",
+        "talon_daily(1, 2)",
     ] {
         let name = &call[..call.find('(').unwrap_or(0)];
         let text = db.error(&format!("SELECT {call}"));

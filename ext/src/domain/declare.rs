@@ -256,6 +256,9 @@ impl Talon {
     /// # Errors
     /// As [`Talon::look`] and [`Talon::need_tables`].
     pub fn place_to_write(&self, schema: &str, kind: &str) -> Result<super::talon::Place> {
+        // What a look cannot do for want of the lock it leaves for later, each time after the whole busy timeout: whoever
+        // is going to write waits once, here.
+        self.wait_to_write(schema)?;
         let place =
             self.look(schema, Some(kind))?.ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
         self.need_tables(place.database)?;

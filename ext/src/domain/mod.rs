@@ -5,6 +5,7 @@ pub mod audit;
 pub mod capture;
 pub mod clock;
 pub mod course;
+pub mod daily;
 pub mod database;
 pub mod declare;
 pub mod derived;

@@ -6,14 +6,16 @@ use crate::sqlite::{Room, RoomForKeys, Value, ValueRef};
 use crate::storage::shape::quote_identifier;
 use std::collections::{HashMap, HashSet};
 
-/// What a purge did. All counts are snapshots.
+/// What a purge did. All counts but the first are snapshots.
 #[derive(Debug, Default)]
-struct Purged {
-    purged: i64,
-    kept_lost: i64,
-    kept_edited: i64,
+pub(super) struct Purged {
+    /// Pieces that it found without their lines.
+    pub(super) lost: i64,
+    pub(super) purged: i64,
+    pub(super) kept_lost: i64,
+    pub(super) kept_edited: i64,
     kept_last: i64,
-    notes: Vec<String>,
+    pub(super) notes: Vec<String>,
 }
 
 /// A kept snapshot belongs to a piece that has lost its lines, or to a kind whose pieces cannot be looked at.
@@ -45,10 +47,16 @@ impl Talon {
         self.need_tables(place)?;
         let result = self.atomically(schema, || self.purge_database(place, before, keep_last));
         self.course.borrow_mut().forget_states();
-        result
+        Ok(result?.0)
     }
 
-    fn purge_database(&self, place: usize, before: &str, keep_last: bool) -> Result<i64> {
+    /// The same in a transaction that is open; gives the journal row, and what was done.
+    pub(super) fn purge_database(
+        &self,
+        place: usize,
+        before: &str,
+        keep_last: bool,
+    ) -> Result<(i64, Purged)> {
         let mut purged = Purged::default();
         let kept_kinds = self.mark_lost(place, &mut purged)?;
         self.release_edits_of_deleted(place, before)?;
@@ -127,7 +135,8 @@ impl Talon {
         if purged.purged > 0 && younger == 1 {
             self.relink(&schema)?;
         }
-        self.journal_purge(place, &schema, before, keep_last, &purged)
+        let journal = self.journal_purge(place, &schema, before, keep_last, &purged)?;
+        Ok((journal, purged))
     }
 
     fn release_edits_of_deleted(&self, place: usize, before: &str) -> Result<()> {
@@ -175,6 +184,7 @@ impl Talon {
                 lost.make_room(1)?;
                 lost.insert(piece.key.shown()?);
             }
+            purged.lost += lost.len() as i64;
             let mut known = HashSet::new();
             {
                 let mut scan = self.connection.prepare(&format!(

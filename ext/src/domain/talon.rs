@@ -53,6 +53,13 @@ pub struct Place {
     pub kind: usize,
 }
 
+/// What a host may ask of its own last statement, before Talon ran any.
+#[derive(Debug, Clone, Copy)]
+pub struct HostsLast {
+    rowid: i64,
+    changes: i32,
+}
+
 impl Talon {
     /// For a connection that has just loaded the extension.
     pub fn new(connection: Connection) -> Talon {
@@ -279,8 +286,13 @@ impl Talon {
         result
     }
 
-    /// Runs `work` so that it happens whole or not at all, and leaves `last_insert_rowid()` and `changes()` as the host's
-    /// own last statement made them.
+    /// What the host may ask of its own last statement.
+    pub fn hosts_last(&self) -> HostsLast {
+        HostsLast { rowid: self.connection.last_insert_rowid(), changes: self.connection.changes() }
+    }
+
+    /// Runs `work` so that it happens whole or not at all, and leaves `last_insert_rowid()` and `changes()` as they were
+    /// after the host's own last statement.
     ///
     /// # Errors
     /// What `work` reports.
@@ -288,15 +300,15 @@ impl Talon {
         &self,
         schema: &str,
         place: usize,
+        last: HostsLast,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        let (rowid, changes) = (self.connection.last_insert_rowid(), self.connection.changes());
         let result = self.atomically(schema, || {
             let done = work()?;
-            self.databases()?[place].store()?.leave_changes(changes)?;
+            self.databases()?[place].store()?.leave_changes(last.changes)?;
             Ok(done)
         });
-        self.connection.set_last_insert_rowid(rowid);
+        self.connection.set_last_insert_rowid(last.rowid);
         result
     }
 

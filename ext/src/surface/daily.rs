@@ -1,6 +1,6 @@
-//! The clock that a connection goes by.
+//! The daily routine, and the clock that a connection goes by.
 
-use super::arguments::text;
+use super::arguments::{schema, text};
 use crate::domain::clock;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
@@ -11,7 +11,15 @@ pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Resul
     for arity in 0..=1 {
         create_function(connection, "talon_clock", Some(arity), false, talon, clock)?;
     }
+    for arity in 0..=1 {
+        create_function(connection, "talon_daily", Some(arity), false, talon, daily)?;
+    }
     Ok(())
+}
+
+fn daily(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
+    let run = || Ok(Output::Text(talon.daily(&schema(arguments, 0)?)?.to_json()));
+    run().map_err(|error: Error| error.into_failure("talon_daily"))
 }
 
 fn clock(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
