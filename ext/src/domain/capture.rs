@@ -1,9 +1,10 @@
 //! From a trigger's touch to the images at commit.
 
-use super::course::{Course, Entry, Slot, Written};
+use super::course::{Entry, Slot, Written};
 use super::database::Database;
 use super::latest::Latest;
 use super::settle::{Circumstances, Reason};
+use super::taking::Taking;
 use super::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{Argument, Failure, Transaction, Value, ValueRef, code, try_gather};
@@ -202,7 +203,13 @@ impl Talon {
     }
 
     /// Counts a piece as touched; at its first touch makes sure that what it was before is stored.
-    fn take(&self, slot: Slot, database: &mut Database, key: Key, taking: Taking) -> Result<()> {
+    pub(super) fn take(
+        &self,
+        slot: Slot,
+        database: &mut Database,
+        key: Key,
+        taking: Taking,
+    ) -> Result<()> {
         let known = self.course.borrow().find(slot, &key);
         if let Some(place) = known {
             taking.note(&mut self.course.borrow_mut(), place);
@@ -440,35 +447,6 @@ fn take_back(databases: &mut [Database], entries: &mut [Entry]) -> Result<()> {
         store.put_piece(id, &key.shown()?, now.as_ref(), was.as_ref())?;
     }
     Ok(())
-}
-
-/// How a piece comes to be touched.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Taking {
-    Touch,
-    Created,
-    Renamed,
-    Changed,
-    /// Its header is there, and another one is about to take its place.
-    Replaced,
-    Deleted,
-}
-
-impl Taking {
-    fn note(self, course: &mut Course, place: usize) {
-        if let Some(entry) = course.entry_mut(place) {
-            match self {
-                // A header that was there and is written anew goes on being the same piece.
-                Taking::Created => entry.created |= !entry.existed,
-                Taking::Deleted => {
-                    entry.deleted = true;
-                    entry.existed |= !entry.created;
-                }
-                Taking::Replaced => entry.existed |= !entry.created,
-                Taking::Touch | Taking::Renamed | Taking::Changed => {}
-            }
-        }
-    }
 }
 
 impl Transaction for Talon {

@@ -55,7 +55,7 @@ fn cut(value: &impl std::fmt::Display) -> String {
 }
 
 /// A piece that rows belong to, by the place of its kind.
-type Owner = (usize, Key);
+pub(super) type Owner = (usize, Key);
 
 /// A correction, with what undoes it.
 struct Corrected {
@@ -379,7 +379,7 @@ impl Database {
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn owners(&mut self, derived: &Derived, key: &Key) -> Result<Vec<Owner>> {
+    pub(super) fn owners(&mut self, derived: &Derived, key: &Key) -> Result<Vec<Owner>> {
         let values: Vec<ValueRef<'_>> = key.values().iter().map(Value::as_ref).collect();
         let mut found = Vec::new();
         for kind in self.guarded_kinds() {

@@ -1,4 +1,5 @@
-//! Derived values: declared by `talon_derive`, listed by `talon_rules`, compared by `talon_gaps`.
+//! Derived values: declared by `talon_derive`, listed by `talon_rules`, compared by `talon_gaps`, corrected by
+//! `talon_repair`.
 
 use super::arguments::{schema, schema_of, text};
 use super::rows::{Rows, row_id};
@@ -18,6 +19,9 @@ pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Resul
     for arity in 2..=3 {
         create_function(connection, "talon_derive", Some(arity), false, talon, derive)?;
     }
+    for arity in 1..=2 {
+        create_function(connection, "talon_repair", Some(arity), false, talon, repair)?;
+    }
     create_module::<RulesTable>(connection, "talon_rules", talon)?;
     create_module::<GapsTable>(connection, "talon_gaps", talon)
 }
@@ -33,6 +37,11 @@ fn derive(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, 
         talon.declare_derived(&schema, name, text(arguments, 1, "the definition")?)
     };
     run().map(Output::Text).map_err(|error| error.into_failure("talon_derive"))
+}
+
+fn repair(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
+    let run = || talon.repair(&schema(arguments, 1)?, text(arguments, 0, "the name")?);
+    run().map(Output::Integer).map_err(|error| error.into_failure("talon_repair"))
 }
 
 /// The rules of the schema that a query is about; none where nothing was ever guarded.
