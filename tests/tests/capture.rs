@@ -390,3 +390,15 @@ fn columns_added_renamed_and_dropped_are_followed() {
     db.run("DELETE FROM line; INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
     assert_eq!(db.rows("SELECT id, parent, note FROM line"), ["10|1|q", "11|1|q", "12|2|q"]);
 }
+
+#[test]
+fn a_header_with_the_rowid_minus_one_has_a_before_image_when_it_is_replaced() {
+    let shop = Shop::with(SALES);
+    let db = shop.open();
+    db.run("INSERT INTO sale_piece VALUES (-1, 'M', 1); INSERT INTO sale_line VALUES (10, -1, 1, 'x', 1)");
+    db.run(GUARD_SALES);
+    db.run("INSERT OR REPLACE INTO sale_piece VALUES (-1, 'N', 2)");
+    assert_eq!(db.snapshots("-1"), ["before|1", "edit|1"]);
+    db.run("UPDATE OR REPLACE sale_piece SET id = -1, number = 'O' WHERE id = -1; INSERT INTO sale_piece(number) VALUES ('P')");
+    assert_eq!(db.snapshots("-1"), ["before|1", "edit|1", "edit|1"]);
+}

@@ -136,6 +136,56 @@ fn a_line_may_belong_to_two_pieces_at_once() {
 }
 
 #[test]
+fn pieces_that_share_lines_are_lost_and_restored_in_one_open_transaction() {
+    let shop = Shop::with(
+        "CREATE TABLE sale(id INTEGER PRIMARY KEY); CREATE TABLE delivery(id INTEGER PRIMARY KEY);
+         CREATE TABLE line(id INTEGER PRIMARY KEY, sale INTEGER REFERENCES sale, delivery INTEGER REFERENCES delivery)",
+    );
+    let db = shop.open();
+    db.run(
+        "SELECT talon_guard('sale', 'sale', 'line'); SELECT talon_guard('delivery', 'delivery', 'line');
+         BEGIN; INSERT INTO sale VALUES (1); INSERT INTO delivery VALUES (7);
+         INSERT INTO line VALUES (1, 1, NULL), (2, 1, 7), (3, NULL, 7); COMMIT",
+    );
+    let before = db.contents(&["line"]);
+    let restore = |kind: &str, piece: i64| {
+        format!("INSERT INTO talon_restore(kind, piece) VALUES ('{kind}', {piece})")
+    };
+    db.run("BEGIN; DELETE FROM line");
+    db.run(&restore("sale", 1));
+    db.run(&restore("delivery", 7));
+    db.run("COMMIT");
+    assert_eq!(db.contents(&["line"]), before);
+    assert_eq!(db.findings(), [""; 0]);
+    // Restored by halves and left so, it can be made whole later; what the host does itself is an edit.
+    db.run("BEGIN; DELETE FROM line");
+    db.run(&restore("sale", 1));
+    db.run("COMMIT");
+    assert_eq!(db.findings(), ["delivery|7|partial"]);
+    db.run(&restore("delivery", 7));
+    assert_eq!(db.contents(&["line"]), before);
+    db.run("BEGIN; DELETE FROM line");
+    db.run(&restore("sale", 1));
+    db.run("UPDATE line SET id = 9 WHERE id = 2");
+    assert_eq!(
+        db.error(&restore("delivery", 7)),
+        "talon_restore: delivery 7 has 1 line, nothing to recover"
+    );
+    db.run("COMMIT");
+    assert_eq!(db.findings(), [""; 0]);
+    // Undone, a restore has restored nothing by halves.
+    db.run("BEGIN; UPDATE line SET id = 2 WHERE id = 9; SAVEPOINT a; DELETE FROM line");
+    db.run(&restore("sale", 1));
+    db.run("ROLLBACK TO a");
+    assert_eq!(
+        db.error(&restore("delivery", 7)),
+        "talon_restore: delivery 7 has 1 line, nothing to recover"
+    );
+    db.run("COMMIT");
+    assert_eq!(db.findings(), [""; 0]);
+}
+
+#[test]
 fn lines_may_refer_to_lines() {
     let shop = Shop::with(
         "CREATE TABLE piece(id INTEGER PRIMARY KEY, n);

@@ -146,16 +146,10 @@ impl Talon {
                 }
             }
             Event::Inserting | Event::Replacing => {
-                // -1 stands for a rowid that SQLite has yet to assign.
-                let new = key(0)?;
-                let assigned = match &new {
-                    None => false,
-                    Some(Key::Single(Value::Integer(-1))) => !guard.key_is_rowid(),
-                    Some(_) => true,
-                };
                 let mut found = database.colliding(kind, values)?;
-                if assigned && let Some(key) = &new {
-                    found.extend(database.own_key(kind, key)?);
+                // -1 also stands for a rowid that SQLite has yet to assign; a header that has it is there before as well.
+                if let Some(key) = key(0)? {
+                    found.extend(database.own_key(kind, &key)?);
                 }
                 for key in found {
                     self.take(slot, database, key, Taking::Replaced)?;
@@ -251,6 +245,7 @@ impl Talon {
             created: false,
             deleted: false,
             existed: false,
+            half_restored: false,
             state,
             written: None,
         };
@@ -376,6 +371,10 @@ impl Talon {
 
     /// True when the header spells its key otherwise than what touched it.
     fn capture_entry(&self, database: &mut Database, entry: &mut Entry) -> Result<bool> {
+        if entry.half_restored {
+            // Known to have lost its lines: what has come back of them is no image of it.
+            return Ok(false);
+        }
         let kind = entry.slot.kind as usize;
         let about = Circumstances {
             created: entry.created,

@@ -30,6 +30,9 @@ pub struct Entry {
     pub deleted: bool,
     /// Its header was there before this transaction inserted or deleted it.
     pub existed: bool,
+    /// It has lost its lines, and the restore of another piece has given it those that the two share; nobody has changed
+    /// it since.
+    pub half_restored: bool,
     /// What was known of it when it was touched (and its before-image taken); None when that was not looked up. Once a
     /// commit was tried that has written: what was known before.
     pub state: Option<Option<PieceState>>,
@@ -190,6 +193,12 @@ impl Course {
         }
     }
 
+    /// Whether the transaction has changed a piece otherwise than by restoring another one that shares lines with it.
+    pub fn has_changed(&self, slot: Slot, key: &Key) -> bool {
+        let place = self.find(slot, key);
+        place.and_then(|place| self.entries.get(place)).is_some_and(|entry| !entry.half_restored)
+    }
+
     /// The piece at a place.
     pub fn entry_mut(&mut self, place: usize) -> Option<&mut Entry> {
         self.entries.get_mut(place)
@@ -336,6 +345,8 @@ impl Course {
         self.savepoints.push(savepoint);
         self.forget_names(savepoint.names);
         self.entries.truncate(savepoint.entries);
+        // The restore may be among what was undone.
+        self.entries.iter_mut().for_each(|entry| entry.half_restored = false);
         self.renames.truncate(savepoint.renames);
         self.followed = self.followed.min(self.renames.len());
         if self.synced_above.is_some_and(|above| above >= number) {
@@ -371,6 +382,7 @@ mod tests {
             created: false,
             deleted: false,
             existed: false,
+            half_restored: false,
             state: None,
             written: None,
         };

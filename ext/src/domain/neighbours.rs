@@ -6,11 +6,13 @@ use super::clock::Clock;
 use super::database::Database;
 use super::settle::{Circumstances, Reason};
 use super::snapshot::Stored;
+use super::talon::{Place, Talon};
 use crate::error::{Error, Result};
 use crate::sqlite::{Room, RoomForKeys, Value, ValueRef};
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
 use crate::storage::shape::{quote_identifier, quote_list};
+use crate::storage::store::PieceState;
 use std::collections::HashSet;
 use std::rc::Rc;
 
@@ -77,6 +79,50 @@ impl Database {
         Ok(None)
     }
 
+    /// The pieces of other kinds that own rows of `stored`, and that have lost all of their lines.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn emptied_neighbours(
+        &mut self,
+        kind: usize,
+        stored: &Stored,
+    ) -> Result<Vec<(usize, Key)>> {
+        let mut emptied = Vec::new();
+        for (other, link, part) in self.neighbours(kind, stored, &[])? {
+            let Some(key) = self.owner(other, part, link)? else { continue };
+            if self.read(other, &key)?
+                && self.image.lines == 0
+                && !emptied.contains(&(other, key.clone()))
+            {
+                emptied.push((other, key));
+            }
+        }
+        Ok(emptied)
+    }
+
+    /// Records that a piece has lost its lines, where a snapshot has some and nobody has accepted that.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn lose(&mut self, kind: usize, key: &Key, at_ms: i64) -> Result<()> {
+        let (id, shown) = (self.kinds[kind].id, key.shown()?);
+        let Some(was) = self.store()?.piece(id, &shown)? else { return Ok(()) };
+        if was.lines == 0 || was.lost_at.is_some() || was.dismissed_at.is_some() {
+            return Ok(());
+        }
+        let now = PieceState { version: was.version + 1, lost_at: Some(at_ms), ..was.clone() };
+        self.store()?.put_piece(id, &shown, Some(&was), Some(&now))
+    }
+
+    /// The piece that a row of a part belongs to, by what the row says of it.
+    fn owner(&mut self, kind: usize, part: usize, link: Vec<Value>) -> Result<Option<Key>> {
+        match self.piece_of(kind, part, link)? {
+            Some(piece) => self.own_key(kind, &Key::of(piece)),
+            None => Ok(None),
+        }
+    }
+
     /// Images the pieces of other kinds that own rows written for a piece of `kind`: those of `stored`, and those that
     /// `before` says were changed or removed (their part, and their values in the order of its columns).
     ///
@@ -91,12 +137,7 @@ impl Database {
         before: &[(usize, Vec<Value>)],
     ) -> Result<()> {
         for (other, link, part) in self.neighbours(kind, stored, before)? {
-            let piece = self.piece_of(other, part, link)?;
-            let own = match piece {
-                Some(piece) => self.own_key(other, &Key::of(piece))?,
-                None => None,
-            };
-            let Some(key) = own else { continue };
+            let Some(key) = self.owner(other, part, link)? else { continue };
             // One that was lost as well has got back a part of its lines, perhaps all: that is no image of it, and its
             // own restore is yet to make it whole.
             let id = self.kinds[other].id;
@@ -166,5 +207,32 @@ impl Database {
             }
         }
         Ok(found)
+    }
+}
+
+impl Talon {
+    /// Notes which pieces have lost their lines and get back some that they share with the one that is restored.
+    pub(super) fn half_restore(
+        &self,
+        database: &mut Database,
+        place: &Place,
+        key: &Key,
+        emptied: Vec<(usize, Key)>,
+    ) -> Result<()> {
+        let note = |kind: usize, key: &Key, half_restored: bool| {
+            let mut course = self.course.borrow_mut();
+            let known = course.find(Database::slot(place.database, kind), key);
+            if let Some(entry) = known.and_then(|known| course.entry_mut(known)) {
+                entry.half_restored = half_restored;
+            }
+        };
+        note(place.kind, key, false);
+        // The next touch of one of them is none that was counted already.
+        self.latest.set(None);
+        for (kind, key) in emptied {
+            database.lose(kind, &key, self.clock.now_ms())?;
+            note(kind, &key, true);
+        }
+        Ok(())
     }
 }

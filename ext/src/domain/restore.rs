@@ -93,8 +93,7 @@ impl Talon {
         self.enlist()?;
         let mut databases = self.databases()?;
         let database = &mut databases[place.database];
-        let result =
-            self.quietly(|| self.restore(database, place.kind, &request, choice, silenced));
+        let result = self.quietly(|| self.restore(database, &place, &request, choice, silenced));
         drop(databases);
         self.course.borrow_mut().forget_states();
         Ok(result?.0)
@@ -132,14 +131,13 @@ impl Talon {
         self.enlist()?;
         let mut databases = self.databases()?;
         let database = &mut databases[place.database];
-        let (_, outcome) = self.restore(database, place.kind, &request, choice, silenced)?;
+        let (_, outcome) = self.restore(database, place, &request, choice, silenced)?;
         Ok(outcome.starts_with("restored"))
     }
 
     /// Whether the open transaction has changed the piece.
     pub(super) fn is_touched(&self, place: &Place, key: &Key) -> bool {
-        let slot = Database::slot(place.database, place.kind);
-        self.course.borrow().find(slot, key).is_some()
+        self.course.borrow().has_changed(Database::slot(place.database, place.kind), key)
     }
 
     /// Whether the statement that is running may yet open a cursor: an INSERT … SELECT.
@@ -174,7 +172,7 @@ impl Talon {
         let database = &mut databases[place.database];
         let touched = self.is_touched(&place, &request.key);
         let outcome = match choose(database, place.kind, &request.key, request.snapshot, touched) {
-            Ok(choice) => self.restore(database, place.kind, request, choice, silenced)?.1,
+            Ok(choice) => self.restore(database, &place, request, choice, silenced)?.1,
             Err(error) if error.is_fatal() => return Err(error),
             // Somebody has restored, filled or deleted it since.
             Err(error) => {
@@ -192,12 +190,12 @@ impl Talon {
     fn restore(
         &self,
         database: &mut Database,
-        kind: usize,
+        place: &Place,
         request: &Request,
         choice: Choice,
         silenced: bool,
     ) -> Result<(i64, &'static str)> {
-        if let Some(edit) = self.edit_of_another(database, kind, &request.key)? {
+        if let Some(edit) = self.edit_of_another(database, place.kind, &request.key)? {
             // What that station has on its screen would be written over what is restored.
             let note = format!("being edited {}", edit.describe(&self.clock));
             let outcome = Outcome::failed("being edited", None, note);
@@ -208,7 +206,7 @@ impl Talon {
         for head in &choice.candidates {
             match database.stored(head.id) {
                 Ok(mut stored) => {
-                    stored.follow_renames(&*database.guard(kind)?);
+                    stored.follow_renames(&*database.guard(place.kind)?);
                     sound = Some(stored);
                     break;
                 }
@@ -222,7 +220,7 @@ impl Talon {
             None => Outcome { text: "unreadable", snapshot: None, lines: None, notes: passed },
             Some(stored) => {
                 let mut outcome =
-                    self.restore_from(database, kind, request, &stored, choice.named, silenced)?;
+                    self.restore_from(database, place, request, &stored, choice.named, silenced)?;
                 if !passed.is_empty() {
                     outcome.text = match outcome.text {
                         "restored" => "restored older",
@@ -240,14 +238,16 @@ impl Talon {
     fn restore_from(
         &self,
         database: &mut Database,
-        kind: usize,
+        place: &Place,
         request: &Request,
         stored: &Stored,
         exactly: bool,
         silenced: bool,
     ) -> Result<Outcome> {
+        let kind = place.kind;
         let guard = database.guard(kind)?;
         let who = self.station().clone();
+        let emptied = database.emptied_neighbours(kind, stored)?;
         let header_now = database.present_header(kind, &request.key)?;
         if exactly && !request.dry_run {
             // What a point in time replaces can be had back.
@@ -322,6 +322,7 @@ impl Talon {
                         at: self.clock.now_ms(),
                     };
                     database.settle(&self.clock, who.as_ref(), kind, &request.key, None, about)?;
+                    self.half_restore(database, place, &request.key, emptied)?;
                     database.settle_neighbours(&self.clock, who.as_ref(), kind, stored, &before)?;
                     corrections.settle(database, &asker)?;
                 }

@@ -18,6 +18,7 @@ impl Taking {
     /// Notes it of an entry that is there.
     pub(super) fn note(self, course: &mut Course, place: usize) {
         if let Some(entry) = course.entry_mut(place) {
+            entry.half_restored = false;
             match self {
                 // A header that was there and is written anew goes on being the same piece.
                 Taking::Created => entry.created |= !entry.existed,

@@ -407,6 +407,7 @@ impl World {
 
     fn restore(&self, piece: &Piece, shown: &Cell) -> Checked {
         let before = read_pieces(&self.talon, &self.schema)?;
+        let rows_before = self.rows_of_parts(piece.0)?;
         let (kind, shown) = (self.schema.kinds[piece.0].name, shown.literal());
         query(
             &self.talon,
@@ -415,16 +416,27 @@ impl World {
         let journal =
             query(&self.talon, "SELECT outcome, note FROM talon_restore ORDER BY id DESC LIMIT 1")?;
         let after = read_pieces(&self.talon, &self.schema)?;
-        let (was, now, wanted) =
-            (before.get(piece), after.get(piece), self.model.newest.get(piece));
+        let (now, wanted) = (after.get(piece), self.model.newest.get(piece));
         // A row in the way or a rule that no longer holds is an outcome, and leaves everything as it is.
         let is_refused = journal
             .iter()
             .any(|row| ["conflict", "constraint"].map(super::cell::text).contains(&row[0]));
-        if is_restored(was, now, wanted) || is_refused && after == before {
+        if is_restored(&rows_before, now, wanted) || is_refused && after == before {
             return Ok(());
         }
         Err(format!("{piece:?} was restored to {now:?}\nnot {wanted:?}\n{journal:?}"))
+    }
+
+    /// Every row of the tables of a kind's parts, whoever it belongs to.
+    fn rows_of_parts(&self, kind: usize) -> Result<Image, String> {
+        let mut image = Image::new();
+        for part in &self.schema.kinds[kind].parts {
+            let table = &self.schema.tables[part.table];
+            let sql =
+                format!("SELECT {} FROM {}", quoted_list("", &table.stored()), quote(&table.name));
+            image.insert(part.name.clone(), query(&self.talon, &sql)?);
+        }
+        Ok(image)
     }
 
     /// Marks: what changed on a connection without Talon is imaged, and listed.
@@ -454,9 +466,10 @@ impl World {
     }
 }
 
-/// Whether a piece has its header and lines back exactly, and its details beside those that it has got since.
-fn is_restored(was: Option<&Image>, now: Option<&Image>, wanted: Option<&Image>) -> bool {
-    let (Some(was), Some(now), Some(wanted)) = (was, now, wanted) else { return false };
+/// Whether a piece has its header and lines back exactly, and its details beside those that were there: its own, and those
+/// that waited for a line to come back.
+fn is_restored(was: &Image, now: Option<&Image>, wanted: Option<&Image>) -> bool {
+    let (Some(now), Some(wanted)) = (now, wanted) else { return false };
     let rows = |image: &Image, part: &str| image.get(part).cloned().unwrap_or_default();
     let mut parts = now.keys().chain(wanted.keys());
     parts.all(|part| match part.as_str() {
