@@ -51,7 +51,7 @@ SELECT CASE
     WHEN kept_lost + kept_edited + kept_last > 0 THEN printf('No snapshot of a day before %s could go.', before)
     ELSE printf('No snapshot is from a day before %s: nothing to purge.', before)
   END FROM purged;
-SELECT printf('Kept because the piece has lost its lines: %d. Run report.sql, then restore_all.sql.', kept_lost)
+SELECT printf('Kept because the piece has lost its lines or its header: %d. Run report.sql and audit.sql, then restore.', kept_lost)
   FROM purged WHERE kept_lost > 0;
 SELECT printf('Kept because the piece is being edited: %d. They go tomorrow.', kept_edited)
   FROM purged WHERE kept_edited > 0;

@@ -212,3 +212,42 @@ fn the_journal_says_who_purged() {
         ["2026-01-02|2|till 2|1"]
     );
 }
+
+#[test]
+fn a_vanished_piece_keeps_its_snapshots_until_it_is_restored_or_dismissed() {
+    let (_shop, db) = days();
+    let replace = "PRAGMA foreign_keys = OFF; PRAGMA recursive_triggers = OFF; DELETE FROM sale_line WHERE sale_id = 1;
+        INSERT OR REPLACE INTO sale_piece VALUES (7, 'A', 0)";
+    db.run(replace);
+    assert_eq!(purge(&db, "2026-02-01"), "2|2|0|0");
+    assert_eq!(ids(&db)[..2], ["1|1", "3|1"]);
+    assert_eq!(db.findings(), ["sale|1|vanished", "sale|2|unprotected"]);
+    assert_eq!(db.rows("SELECT * FROM talon_lost"), [""; 0]);
+    db.run("DELETE FROM sale_piece WHERE id = 7; INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)");
+    assert_eq!(db.one("SELECT label FROM sale_line WHERE id = 10"), "v2");
+    assert_eq!(purge(&db, "2026-02-01"), "2|0|0|0");
+
+    let (_shop, db) = days();
+    db.run(replace);
+    assert_eq!(db.one("SELECT talon_dismiss('sale', 1)"), "sale 1 is accepted as deleted");
+    assert_eq!(db.findings(), [""; 0]);
+    assert_eq!(purge(&db, "2026-02-01"), "4|0|0|0");
+    assert_eq!(db.error("SELECT talon_dismiss('sale', 1)"), "talon_dismiss: there is no sale 1");
+}
+
+#[test]
+fn a_vanished_piece_with_a_composite_key_keeps_its_snapshots() {
+    let shop = Shop::with(
+        "CREATE TABLE sale(shop TEXT, id INTEGER, number TEXT UNIQUE, PRIMARY KEY (shop, id));
+         CREATE TABLE line(id INTEGER PRIMARY KEY, shop TEXT, sale INTEGER, FOREIGN KEY (shop, sale) REFERENCES sale)",
+    );
+    let db = shop.open();
+    db.run(
+        "SELECT talon_guard('sale', 'sale', 'line'); PRAGMA foreign_keys = OFF;
+         BEGIN; INSERT INTO sale VALUES ('a', 1, 'x'), ('a', 2, 'y'); INSERT INTO line VALUES (1, 'a', 1), (2, 'a', 2); COMMIT;
+         INSERT OR REPLACE INTO sale VALUES ('b', 1, 'x');
+         UPDATE talon_snapshot SET day = '2026-01-01'",
+    );
+    assert_eq!(purge(&db, "2026-02-01"), "2|1|0|0");
+    assert_eq!(ids(&db)[..1], ["1|[\"a\",1]"]);
+}

@@ -11,6 +11,7 @@ use crate::storage::guard::Guard;
 use crate::storage::key::Key;
 use crate::storage::schema::{FORMAT, facts, install, schema_version, upgrade};
 use crate::storage::shape::{quote_identifier, quote_list};
+use crate::storage::store::PieceState;
 use crate::storage::trigger;
 
 impl Talon {
@@ -214,7 +215,7 @@ impl Talon {
             let key = database.named_piece(place.kind, piece)?;
             let unknown = || Error::UnknownPiece { kind: kind.to_owned(), piece: key.to_string() };
             if !database.read(place.kind, &key)? {
-                return Err(unknown());
+                return self.accept_as_deleted(database, place.kind, &key)?.ok_or_else(unknown);
             }
             if database.image.lines > 0 {
                 return Err(Error::HasLines {
@@ -234,6 +235,23 @@ impl Talon {
         });
         self.course.borrow_mut().forget_states();
         result
+    }
+
+    /// A piece whose header is gone, nobody knows how, is deleted from here on; None when it is no such piece.
+    fn accept_as_deleted(
+        &self,
+        database: &mut Database,
+        kind: usize,
+        key: &Key,
+    ) -> Result<Option<String>> {
+        let (id, shown) = (database.kinds[kind].id, key.shown()?);
+        let Some(was) = database.store()?.piece(id, &shown)? else { return Ok(None) };
+        if was.gone_at.is_some() || database.own_key(kind, key)?.is_some() {
+            return Ok(None);
+        }
+        let now = PieceState { gone_at: Some(self.clock.now_ms()), lost_at: None, ..was.clone() };
+        database.store()?.put_piece(id, &shown, Some(&was), Some(&now))?;
+        Ok(Some(format!("{} {key} is accepted as deleted", database.kinds[kind].name)))
     }
 
     /// What every call that looks does first: finds the files, mends triggers that are gone, absorbs marks. What cannot

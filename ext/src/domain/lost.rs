@@ -136,6 +136,43 @@ impl Talon {
     }
 }
 
+impl Database {
+    /// Pieces of a kind whose header is gone, where no DELETE was seen, and whose newest snapshot is no younger than
+    /// `newest_id`.
+    ///
+    /// # Errors
+    /// What SQLite reports, or [`crate::error::Error::Memory`].
+    pub fn vanished(&mut self, kind: usize, newest_id: i64) -> Result<Vec<Key>> {
+        let guard = self.guard(kind)?;
+        let header = guard.header();
+        let columns = header.key.len();
+        let mut sql = format!(
+            "SELECT p.key FROM {}.talon_piece AS p
+             WHERE p.kind = ?1 AND p.saved = 1 AND p.last <= ?2 AND p.dismissed_at IS NULL AND p.gone_at IS NULL",
+            quote_identifier(&self.schema)
+        );
+        if columns == 1 {
+            sql.push_str(&format!(
+                " AND NOT EXISTS (SELECT 1 FROM {} WHERE {})",
+                header.from_clause(&self.schema),
+                guard.header_matches(&["p.key".to_owned()])
+            ));
+        }
+        let mut scan = self.connection.prepare(&sql)?;
+        let values = [ValueRef::Integer(self.kinds[kind].id), ValueRef::Integer(newest_id)];
+        let mut rows = scan.query(&values)?;
+        let mut found = Vec::new();
+        while rows.next()? {
+            let Some(key) = Key::from_shown(rows.column(0), columns)? else { continue };
+            if columns == 1 || self.own_key(kind, &key)?.is_none() {
+                found.make_room(1)?;
+                found.push(key);
+            }
+        }
+        Ok(found)
+    }
+}
+
 /// What a person knows a piece by: number, date, party, type, validated.
 ///
 /// # Errors

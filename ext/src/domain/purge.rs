@@ -1,4 +1,4 @@
-//! Old snapshots go, but never the last one of a piece that has lost its lines.
+//! Old snapshots go, but never the last one of a piece that has lost its lines, or its header by no DELETE.
 
 use super::talon::Talon;
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ pub(super) struct Purged {
     pub(super) notes: Vec<String>,
 }
 
-/// A kept snapshot belongs to a piece that has lost its lines, or to a kind whose pieces cannot be looked at.
+/// A kept snapshot belongs to a piece that has lost its lines or its header, or to a kind whose pieces cannot be looked at.
 const KEPT: &str = "EXISTS (SELECT 1 FROM {s}.talon_piece AS p WHERE p.kind = s.kind AND p.saved = 1 AND p.key = s.key
     AND p.lost_at IS NOT NULL)";
 /// It is the newest of a living piece.
@@ -58,7 +58,6 @@ impl Talon {
         keep_last: bool,
     ) -> Result<(i64, Purged)> {
         let mut purged = Purged::default();
-        let kept_kinds = self.mark_lost(place, &mut purged)?;
         self.release_edits_of_deleted(place, before)?;
         let databases = self.databases()?;
         let schema = quote_identifier(&databases[place].schema);
@@ -71,14 +70,15 @@ impl Talon {
                 _ => Ok(0),
             }
         };
-        let kinds: Vec<String> = kept_kinds.iter().map(i64::to_string).collect();
-        let old = format!("s.day < ?1 AND s.kind > 0 AND s.kind NOT IN ({})", kinds.join(", "));
         let newest_id = number("SELECT max(id) FROM {s}.talon_snapshot", &[])?;
         // Looked at from the young end: the first old one ends the search.
         let newest_old = number(
             "SELECT id FROM {s}.talon_snapshot WHERE day < ?1 ORDER BY id DESC LIMIT 1",
             &[day],
         )?;
+        let kept_kinds = self.mark_lost(place, newest_old, &mut purged)?;
+        let kinds: Vec<String> = kept_kinds.iter().map(i64::to_string).collect();
+        let old = format!("s.day < ?1 AND s.kind > 0 AND s.kind NOT IN ({})", kinds.join(", "));
         let some_lost = number(
             "SELECT count(*) FROM {s}.talon_piece WHERE saved = 1 AND lost_at IS NOT NULL",
             &[],
@@ -165,8 +165,8 @@ impl Talon {
         Ok(newest)
     }
 
-    /// Notes on every piece whether it is lost today; gives the kinds whose pieces cannot be looked at, which keep all.
-    fn mark_lost(&self, place: usize, purged: &mut Purged) -> Result<Vec<i64>> {
+    /// Notes on every piece whether it is lost today, or its header is gone and its last snapshot would be now; gives the kinds whose pieces cannot be looked at, which keep all.
+    fn mark_lost(&self, place: usize, newest_old: i64, purged: &mut Purged) -> Result<Vec<i64>> {
         let mut databases = self.databases()?;
         let database = &mut databases[place];
         let schema = quote_identifier(&database.schema);
@@ -185,6 +185,10 @@ impl Talon {
                 lost.insert(piece.key.shown()?);
             }
             purged.lost += lost.len() as i64;
+            for key in database.vanished(kind, newest_old)? {
+                lost.make_room(1)?;
+                lost.insert(key.shown()?);
+            }
             let mut known = HashSet::new();
             {
                 let mut scan = self.connection.prepare(&format!(
