@@ -1,6 +1,7 @@
 //! Measures the built extension against a bare SQLite, against the floor of what whole images can cost,
 //! and against its peers: JSON audit triggers and the session extension.
 
+mod chains;
 mod detect;
 mod floor;
 mod library;
@@ -52,11 +53,12 @@ fn run() -> Outcome {
         library.load(&rusqlite::Connection::open_in_memory()?)?;
     }
     type Section = fn(&Options, &Library) -> Outcome;
-    let sections: [(&[&str], Section); 6] = [
+    let sections: [(&[&str], Section); 7] = [
         (&["time"], time::run),
         (&["anew"], time::run_anew),
         (&["scale", "detect"], scale::run),
         (&["recover"], recover::run),
+        (&["recover"], chains::run),
         (&["load"], load::run),
         (&["memory"], memory::run),
     ];

@@ -10,6 +10,9 @@
 --
 --     LD_LIBRARY_PATH=/opt/talon sqlite3 pos.db < sql/maintenance/report.sql
 --
+-- The list is also written as CSV, for whatever reads that, to lost_pieces.csv in the current folder (empty where nothing is
+-- lost). Where there is a desktop, TALON_SPREADSHEET=1 in front of the command opens it in a spreadsheet as well.
+--
 -- Stops at the first error, and then sqlite3 exits with 1; otherwise with 0.
 
 .bail on
@@ -72,3 +75,14 @@ SELECT 'Nothing was ever purged.' WHERE NOT EXISTS (SELECT 1 FROM talon_purge);
 .print GUARDS
 .mode line
 SELECT kind, header, lines, details, pieces, snapshots, bytes, triggers, marks, suspect_since, advice FROM talon_guards;
+
+-- Last, because the folder may not be one to write in. A byte-order mark tells a spreadsheet that the text is UTF-8.
+CREATE TEMP VIEW list AS
+  SELECT kind, piece, number, date, saved_at, party, type, iif(validated, 'yes', 'no') AS validated, saved_lines,
+         iif(restorable, 'yes', 'no') AS restorable
+    FROM lost ORDER BY kind, date, number;
+.mode csv
+.headers on
+.once --bom lost_pieces.csv
+SELECT * FROM list;
+.read '| [ -z "$TALON_SPREADSHEET" ] || echo ".once --bom -x" && [ -z "$TALON_SPREADSHEET" ] || echo "SELECT * FROM list;"'

@@ -14,48 +14,8 @@ esac
 sample=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$sample/../.." && pwd)
 
-# Ask for the shell before the build: nobody likes to wait for a compiler and be told then.
-install_hint() {
-  if [ "$(uname)" = Darwin ]; then
-    echo "  brew install sqlite, and put its bin first in PATH (Apple's own sqlite3 loads no extensions)"
-    return
-  fi
-  family=$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${ID_LIKE:-}") || family=
-  case " $family " in
-    *" debian "* | *" ubuntu "*) echo "  sudo apt-get install sqlite3" ;;
-    *" fedora "* | *" rhel "* | *" centos "*) echo "  sudo dnf install sqlite" ;;
-    *" alpine "*) echo "  sudo apk add sqlite" ;;
-    *" arch "*) echo "  sudo pacman -S sqlite" ;;
-    *suse*) echo "  sudo zypper install sqlite3" ;;
-    *) echo "  the package is called sqlite3 (Debian, Ubuntu, SUSE) or sqlite (Fedora, Alpine, Arch)" ;;
-  esac
-}
-if ! command -v sqlite3 >/dev/null; then
-  { echo "demo.sh: the sqlite3 shell is not installed:"; install_hint; } >&2
-  exit 1
-fi
-if sqlite3 -init /dev/null :memory: 'PRAGMA compile_options' | grep -q '^OMIT_LOAD_EXTENSION$'; then
-  { echo "demo.sh: $(command -v sqlite3) was built without loadable extensions; another one is needed:"; install_hint; } >&2
-  exit 1
-fi
-
-case $(uname) in
-  Darwin) suffix=dylib ;;
-  *) suffix=so ;;
-esac
-target=${CARGO_TARGET_DIR:-target}
-case $target in
-  /*) ;;
-  *) target=$root/$target ;; # as cargo sees it, which runs in the root below
-esac
-library=$target/release/libtalon.$suffix
-if [ ! -f "$library" ]; then
-  if ! command -v cargo >/dev/null; then
-    echo "demo.sh: $library is not there, and cargo is not installed to build it: see https://rustup.rs" >&2
-    exit 1
-  fi
-  (cd "$root" && cargo build --release -p talon)
-fi
+me=demo.sh
+. "$sample/library.sh"
 
 # What went wrong can be looked at: the folder is removed only after a success.
 folder=$(mktemp -d "${TMPDIR:-/tmp}/talon-demo.XXXXXX")

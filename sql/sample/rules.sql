@@ -65,5 +65,7 @@ SELECT talon_derive('stock', json_object(
          WHERE line.article_id = t.article_id
            AND (stage = ''delivery'' OR (stage = ''invoice'' AND upstream_line_id IS NULL)))',
   'after_restore', json_object(
-    'sale', 'SELECT DISTINCT article_id FROM sale_line WHERE piece_id = :piece',
-    'purchase', 'SELECT DISTINCT article_id FROM purchase_line WHERE piece_id = :piece'))) AS derived;
+    'sale', 'SELECT DISTINCT article_id FROM sale_line AS line JOIN sale_piece AS piece ON piece.id = piece_id
+              WHERE piece.id = :piece AND stage IN (''delivery'', ''invoice'')',
+    'purchase', 'SELECT DISTINCT article_id FROM purchase_line AS line JOIN purchase_piece AS piece ON piece.id = piece_id
+                  WHERE piece.id = :piece AND stage = ''delivery'''))) AS derived;

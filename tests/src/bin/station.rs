@@ -42,6 +42,7 @@ struct Station {
     bare: Connection,
     random: Random,
     next: u64,
+    turns: u64,
     /// What was done, by its name and how it ended.
     tally: BTreeMap<String, u32>,
 }
@@ -57,9 +58,33 @@ fn open(path: &Path, with_talon: bool) -> Connection {
     connection
 }
 
-/// What each turn is: its name and its statements. `{piece}`, `{new}` and `{n}` stand for a piece that may be there, a key
-/// that is free, and a number.
-const WORK: [(&str, &[&str]); 12] = [
+/// What each turn is: its name and its statements. `{piece}`, `{new}`, `{n}` and `{days}` stand for a piece that is there, a key
+/// that is free, a number, and how many days this station has been at work.
+const WORK: [(&str, &[&str]); 15] = [
+    (
+        "edit",
+        &[
+            "SELECT talon_edit_begin('sale', {piece})",
+            "BEGIN IMMEDIATE",
+            "UPDATE sale_piece SET total = {n} WHERE id = {piece} AND id IN (SELECT sale_id FROM sale_line)",
+            "UPDATE sale_line SET quantity = {n} WHERE sale_id = {piece}",
+            "COMMIT",
+            "SELECT talon_edit_end('sale', {piece})",
+        ],
+    ),
+    // The station forgets the edit: it is released by whoever comes by, or ended by its own next one.
+    (
+        "lose in an edit",
+        &["SELECT talon_edit_begin('sale', {piece})", "DELETE FROM sale_line WHERE sale_id = {piece}"],
+    ),
+    (
+        "daily",
+        &[
+            "SELECT talon_clock(strftime('%Y-%m-%dT08:00:00+00:00', '2026-01-01', '+{days} days'))",
+            "SELECT talon_daily()",
+            "SELECT talon_edit_release('sale', {piece})",
+        ],
+    ),
     (
         "create",
         &[
@@ -116,6 +141,7 @@ impl Station {
         let known = 100 + self.random.below(40);
         let number = format!("{}.5", self.random.below(1_000_000));
         self.next += 1;
+        self.turns += 1;
         let new = self.next.to_string();
         let connection = if name.starts_with("bare") { &self.bare } else { &self.talon };
         let mut end = "done".to_owned();
@@ -123,7 +149,8 @@ impl Station {
             let sql = statement
                 .replace("{piece}", &known.to_string())
                 .replace("{new}", &new)
-                .replace("{n}", &number);
+                .replace("{n}", &number)
+                .replace("{days}", &(self.turns / 20).to_string());
             GIVEN_UP.store(0, Ordering::Relaxed);
             let result = run(connection, &sql);
             let given_up = GIVEN_UP.load(Ordering::Relaxed);
@@ -137,6 +164,15 @@ impl Station {
                     if !connection.is_autocommit() {
                         run(connection, "ROLLBACK").expect("a rollback");
                     }
+                    break;
+                }
+                // The other station holds it, or has ended what was thought to be open.
+                Err(error)
+                    if [" is being edited at ", " is not being edited"]
+                        .iter()
+                        .any(|text| error.to_string().contains(text)) =>
+                {
+                    end = "the other's".to_owned();
                     break;
                 }
                 Err(error) => {
@@ -175,6 +211,7 @@ fn main() {
         random: Random(number(seed)),
         // Free keys of its own.
         next: number(seed) * 1_000_000,
+        turns: 0,
         tally: BTreeMap::new(),
     };
     let end = Instant::now() + Duration::from_millis(number(milliseconds));

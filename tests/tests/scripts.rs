@@ -1,0 +1,128 @@
+//! The scripts for maintenance windows, in the real sqlite3 shell, on the sample shop.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Once;
+use talon_tests::{Shop, extension_path, installed};
+
+fn sql(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sql").join(path)
+}
+
+/// A small shop, guarded, its derived values declared.
+fn sample() -> Shop {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| installed("sqlite3", "sqlite3"));
+    let shop = Shop::new();
+    let db = shop.open();
+    db.run("PRAGMA foreign_keys = OFF; CREATE TEMP TABLE shop_size AS SELECT 120 AS pieces");
+    for script in ["schema", "generate", "guard", "rules"] {
+        let path = sql(&format!("sample/{script}.sql"));
+        db.run(&std::fs::read_to_string(path).expect("a script"));
+    }
+    shop
+}
+
+/// Loses the lines of order 28, and of the purchase 6.
+const LOSE: &str = "PRAGMA foreign_keys = OFF; DELETE FROM sale_line WHERE piece_id = 28;
+    DELETE FROM purchase_line WHERE piece_id = 6";
+
+/// What a maintenance script says, run as its first lines tell; it must succeed.
+fn play(shop: &Shop, script: &str, variables: &[(&str, &str)]) -> String {
+    let folder = shop.file("");
+    let library =
+        shop.file(extension_path().file_name().and_then(|name| name.to_str()).expect("a name"));
+    if !library.exists() {
+        std::os::unix::fs::symlink(extension_path(), &library).expect("a link");
+    }
+    let script = std::fs::File::open(sql(&format!("maintenance/{script}"))).expect("a script");
+    let run = Command::new("sqlite3")
+        .args(["-init", "/dev/null", "shop.db"])
+        .current_dir(folder)
+        .env("LD_LIBRARY_PATH", ".")
+        .env("DYLD_LIBRARY_PATH", ".")
+        .envs(variables.iter().copied())
+        .stdin(Stdio::from(script))
+        .output()
+        .expect("the shell runs");
+    let said = String::from_utf8_lossy(&run.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.success() && errors.is_empty(), "{said}{errors}");
+    said
+}
+
+#[test]
+fn the_report_lists_what_is_lost_and_writes_it_as_csv_and_for_a_spreadsheet() {
+    let shop = sample();
+    shop.open().run(LOSE);
+    let said = play(&shop, "report.sql", &[]);
+    for line in [
+        "Without lines: 2. Of these, restore_all.sql can restore: 2.",
+        "Nothing was ever restored.",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    let csv = std::fs::read_to_string(shop.file("lost_pieces.csv")).expect("the list");
+    let mut lines = csv.lines();
+    assert_eq!(
+        lines.next(),
+        Some("\u{feff}kind,piece,number,date,saved_at,party,type,validated,saved_lines,restorable")
+    );
+    let rows: Vec<&str> = lines.collect();
+    assert_eq!(rows.len(), 2, "{csv}");
+    assert!(
+        rows[0].starts_with("purchase,6,PF0000006,2026-08-03,") && rows[0].ends_with(",F,no,3,yes"),
+        "{csv}"
+    );
+    assert!(
+        rows[1].starts_with("sale,28,O0000028,2026-09-12,") && rows[1].ends_with(",,no,4,yes"),
+        "{csv}"
+    );
+    // The shell hands the file to the desktop's opener; this one notes what it was given.
+    let opener = shop.file("xdg-open");
+    std::fs::write(&opener, "#!/bin/sh\ncp \"$1\" opened.csv\n").expect("an opener");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&opener, executable).expect("it can be run");
+    let path = format!("{}:{}", shop.file("").display(), std::env::var("PATH").expect("a path"));
+    play(&shop, "report.sql", &[("PATH", &path), ("TALON_SPREADSHEET", "1")]);
+    assert_eq!(std::fs::read_to_string(shop.file("opened.csv")).expect("it was opened"), csv);
+}
+
+#[test]
+fn everything_is_restored_and_a_second_run_finds_nothing_to_do() {
+    let shop = sample();
+    let before = shop.bare().contents(&["sale_line", "purchase_line", "sale_piece"]);
+    shop.open().run(LOSE);
+    let said = play(&shop, "restore_all.sql", &[]);
+    assert!(said.contains(r#"{"lost":2,"restored":2}"#), "{said}");
+    assert!(said.contains("Pieces that had lost their lines: 2. All have them back"), "{said}");
+    assert_eq!(shop.bare().contents(&["sale_line", "purchase_line", "sale_piece"]), before);
+    let said = play(&shop, "restore_all.sql", &[]);
+    assert!(said.contains("No piece has lost its lines: nothing to restore."), "{said}");
+}
+
+#[test]
+fn the_daily_script_does_the_routine_once_and_names_edits_of_another_day() {
+    let shop = sample();
+    let db = shop.open();
+    db.run(
+        "SELECT talon_station('till 2', 'marie'), talon_clock('2020-01-31T17:00:00+01:00');
+         SELECT talon_edit_begin('sale', 5)",
+    );
+    db.run(LOSE);
+    let said = play(&shop, "daily.sql", &[]);
+    assert!(
+        said.contains(
+            ": snapshots removed: 0, kept for lost pieces: 0, for pieces that are open: 0."
+        ),
+        "{said}"
+    );
+    assert!(said.contains("Pieces without lines: 2. report.sql lists them."), "{said}");
+    assert!(
+        said.contains("sale 5 is open at till 2 by marie since 2020-01-31T")
+            && said.contains("if nobody works on it, SELECT talon_edit_release('sale', 5);"),
+        "{said}"
+    );
+    let said = play(&shop, "daily.sql", &[]);
+    assert!(said.contains(", done before: snapshots removed: 0"), "{said}");
+}
