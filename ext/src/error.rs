@@ -137,6 +137,9 @@ pub enum Error {
         /// What it would have to say.
         needed: i64,
     },
+    /// A check is violated that forbids an UPDATE: its own text.
+    #[error("{0}")]
+    Forbidden(String),
     /// A snapshot that cannot be read.
     #[error("snapshot {snapshot} cannot be read: {problem}")]
     Unreadable {
@@ -153,10 +156,14 @@ impl Error {
         let code = match &self {
             Error::Sqlite(failure) | Error::Stopped { failure, .. } => failure.code,
             Error::Memory => code::NOMEM,
-            Error::BeingEdited { .. } => code::CONSTRAINT_TRIGGER,
+            Error::BeingEdited { .. } | Error::Forbidden(_) => code::CONSTRAINT_TRIGGER,
             _ => code::ERROR,
         };
-        let mut text = format!("{speaker}: {self}");
+        let mut text = match &self {
+            // The host's own words.
+            Error::Forbidden(text) => text.clone(),
+            _ => format!("{speaker}: {self}"),
+        };
         // A caller may have passed a name as long as a file.
         if let Some((end, _)) = text.char_indices().nth(LONGEST_TEXT) {
             text.truncate(end);

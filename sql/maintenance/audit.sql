@@ -1,7 +1,8 @@
 -- Compares every guarded piece with its last snapshot and lists each difference that no transaction with Talon made:
--- lost, partial and changed lines, vanished headers, orphaned lines, pieces without a snapshot. Run it after a crash,
--- after an import or a migration by another program, after a repair of the file, or once a week. It reads every piece
--- and every last snapshot, so that it takes a while on a large database; it changes no piece.
+-- lost, partial and changed lines, vanished headers, orphaned lines, pieces without a snapshot; and what the checks find
+-- that talon_check has declared. Run it after a crash, after an import or a migration by another program, after a repair
+-- of the file, or once a week. It reads every piece and every last snapshot, so that it takes a while on a large database;
+-- it changes no piece.
 --
 --     sqlite3 pos.db < sql/maintenance/audit.sql
 --
@@ -42,8 +43,9 @@ INSERT INTO meaning VALUES
   ('vanished',    3, 'the header is gone, nobody deleted it',        'restore it by a row in talon_restore'),
   ('orphaned',    4, 'lines whose header is gone',                   'restore the piece, or delete the lines'),
   ('drifted',     5, 'same lines, other values than saved',          'compare with talon_image'),
-  ('unguarded',   6, 'changed while Talon or its triggers were out', 'nothing, if the change was meant'),
-  ('unprotected', 7, 'no snapshot until the next edit',              'nothing after a purge, else talon_baseline(kind)');
+  ('check',       6, 'the application''s own rule is not kept',       'see the detail, correct the piece'),
+  ('unguarded',   7, 'changed while Talon or its triggers were out', 'nothing, if the change was meant'),
+  ('unprotected', 8, 'no snapshot until the next edit',              'nothing after a purge, else talon_baseline(kind)');
 
 -- After a purge most pieces are unprotected until somebody edits them: they are only counted, below.
 .print

@@ -1,4 +1,5 @@
--- Says once which stored values of the sample shop must equal what they are derived from. Needs libtalon loaded and the
+-- Says once which stored values of the sample shop must equal what they are derived from, and what must hold before a
+-- piece is validated. Needs libtalon loaded and the
 -- guards declared:
 --     sqlite3 -cmd '.load target/release/libtalon' shop.db < sql/sample/rules.sql
 -- Run again, it replaces the definitions. `t` is the row that holds the value, `:piece` the piece that was restored.
@@ -69,3 +70,24 @@ SELECT talon_derive('stock', json_object(
               WHERE piece.id = :piece AND stage IN (''delivery'', ''invoice'')',
     'purchase', 'SELECT DISTINCT article_id FROM purchase_line AS line JOIN purchase_piece AS piece ON piece.id = piece_id
                   WHERE piece.id = :piece AND stage = ''delivery'''))) AS derived;
+
+-- Lots are typed before the piece is saved and are none of its lines: a restore never touches them. Where a line came back
+-- with another quantity, they tell the right one. Until the line is corrected the audit lists it, and the piece cannot be
+-- validated.
+SELECT talon_check('sale lots', json_object(
+  'kind', 'sale', 'text', 'the lots of a line do not add up to its quantity',
+  'query', 'SELECT line.id AS line, line.quantity, total(lots.quantity) AS lots
+      FROM sale_piece AS piece JOIN sale_line AS line ON piece_id = piece.id JOIN articles ON articles.id = line.article_id
+      LEFT JOIN lots ON sale_line_id = line.id
+     WHERE piece.id = :piece AND stage = ''delivery'' AND lot_tracked
+     GROUP BY line.id HAVING total(lots.quantity) <> line.quantity',
+  'blocks', 'OLD.validated = 0 AND NEW.validated = 1')) AS checked;
+
+SELECT talon_check('purchase lots', json_object(
+  'kind', 'purchase', 'text', 'the lots of a line do not add up to its quantity',
+  'query', 'SELECT line.id AS line, line.quantity, total(lots.quantity) AS lots
+      FROM purchase_piece AS piece JOIN purchase_line AS line ON piece_id = piece.id
+      JOIN articles ON articles.id = line.article_id LEFT JOIN lots ON purchase_line_id = line.id
+     WHERE piece.id = :piece AND stage = ''delivery'' AND lot_tracked
+     GROUP BY line.id HAVING total(lots.quantity) <> line.quantity',
+  'blocks', 'OLD.validated = 0 AND NEW.validated = 1')) AS checked;

@@ -49,6 +49,7 @@ fn no_value_makes_a_function_panic() {
         ("talon_clock", 1..=1),
         ("talon_daily", 1..=1),
         ("talon_repair", 1..=2),
+        ("talon_check", 2..=3),
     ];
     db.run("SELECT talon_station('till 2', 'marie')");
     for (function, arities) in functions {
@@ -169,6 +170,8 @@ fn too_many_or_too_few_arguments_are_an_error() {
         "talon_dismiss('a', 1, 'main', 2)",
         "talon_derive('a')",
         "talon_repair()",
+        "talon_check('a')",
+        "talon_check('a', '{}', 'main', 1)",
         "talon_repair('a', 'main', 1)",
         "talon_derive('a', '{}', 'main', 2)",
         "talon_edit_begin('a')",

@@ -1,5 +1,6 @@
 //! Compares every piece with its last committed image.
 
+use super::check::CheckSearch;
 use super::database::Database;
 use super::keyed_rows::KeyedRows;
 use super::lost::LostSearch;
@@ -31,11 +32,13 @@ pub enum Kind {
     Unguarded,
     /// It has no snapshot.
     Unprotected,
+    /// It violates a check.
+    Check,
 }
 
 impl Kind {
     /// All, in the order they are looked for.
-    pub const ALL: [Kind; 7] = [
+    pub const ALL: [Kind; 8] = [
         Kind::Lost,
         Kind::Partial,
         Kind::Drifted,
@@ -43,6 +46,7 @@ impl Kind {
         Kind::Orphaned,
         Kind::Unguarded,
         Kind::Unprotected,
+        Kind::Check,
     ];
 
     /// As the audit shows it.
@@ -55,6 +59,7 @@ impl Kind {
             Kind::Orphaned => "orphaned",
             Kind::Unguarded => "unguarded",
             Kind::Unprotected => "unprotected",
+            Kind::Check => "check",
         }
     }
 }
@@ -80,6 +85,7 @@ enum Scan {
     Orphaned(Statement),
     Unguarded(Statement),
     Unprotected(Statement),
+    Checks(Box<CheckSearch>),
     /// The guard does not fit any more.
     NotChecked(Option<String>),
 }
@@ -105,8 +111,14 @@ impl Audit {
         let mut ahead = VecDeque::new();
         for kind in kinds {
             // Partial, drifted and vanished are found in one go, under the first of them.
-            let questions =
-                [Kind::Lost, Kind::Partial, Kind::Orphaned, Kind::Unguarded, Kind::Unprotected];
+            let questions = [
+                Kind::Lost,
+                Kind::Partial,
+                Kind::Orphaned,
+                Kind::Unguarded,
+                Kind::Unprotected,
+                Kind::Check,
+            ];
             for question in questions {
                 let is_wanted = wanted.is_none_or(|wanted| {
                     wanted == question
@@ -166,6 +178,9 @@ impl Audit {
                     Some(Some(finding(lost.key.shown()?, Kind::Lost, detail)))
                     }
                 },
+                Scan::Checks(search) => search.find_next()?.map(|found| {
+                    Some(finding(found.piece, Kind::Check, found.detail))
+                }),
                 Scan::Images(statement) => {
                     if statement.step()? {
                         let piece = statement.column(0).to_value()?;
@@ -261,6 +276,10 @@ impl Audit {
             }
             Err(error) => return Err(error),
         };
+        if question == Kind::Check {
+            let search = CheckSearch::begin(database, kind, self.piece.as_ref())?;
+            return Ok(search.map(|search| Scan::Checks(Box::new(search))));
+        }
         Ok(Some(match question {
             Kind::Lost => {
                 let columns = guard.header().key.len();

@@ -30,7 +30,7 @@ impl Talon {
                 Ok(false)
             }
             Err(error) => {
-                let is_refused = matches!(error, Error::BeingEdited { .. });
+                let is_refused = matches!(error, Error::BeingEdited { .. } | Error::Forbidden(_));
                 let failure = error.into_failure("talon");
                 if is_refused
                     || matches!(
@@ -175,6 +175,11 @@ impl Talon {
                 } else if let (None, Some(new)) = (old, new) {
                     // A key that was NULL was nobody's: the piece begins here.
                     self.take(slot, database, new, Taking::Created)?;
+                }
+            }
+            Event::Checked => {
+                if let (Some(piece), Some(check)) = (key(0)?, values.get(width)) {
+                    self.ask_check(database, check.as_integer().unwrap_or(0), &piece)?;
                 }
             }
             Event::Deleting => {

@@ -5,6 +5,7 @@ use super::settle::{Circumstances, Reason};
 use super::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{Value, ValueRef};
+use crate::storage::check::checking_triggers;
 use crate::storage::definition::Definition;
 use crate::storage::fit;
 use crate::storage::guard::Guard;
@@ -43,10 +44,12 @@ impl Talon {
             };
             let id = self.kind_row(schema, kind, definition)?;
             let guard = fit::fit(self.connection, schema, id, kind, definition)?;
+            let installed = trigger::installed(self.connection, schema, id)?;
             self.drop_triggers(schema, id)?;
             for trigger in trigger::triggers(&guard, schema, number) {
                 self.connection.run(&trigger.sql, &[])?;
             }
+            self.create_checking_triggers(&guard, schema, number, &installed)?;
             self.note_schema_version(schema)?;
             Ok(guard)
         })?;
@@ -105,6 +108,20 @@ impl Talon {
         Ok(format!("{kind} is no longer guarded; its snapshots stay"))
     }
 
+    /// Creates the triggers that ask the checks of a kind; `installed` are those that were there before.
+    fn create_checking_triggers(
+        &self,
+        guard: &Guard,
+        schema: &str,
+        number: i64,
+        installed: &[trigger::Installed],
+    ) -> Result<()> {
+        for trigger in checking_triggers(self.connection, schema, number, guard, installed)? {
+            self.connection.run(&trigger.sql, &[])?;
+        }
+        Ok(())
+    }
+
     fn drop_triggers(&self, schema: &str, id: i64) -> Result<()> {
         for installed in trigger::installed(self.connection, schema, id)? {
             self.connection.run(
@@ -120,7 +137,7 @@ impl Talon {
     }
 
     /// Notes that all triggers of a schema are whole as the schema stands now.
-    fn note_schema_version(&self, schema: &str) -> Result<()> {
+    pub(super) fn note_schema_version(&self, schema: &str) -> Result<()> {
         let version = schema_version(self.connection, schema)?;
         let sql = format!(
             "UPDATE {}.talon_kind SET schema_version = ?1 WHERE guarded = 1",
@@ -426,10 +443,12 @@ impl Talon {
                 continue;
             }
             // One that was renamed or half dropped is made whole.
+            let installed = trigger::installed(self.connection, &schema, guard.id)?;
             self.drop_triggers(&schema, guard.id)?;
             for trigger in trigger::triggers(&guard, &schema, number) {
                 self.connection.run(&trigger.sql, &[])?;
             }
+            self.create_checking_triggers(&guard, &schema, number, &installed)?;
             let at = self.clock.now_ms();
             self.connection.run(
                 &format!(
@@ -460,8 +479,10 @@ pub fn missing_triggers(
     number: i64,
 ) -> Result<Vec<String>> {
     let installed = trigger::installed(talon.connection, schema, guard.id)?;
+    let checking = checking_triggers(talon.connection, schema, number, guard, &installed)?;
     Ok(trigger::triggers(guard, schema, number)
         .into_iter()
+        .chain(checking)
         .filter(|trigger| {
             !installed.iter().any(|found| found.name == trigger.name && found.sql == trigger.kept)
         })

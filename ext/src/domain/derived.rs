@@ -165,6 +165,7 @@ impl Corrections {
                 self.look_again(database, sight)?;
             }
         }
+        self.notes.append(&mut database.violations(self.piece.0, &self.piece.1)?);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 pub mod absorb;
 pub mod audit;
 pub mod capture;
+pub mod check;
 pub mod clock;
 pub mod course;
 pub mod daily;

@@ -5,11 +5,13 @@ use super::database::Database;
 use super::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{Failure, Statement, ValueRef};
+use crate::storage::check::{Check, checking_triggers, fit_check};
 use crate::storage::derived::{Derived, fit_derived};
 use crate::storage::rule::{
-    AfterRestore, Correct, DELETE_RULE, DerivedDefinition, PUT_RULE, RuleRow, RuleType,
-    SELECT_RULES, SINCE_FORMAT, from_json, put_values, read_rules,
+    AfterRestore, CheckDefinition, Correct, DELETE_RULE, DerivedDefinition, PUT_RULE, RuleRow,
+    RuleType, SELECT_RULES, SINCE_FORMAT, from_json, put_values, read_rules,
 };
+use crate::storage::trigger::{checking_condition, checking_suffix, installed};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
@@ -25,6 +27,8 @@ pub struct Rule {
 pub enum Body {
     /// A column that must equal a query.
     Derived(Derived),
+    /// A query that must give no row.
+    Check(Check),
 }
 
 /// A file's rules, as they were read last, and the statements that they need over and over.
@@ -49,6 +53,20 @@ impl Rule {
             Ok(Body::Derived(derived)) => Some(derived),
             _ => None,
         }
+    }
+
+    /// The check that it is, if it is one that fits.
+    pub fn check(&self) -> Option<&Check> {
+        match &self.body {
+            Ok(Body::Check(check)) => Some(check),
+            _ => None,
+        }
+    }
+
+    /// The kind that it checks, where that can be said, even if it does not fit.
+    pub fn checked_kind(&self) -> Option<String> {
+        let read = || from_json::<CheckDefinition>(&self.row.name, &self.row.definition).ok();
+        self.check().map(|check| check.kind.clone()).or_else(|| Some(read()?.kind))
     }
 
     /// A failure while it was evaluated, named after it; what SQLite cannot go on after stays what it is.
@@ -94,20 +112,43 @@ impl Database {
         Ok(self.rules.fitted.clone())
     }
 
-    fn fit_rule(&self, row: &RuleRow) -> Result<std::result::Result<Body, String>> {
+    fn fit_rule(&mut self, row: &RuleRow) -> Result<std::result::Result<Body, String>> {
         let fitted = if row.rule_type == RuleType::Derived.text() {
             from_json::<DerivedDefinition>(&row.name, &row.definition).and_then(|definition| {
                 fit_derived(self.connection, &self.schema, &row.name, &definition)
+                    .map(Body::Derived)
             })
+        } else if row.rule_type == RuleType::Check.text() {
+            from_json::<CheckDefinition>(&row.name, &row.definition)
+                .and_then(|definition| self.fit_check(&row.name, row.id, definition))
         } else {
             return Ok(Err("it is of a later version of Talon".to_owned()));
         };
         match fitted {
-            Ok(derived) => Ok(Ok(Body::Derived(derived))),
+            Ok(body) => Ok(Ok(body)),
             Err(error) if error.is_fatal() => Err(error),
             Err(Error::Definition { problem, .. }) => Ok(Err(problem)),
             Err(error) => Ok(Err(error.to_string())),
         }
+    }
+
+    fn fit_check(&mut self, name: &str, id: i64, mut definition: CheckDefinition) -> Result<Body> {
+        let place = self.kinds.iter().position(|kind| kind.guarded && kind.name == definition.kind);
+        let place = place.ok_or_else(|| Error::Definition {
+            kind: name.to_owned(),
+            problem: format!("{:?} is not guarded", definition.kind),
+        })?;
+        let guard = self.guard(place)?;
+        // After a renaming the trigger that asks the check knows the names of today.
+        let installed = installed(self.connection, &self.schema, guard.id)?;
+        let triggers =
+            checking_triggers(self.connection, &self.schema, self.number, &guard, &installed)?;
+        let suffix = format!("_{}", checking_suffix(id));
+        let trigger = triggers.iter().find(|trigger| trigger.name.ends_with(&suffix));
+        if let Some(condition) = trigger.and_then(|trigger| checking_condition(&trigger.sql)) {
+            definition.blocks = Some(condition.to_owned());
+        }
+        fit_check(self.connection, &self.schema, name, &definition, &guard).map(Body::Check)
     }
 
     /// A statement of a rule, prepared once.
@@ -176,18 +217,25 @@ impl Talon {
         Ok(described(&derived))
     }
 
-    /// Takes a rule back; gives a line that says so.
+    /// Takes a rule back, and with it what `further` does about its row; gives a line that says so.
     ///
     /// # Errors
     /// [`Error::Definition`] when there is none of this name and type.
-    pub fn take_back_rule(&self, schema: &str, name: &str, rule_type: RuleType) -> Result<String> {
+    pub fn take_back_rule(
+        &self,
+        schema: &str,
+        name: &str,
+        rule_type: RuleType,
+        further: impl Fn(&mut Database, i64) -> Result<()>,
+    ) -> Result<String> {
         self.look(schema, None)?;
         let place = self.database_place(schema)?;
         let schema = self.databases()?[place].schema.clone();
         self.atomically(&schema, || {
             let mut databases = self.databases()?;
             let database = &mut databases[place];
-            database.rule(name, rule_type)?;
+            let rule = database.rule(name, rule_type)?;
+            further(database, rule.row.id)?;
             Ok(database.own_statement(DELETE_RULE)?.run(&[ValueRef::Text(name.as_bytes())])?)
         })?;
         self.declared()?;
@@ -212,7 +260,12 @@ impl Database {
     }
 
     /// Writes a rule over the one of the same name, which keeps its place.
-    fn put_rule(&mut self, name: &str, rule_type: RuleType, definition: &str) -> Result<()> {
+    pub(super) fn put_rule(
+        &mut self,
+        name: &str,
+        rule_type: RuleType,
+        definition: &str,
+    ) -> Result<()> {
         let rules = self.rules()?;
         if let Some(other) = rules.iter().find(|rule| rule.row.name == name && !rule.is(rule_type))
         {
@@ -231,7 +284,11 @@ impl Database {
     }
 }
 
-fn check_name(name: &str) -> Result<()> {
+/// Whether a name can be a rule's.
+///
+/// # Errors
+/// [`Error::Argument`].
+pub(super) fn check_name(name: &str) -> Result<()> {
     if name.trim().is_empty() || name.chars().any(char::is_control) {
         return Err(Error::Argument(format!(
             "{name:?} is no name for a rule: give it a word such as 'outstanding'"

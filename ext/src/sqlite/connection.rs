@@ -138,6 +138,16 @@ impl Connection {
         self.transaction_state() == sys::SQLITE_TXN_NONE as c_int
     }
 
+    /// Whether this schema has a write transaction open.
+    pub fn is_writing_to(self, schema: &str) -> bool {
+        let Ok(name) = CString::new(schema) else {
+            return false;
+        };
+        // SAFETY: the name is a C string.
+        let state = unsafe { sys::sqlite3_txn_state(self.raw(), name.as_ptr()) };
+        state == sys::SQLITE_TXN_WRITE as c_int
+    }
+
     fn transaction_state(self) -> c_int {
         // SAFETY: a null schema asks for the highest state of all schemas.
         unsafe { sys::sqlite3_txn_state(self.raw(), std::ptr::null()) }

@@ -183,6 +183,24 @@ impl Statement {
         unsafe { value_ref(sys::sqlite3_column_value(self.raw.as_ptr(), index as c_int)) }
     }
 
+    /// Ends a scan begun with [`Statement::start`] before its end.
+    pub fn stop(&mut self) {
+        self.reset();
+    }
+
+    /// The name of column `index`, counted from 0, as the query gives it.
+    pub fn column_name(&self, index: usize) -> String {
+        // SAFETY: the name lives until the statement is compiled anew, and is copied at once; null when memory is short.
+        unsafe {
+            let name = sys::sqlite3_column_name(self.raw.as_ptr(), index as c_int);
+            if name.is_null() {
+                String::new()
+            } else {
+                CStr::from_ptr(name).to_string_lossy().into_owned()
+            }
+        }
+    }
+
     /// Copies of these columns of the current row.
     ///
     /// # Errors

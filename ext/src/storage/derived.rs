@@ -1,15 +1,13 @@
 //! A derived value fitted to the schema, or what does not fit and what would.
 
-use super::expression::{forbidden, is_one_expression, names_of};
+use super::expression::names_of;
 use super::fit::{host_tables, is_own_table};
 use super::rule::{AfterRestore, Correct, DerivedDefinition};
+use super::rule_fitting::RuleFitting;
 use super::shape::{Found, HostTable, quote_identifier, quote_list, read_table};
 use crate::error::{Error, Result};
-use crate::sqlite::{Connection, Failure};
+use crate::sqlite::Connection;
 use std::collections::BTreeMap;
-
-/// What a SELECT of a definition calls the piece.
-pub const PIECE: &str = ":piece";
 
 /// A derived value, with the statements that look at it.
 #[derive(Debug)]
@@ -34,12 +32,6 @@ pub struct Derived {
     pub update: String,
 }
 
-struct Fitting<'a> {
-    connection: Connection,
-    schema: &'a str,
-    name: &'a str,
-}
-
 /// Fits a definition to the schema.
 ///
 /// # Errors
@@ -50,7 +42,7 @@ pub fn fit_derived(
     name: &str,
     definition: &DerivedDefinition,
 ) -> Result<Derived> {
-    let fitting = Fitting { connection, schema, name };
+    let fitting = RuleFitting { connection, schema, name };
     let table = fitting.table(&definition.table)?;
     let key = fitting.key(&table, definition)?;
     let column = fitting.column(&table, &definition.column, &key)?;
@@ -101,11 +93,7 @@ pub fn fit_derived(
     })
 }
 
-impl Fitting<'_> {
-    fn problem(&self, problem: String) -> Error {
-        Error::Definition { kind: self.name.to_owned(), problem }
-    }
-
+impl RuleFitting<'_> {
     fn table(&self, name: &str) -> Result<HostTable> {
         match read_table(self.connection, self.schema, name)? {
             Found::Table(table) if is_own_table(&table.name) => Err(self.problem(format!(
@@ -179,27 +167,6 @@ impl Fitting<'_> {
         Ok(column.name.clone())
     }
 
-    /// What no definition may hold, found before it is compiled.
-    fn screen(&self, text: &str, setting: &str, wanted: &str) -> Result<()> {
-        if !is_one_expression(text) {
-            return Err(self.problem(format!(
-                "{setting}: {text:?} is not one SQL {wanted} (unbalanced quotes or parentheses, or a semicolon)"
-            )));
-        }
-        match forbidden(self.connection, text)? {
-            Some(problem) => Err(self.problem(format!("{setting}: {problem}"))),
-            None => Ok(()),
-        }
-    }
-
-    fn refused(&self, setting: &str, text: &str, failure: Failure) -> Error {
-        let error = Error::Sqlite(failure);
-        if error.is_fatal() {
-            return error;
-        }
-        self.problem(format!("{setting}: {error} in {text:?}"))
-    }
-
     /// Compiles the value alone, so that an error names it.
     fn value(&self, table: &HostTable, value: &str) -> Result<()> {
         self.screen(value, "value", "expression")?;
@@ -221,45 +188,5 @@ impl Fitting<'_> {
             ))),
             None => Ok(()),
         }
-    }
-
-    /// Compiles a SELECT over `:piece`, and gives it as it is to be run. `rows` are the columns that it must give, and the
-    /// table that they are the key of; any columns where that is left out.
-    fn select(&self, text: &str, setting: &str, rows: Option<(&[String], &str)>) -> Result<String> {
-        self.screen(text, setting, "SELECT")?;
-        let names = names_of(self.connection, self.schema, &[text])?;
-        // Nothing but a SELECT can stand here: no write, no PRAGMA, no ATTACH.
-        let fenced = format!("{names}SELECT * FROM (SELECT 1) WHERE EXISTS (\n{text}\n)");
-        self.connection.prepare(&fenced).map_err(|failure| self.refused(setting, text, failure))?;
-        let composed = if names.is_empty() {
-            text.to_owned()
-        } else {
-            format!("{names}SELECT * FROM (\n{text}\n)")
-        };
-        let statement = self
-            .connection
-            .prepare(&composed)
-            .map_err(|failure| self.refused(setting, text, failure))?;
-        if !statement.is_readonly() {
-            return Err(self.problem(format!("{setting}: {text:?} would write")));
-        }
-        if let Some(other) = statement.parameters().iter().find(|name| *name != PIECE) {
-            return Err(self.problem(format!(
-                "{setting}: its only parameter is {PIECE}, the piece that was restored, not {}",
-                if other.is_empty() { "?" } else { other }
-            )));
-        }
-        let given = statement.column_count();
-        if let Some((key, table)) = rows
-            && given != key.len()
-        {
-            return Err(self.problem(format!(
-                "{setting}: it gives {given} column{}, the key of {table:?} has {}: {}",
-                if given == 1 { "" } else { "s" },
-                key.len(),
-                key.join(", ")
-            )));
-        }
-        Ok(composed)
     }
 }

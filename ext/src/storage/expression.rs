@@ -2,7 +2,7 @@
 
 use super::shape::quote_identifier;
 use crate::error::Result;
-use crate::sqlite::{Connection, ValueRef, code};
+use crate::sqlite::{Connection, Value, ValueRef, code};
 
 /// Marks functions that do more than compute (<https://sqlite.org/c3ref/c_deterministic.html#sqlitedirectonly>).
 const DIRECT_ONLY: i64 = 0x80000;
@@ -138,6 +138,52 @@ pub fn forbidden(connection: Connection, text: &str) -> Result<Option<String>> {
         }
     }
     Ok(None)
+}
+
+/// What in a condition cannot stand in a trigger that every connection runs, also without Talon, and that must not hinder
+/// a change of any other table, in words: other tables, and functions and collations that SQLite does not bring along.
+///
+/// # Errors
+/// What SQLite reports.
+pub fn not_for_triggers(connection: Connection, text: &str) -> Result<Option<String>> {
+    let words = words(text);
+    for (place, word) in words.iter().enumerate() {
+        let name = word.name.to_ascii_lowercase();
+        let problem = match name.as_str() {
+            "select" | "values" => "it reads a table: it is about OLD and NEW of the header only",
+            "in" if !word.is_called => {
+                "it reads a table: it is about OLD and NEW of the header only"
+            }
+            "regexp" | "match" => "a connection without Talon may not have the function for it",
+            "collate" => {
+                let collation = words.get(place + 1).map_or("", |next| next.name.as_str());
+                let own = ["binary", "nocase", "rtrim"];
+                if own.iter().any(|own| collation.eq_ignore_ascii_case(own)) {
+                    continue;
+                }
+                "a connection without Talon may not have the collation"
+            }
+            _ if word.is_called && is_of_the_host(connection, &name)? => {
+                "a connection without Talon may not have the function"
+            }
+            _ => continue,
+        };
+        return Ok(Some(format!("{problem} ({})", word.name)));
+    }
+    Ok(None)
+}
+
+/// Whether a function of this name is none of SQLite's own.
+fn is_of_the_host(connection: Connection, name: &str) -> Result<bool> {
+    let asked = connection.value(
+        "SELECT max(builtin) FROM pragma_function_list WHERE name = ?1 COLLATE NOCASE",
+        &[ValueRef::Text(name.as_bytes())],
+    );
+    match asked {
+        Ok(found) => Ok(matches!(found, Some(Value::Integer(0)))),
+        Err(failure) if failure.primary() == code::ERROR => Ok(false),
+        Err(failure) => Err(failure.into()),
+    }
 }
 
 /// Whether a function of this name is one that only a statement of the application itself may call.

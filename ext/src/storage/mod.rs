@@ -1,5 +1,6 @@
 //! SQL text: the host's tables, the triggers on them, and Talon's own tables.
 
+pub mod check;
 pub mod definition;
 pub mod derived;
 pub mod expression;
@@ -10,6 +11,7 @@ pub mod key;
 pub mod payload;
 pub mod payload_reader;
 pub mod rule;
+mod rule_fitting;
 pub mod schema;
 pub mod shape;
 pub mod store;

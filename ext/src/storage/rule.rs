@@ -61,6 +61,21 @@ impl Correct {
     }
 }
 
+/// A query that must give no row for any piece of a kind.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckDefinition {
+    /// The kind.
+    pub kind: String,
+    /// A SELECT over `:piece`: each row that it gives is a violation.
+    pub query: String,
+    /// What is wrong then, in words.
+    pub text: String,
+    /// A condition over OLD and NEW of the header: an UPDATE for which it is true fails while the check is violated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<String>,
+}
+
 /// What a rule is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuleType {

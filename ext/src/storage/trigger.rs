@@ -4,6 +4,7 @@ use super::guard::{Guard, HEADER, Part};
 use super::shape::{quote_identifier, quote_text};
 use crate::error::Result;
 use crate::sqlite::{Connection, ValueRef};
+use std::borrow::Cow;
 
 const CREATE_TRIGGER: &str = include_str!("../../../sql/create_trigger.sql");
 
@@ -27,6 +28,8 @@ pub enum Event {
     Renamed = 4,
     /// A header is about to be deleted. Values: its key.
     Deleting = 5,
+    /// A header was updated in a way that a check may forbid. Values: its key, then the check's row.
+    Checked = 6,
 }
 
 impl Event {
@@ -38,6 +41,7 @@ impl Event {
             Event::Replacing,
             Event::Renamed,
             Event::Deleting,
+            Event::Checked,
         ]
         .into_iter()
         .find(|event| *event as i64 == number)
@@ -82,7 +86,7 @@ pub struct Trigger {
 }
 
 struct Draft {
-    suffix: &'static str,
+    suffix: Cow<'static, str>,
     moment: String,
     event: Event,
     condition: String,
@@ -101,6 +105,41 @@ pub fn triggers(guard: &Guard, schema: &str, database: i64) -> Vec<Trigger> {
         }
     }
     triggers
+}
+
+/// The trigger that asks a check about each UPDATE of a header for which `condition` is true.
+pub fn checking(
+    guard: &Guard,
+    schema: &str,
+    database: i64,
+    check: i64,
+    condition: &str,
+) -> Trigger {
+    let key = prefixed("NEW", &guard.header().key);
+    let draft = Draft {
+        suffix: Cow::Owned(checking_suffix(check)),
+        moment: "AFTER UPDATE".to_owned(),
+        event: Event::Checked,
+        condition: format!("({condition}{CONDITION_END}"),
+        marked: key.len(),
+        values: [key, vec![check.to_string()]].concat(),
+    };
+    finish(guard, HEADER, schema, database, draft)
+}
+
+/// What ends the condition of such a trigger; the newline ends a comment in it.
+const CONDITION_END: &str = "\n) AND ";
+
+/// How the names of such a check's triggers end.
+pub fn checking_suffix(check: i64) -> String {
+    format!("check_{check}")
+}
+
+/// The condition of such a trigger that is there, with columns by their present names.
+pub fn checking_condition(sql: &str) -> Option<&str> {
+    let start = sql.find("WHEN (")? + "WHEN (".len();
+    let end = sql.rfind(&format!("{CONDITION_END}date('talon', "))?;
+    sql.get(start..end)
 }
 
 fn prefixed(prefix: &str, columns: &[String]) -> Vec<String> {
@@ -131,7 +170,7 @@ fn header_drafts(header: &Part) -> Vec<Draft> {
         quoted.join(", ")
     };
     let draft = |suffix, moment: &str, event, values: Vec<String>, marked| Draft {
-        suffix,
+        suffix: Cow::Borrowed(suffix),
         moment: moment.to_owned(),
         event,
         condition: String::new(),
@@ -189,7 +228,7 @@ fn child_drafts(part: &Part) -> Vec<Draft> {
         }
     };
     let draft = |suffix, moment: &str, condition, values: Vec<String>| Draft {
-        suffix,
+        suffix: Cow::Borrowed(suffix),
         moment: moment.to_owned(),
         event: Event::Touch,
         condition,

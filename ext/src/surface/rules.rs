@@ -1,5 +1,5 @@
 //! Derived values: declared by `talon_derive`, listed by `talon_rules`, compared by `talon_gaps`, corrected by
-//! `talon_repair`.
+//! `talon_repair`. Checks: declared by `talon_check`, listed by `talon_rules` too.
 
 use super::arguments::{schema, schema_of, text};
 use super::rows::{Rows, row_id};
@@ -18,6 +18,7 @@ use std::rc::Rc;
 pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Result<(), Failure> {
     for arity in 2..=3 {
         create_function(connection, "talon_derive", Some(arity), false, talon, derive)?;
+        create_function(connection, "talon_check", Some(arity), false, talon, check)?;
     }
     for arity in 1..=2 {
         create_function(connection, "talon_repair", Some(arity), false, talon, repair)?;
@@ -32,11 +33,23 @@ fn derive(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, 
         let schema = schema(arguments, 2)?;
         // NULL in place of a definition takes it back.
         if arguments[1].get().is_null() {
-            return talon.take_back_rule(&schema, name, RuleType::Derived);
+            return talon.take_back_rule(&schema, name, RuleType::Derived, |_, _| Ok(()));
         }
         talon.declare_derived(&schema, name, text(arguments, 1, "the definition")?)
     };
     run().map(Output::Text).map_err(|error| error.into_failure("talon_derive"))
+}
+
+fn check(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
+    let run = || {
+        let name = text(arguments, 0, "the name")?;
+        let schema = schema(arguments, 2)?;
+        if arguments[1].get().is_null() {
+            return talon.take_back_check(&schema, name);
+        }
+        talon.declare_check(&schema, name, text(arguments, 1, "the definition")?)
+    };
+    run().map(Output::Text).map_err(|error| error.into_failure("talon_check"))
 }
 
 fn repair(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
@@ -90,6 +103,7 @@ fn listed(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
                 Value::text(derived.correct.text()),
                 Value::Null,
             ],
+            Ok(Body::Check(_)) => [const { Value::Null }; 4],
             Err(problem) => [Value::Null, Value::Null, Value::Null, Value::text(problem)],
         };
         vec![
@@ -180,6 +194,7 @@ impl Scan {
                     let statement = begun.map_err(|failure| rule.failed(failure))?;
                     self.statement = Some((rule, statement));
                 }
+                Ok(Body::Check(_)) => {}
                 // What cannot be compared must not pass for equal.
                 Err(problem) => {
                     return Err(Error::Definition {
