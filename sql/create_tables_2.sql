@@ -1,5 +1,8 @@
 -- What format 2 adds to Talon's own tables. {schema} is the quoted schema name.
 
+-- Marks of one or two values, as most are; triggers write others to talon_touched. Its columns never change either.
+CREATE TABLE {schema}.talon_mark(code, key, other);
+
 -- Edits: pieces that a station has open. A piece has one at most.
 CREATE TABLE {schema}.talon_edit(
   kind INTEGER NOT NULL,

@@ -143,10 +143,12 @@ impl Judge<'_> {
             }
             Err(problem) => verdict.wrong.push(problem),
         }
-        match connection.query("SELECT * FROM talon_touched") {
+        match connection
+            .query("SELECT code FROM talon_mark UNION ALL SELECT code FROM talon_touched")
+        {
             Ok(marks) if marks.is_empty() => {}
             Ok(marks) => verdict.wrong.push(format!("{} marks are not absorbed", marks.len())),
-            Err(failure) => verdict.sqlite("talon_touched", &failure),
+            Err(failure) => verdict.sqlite("the marks", &failure),
         }
         if let Err(failure) = look_after(&connection, verdict).and_then(|()| connection.close()) {
             verdict.sqlite("after restoring", &failure);

@@ -200,6 +200,10 @@ pub const SALES: &str = "
 /// Guards them.
 pub const GUARD_SALES: &str = "SELECT talon_guard('sale', 'sale_piece', 'sale_line');";
 
+/// Counts the marks that lie there, without a call of Talon that would absorb them.
+pub const MARKS: &str =
+    "SELECT (SELECT count(*) FROM talon_mark) + (SELECT count(*) FROM talon_touched)";
+
 /// Has a program of the system, installing Debian's package where that is missing and allowed.
 pub fn installed(program: &str, package: &str) {
     use std::process::Command;

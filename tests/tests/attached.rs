@@ -245,7 +245,7 @@ fn a_read_only_main_leaves_marks_in_an_attached_database() {
     let db = Db { connection: read_only.expect("it opens") };
     load(&db.connection);
     db.run(&format!("ATTACH 'file:{}' AS pos; {FILL}", shop.file("shop.db").display()));
-    assert_eq!(db.rows("SELECT DISTINCT k1 FROM pos.talon_touched"), ["1", "2"]);
+    assert_eq!(db.rows("SELECT DISTINCT key FROM pos.talon_mark"), ["1", "2"]);
     assert_eq!(
         db.rows("SELECT piece, lines, reason FROM talon_snapshots('pos')"),
         ["1|2|unguarded", "2|1|unguarded"]

@@ -251,6 +251,7 @@ fn the_hosts_own_date_is_the_hosts_own() {
         format!("date('2026-01-01', {seven})"),
         format!("date(NULL, {seven})"),
         format!("date('talon', {seven})"),
+        format!("date('talon', 1, 4096, {})", ["1"; 3].join(", ")),
         format!("date('talon', 1, 4096, {})", ["1"; 5].join(", ")),
         format!("date('nonsense', {seven})"),
         "date('2026-01-01')".to_owned(),

@@ -2,7 +2,7 @@
 
 use rusqlite::ffi;
 use std::ptr::null_mut;
-use talon_tests::{Db, Shop, extension_path, load};
+use talon_tests::{Db, MARKS, Shop, extension_path, load};
 
 #[test]
 fn loading_twice_does_nothing() {
@@ -88,7 +88,7 @@ fn closing_in_a_transaction_rolls_it_back() {
     db.connection.close().expect("no statement of ours is left");
     let db = shop.open();
     assert_eq!(db.snapshots("1"), ["create|2"]);
-    assert_eq!(db.one("SELECT count(*) FROM talon_touched"), "0");
+    assert_eq!(db.one(MARKS), "0");
     assert_eq!(db.findings(), [""; 0]);
 }
 
@@ -249,7 +249,7 @@ fn a_hardened_connection_captures() {
     let (_shop, db) = Shop::of_sales();
     db.run("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; UPDATE sale_line SET label = 'v2'");
     assert_eq!(db.snapshots("1"), ["create|2", "edit|2"]);
-    assert_eq!(db.one("SELECT count(*) FROM talon_touched"), "0");
+    assert_eq!(db.one(MARKS), "0");
 }
 
 #[test]

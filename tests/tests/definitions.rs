@@ -1,6 +1,6 @@
 //! Guards are declared, replaced, taken away, looked at.
 
-use talon_tests::{GUARD_SALES, SALES, Shop};
+use talon_tests::{GUARD_SALES, MARKS, SALES, Shop};
 
 const SCHEMA: &str = "
     CREATE TABLE sale(id INTEGER PRIMARY KEY, number TEXT);
@@ -191,7 +191,7 @@ fn a_guard_may_refuse_writes_without_talon() {
     let db = shop.open();
     db.run("UPDATE sale_line SET label = 'z'");
     assert_eq!(db.rows("SELECT reason FROM talon_snapshots"), ["create", "edit", "edit"]);
-    assert_eq!(db.one("SELECT count(*) FROM talon_touched"), "0");
+    assert_eq!(db.one(MARKS), "0");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a person meets on a bad morning: damaged snapshots, headers changed since, definitions taken back.
 
-use talon_tests::{Db, GUARD_SALES, SALES, Shop};
+use talon_tests::{Db, GUARD_SALES, MARKS, SALES, Shop};
 
 fn two_images() -> Db {
     let db = Db::memory();
@@ -145,7 +145,7 @@ fn a_commit_that_sqlite_has_rolled_back_is_never_called_done() {
     assert_eq!(db.one("SELECT count(*) FROM sale_line WHERE label = 'w'"), "0");
     // A progress handler that stops the images at any point: done and there, or an error and undone.
     db.run("DROP TRIGGER x");
-    for stop_at in 1..400 {
+    for stop_at in 1..2_000 {
         db.run(&format!("BEGIN; UPDATE sale_line SET label = 'n{stop_at}'"));
         let mut steps = 0;
         db.connection
@@ -157,14 +157,19 @@ fn a_commit_that_sqlite_has_rolled_back_is_never_called_done() {
                 }),
             )
             .unwrap();
-        let committed = db.try_run("COMMIT").is_ok();
+        let ended = db.try_run("COMMIT");
         db.connection.progress_handler(0, None::<fn() -> bool>).unwrap();
         if !db.connection.is_autocommit() {
             db.run("ROLLBACK");
         }
         let there = db.one(&format!("SELECT count(*) FROM sale_line WHERE label = 'n{stop_at}'"));
-        assert_eq!(there, if committed { "2" } else { "0" }, "stopped at step {stop_at}");
+        if ended == Err("interrupted".to_owned()) && there == "2" {
+            // COMMIT's own last step, when all is done: SQLite says so in any database.
+            return;
+        }
+        assert_eq!(there, if ended.is_ok() { "2" } else { "0" }, "stopped at step {stop_at}");
     }
+    panic!("no commit was stopped at its last step");
 }
 
 #[test]
@@ -205,5 +210,5 @@ fn a_definition_that_cannot_be_read_concerns_its_own_kind_only() {
 fn a_table_that_hides_our_own_leaves_marks() {
     let db = two_images();
     db.run("CREATE TEMP TABLE talon_capture(touched); UPDATE sale_line SET label = 'w'");
-    assert_ne!(db.one("SELECT count(*) FROM talon_touched"), "0");
+    assert_ne!(db.one(MARKS), "0");
 }

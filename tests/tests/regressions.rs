@@ -203,7 +203,7 @@ fn a_piece_of_very_many_lines_is_compared_and_restored_line_by_line() {
     let snapshot = db.one("SELECT max(id) FROM talon_snapshot");
     shop.bare().run(
         "UPDATE sale_line SET id = id + 1000000 WHERE id % 2 AND sale_id = 1;
-         UPDATE sale_line SET quantity = -1 WHERE id < 100000 AND sale_id = 1; DELETE FROM talon_touched",
+         UPDATE sale_line SET quantity = -1 WHERE id < 100000 AND sale_id = 1; DELETE FROM talon_mark",
     );
     let found = db.one("SELECT finding, detail FROM talon_audit WHERE piece = 1");
     assert!(found.starts_with("partial|lines added: 1000011; 1000101; "), "{found}");

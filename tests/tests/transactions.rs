@@ -172,7 +172,7 @@ fn another_file_attached_under_the_same_name_is_captured_too() {
     for name in ["a.db", "b.db"] {
         db.run(&format!("ATTACH '{}' AS extra", folder.file(name).display()));
         db.run("INSERT INTO extra.sale_piece VALUES (1, 'O', 0); INSERT INTO extra.sale_line VALUES (1, 1, 1, 'o', 1)");
-        assert_eq!(db.one("SELECT count(*) FROM extra.talon_touched"), "0", "{name}");
+        assert_eq!(db.one("SELECT count(*) FROM extra.talon_mark"), "0", "{name}");
         assert_eq!(
             db.rows("SELECT piece, lines FROM talon_snapshots WHERE schema = 'extra'"),
             ["1|0", "1|1"]

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use talon_tests::{Db, Shop};
+use talon_tests::{Db, MARKS, Shop};
 
 /// A piece says in its header what its lines must be: how many, and the quantity of each.
 const WRONG_PIECES: &str = "
@@ -86,7 +86,7 @@ fn nothing_is_lost(journal_mode: &str, seed: u64) {
     // One station may restore what the other has listed, or have it open.
     let is_expected = |row: &String| row.contains("|not needed|") || row.contains("|being edited|");
     assert!(outcomes.iter().all(is_expected), "{outcomes:?}");
-    assert_eq!(db.one("SELECT count(*) FROM talon_touched"), "0");
+    assert_eq!(db.one(MARKS), "0");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_main_file_that_has_moved_on_does_not_stop_a_write_to_an_attached_one() {
     db.run("BEGIN; SELECT * FROM note");
     other.run("INSERT INTO note VALUES ('moved on')");
     db.run("UPDATE sale_line SET quantity = 7 WHERE sale_id = 1; COMMIT");
-    assert_eq!(owner.one("SELECT count(*) FROM talon_touched"), "2");
+    assert_eq!(owner.one(MARKS), "2");
     assert_eq!(owner.rows("SELECT piece, finding FROM talon_audit"), ["1|unguarded"]);
     owner.run("DELETE FROM sale_line; SELECT talon_restore_all()");
     assert_eq!(owner.rows("SELECT DISTINCT quantity FROM sale_line WHERE sale_id = 1"), ["7.0"]);

@@ -1,11 +1,10 @@
 //! Connections that do not load Talon: they work, they leave marks, and what they did is found.
 
 use rusqlite::OpenFlags;
-use talon_tests::{Db, GUARD_SALES, SALES, Shop, load};
+use talon_tests::{Db, GUARD_SALES, MARKS, SALES, Shop, load};
 
-/// Marks as they lie there, without a call of Talon that would absorb them.
 fn marks(shop: &Shop) -> String {
-    shop.bare().one("SELECT count(*) FROM talon_touched")
+    shop.bare().one(MARKS)
 }
 
 const VISIT: &str = "UPDATE sale_line SET label = 'bare' WHERE id = 10";

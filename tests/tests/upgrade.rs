@@ -5,8 +5,22 @@ use talon_tests::*;
 const FORMAT: &str = "SELECT value FROM talon_meta WHERE name = 'format'";
 const TABLES: &str = "SELECT name FROM sqlite_schema WHERE name GLOB 'talon_[a-z]*' AND type = 'table' ORDER BY name";
 
-/// Takes away what format 2 added.
+const TRIGGERS: &str = "SELECT sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name";
+
+/// Takes away what format 2 added, and gives triggers the wording of format 1.
 fn downgrade(db: &Db) {
+    for sql in db.rows(TRIGGERS) {
+        let name = sql.split('"').nth(1).expect("a name");
+        let first = sql.replace(") IS NULL\n", ", NULL, NULL) IS NULL\n");
+        let first = match first.strip_suffix(", NULL); END") {
+            Some(one) => {
+                one.replace("talon_mark VALUES", "talon_touched(code, k1) VALUES") + "); END"
+            }
+            None => first.replace("talon_mark VALUES", "talon_touched(code, k1, k2) VALUES"),
+        };
+        assert!(first.contains("talon_touched"), "{first}");
+        db.run(&format!("DROP TRIGGER {name}; {first}"));
+    }
     let added = include_str!("../../sql/create_tables_2.sql");
     let names = added.split("CREATE TABLE {schema}.").skip(1);
     for name in names.filter_map(|rest| rest.split('(').next()) {
@@ -30,6 +44,32 @@ fn the_tables_of_an_older_format_are_upgraded_by_the_first_look() {
     assert_eq!(bare.rows(TABLES), tables);
     db.run("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 1)");
     assert_eq!(db.findings(), [""; 0]);
+}
+
+#[test]
+fn triggers_of_an_older_format_are_heeded_and_written_anew() {
+    let (shop, db) = Shop::of_sales();
+    let triggers = db.rows(TRIGGERS);
+    drop(db);
+    let bare = shop.bare();
+    downgrade(&bare);
+    assert_ne!(bare.rows(TRIGGERS), triggers);
+    let db = shop.open();
+    db.run("UPDATE sale_line SET label = 'seen' WHERE id = 10");
+    bare.run("UPDATE sale_line SET label = 'bare' WHERE id = 11");
+    assert_eq!(bare.one("SELECT count(*) FROM talon_touched"), "1");
+    db.run("ALTER TABLE sale_piece ADD COLUMN more");
+    db.run("UPDATE sale_line SET label = 'again' WHERE id = 10");
+    assert_eq!(bare.one(FORMAT), "1");
+    assert_eq!(db.snapshots("1"), ["create|2", "edit|2", "unguarded|2", "edit|2"]);
+    assert_eq!(
+        db.rows("SELECT triggers, marks, suspect_since FROM talon_guards"),
+        ["whole|0|NULL"]
+    );
+    assert_eq!(bare.rows(TRIGGERS), triggers);
+    bare.run("UPDATE sale_line SET label = 'bare again' WHERE id = 11");
+    assert_eq!(bare.one("SELECT count(*) FROM talon_mark"), "1");
+    assert_eq!(db.findings(), ["sale|1|unguarded"; 2]);
 }
 
 #[test]

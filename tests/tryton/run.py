@@ -203,7 +203,7 @@ class Guarded:
         """Edits by a process without Talon: marked, then imaged and listed by the next connection with it."""
         edited = sorted(entry["sale"] for entry in journal)
         with database.plain(self.shop.path) as connection:
-            waiting, = column(connection, "SELECT count(*) FROM talon_touched")
+            waiting, = column(connection, "SELECT count(*) FROM talon_mark")
             assert waiting >= len(edited), f"{waiting} marks for {len(edited)} sales"
         with self.shop.repair() as connection:
             absorbed, = column(connection, "SELECT talon_absorb()")

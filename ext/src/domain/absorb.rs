@@ -96,6 +96,7 @@ impl Talon {
 
     fn absorb_batch(&self, database: &mut Database, most: usize) -> Result<(i64, usize)> {
         let at = self.clock.now_ms();
+        database.gather_marks()?;
         let gone = database.follow_marks(at)?;
         for (kind, key) in &gone {
             let (id, day) = (database.kinds[*kind].id, self.clock.day(at));
@@ -201,22 +202,6 @@ impl Database {
             statement.run(&[ValueRef::Integer(*rowid)])?;
         }
         Ok(())
-    }
-
-    /// Leaves a mark, as a trigger does.
-    ///
-    /// # Errors
-    /// What SQLite reports.
-    pub fn leave_mark(&mut self, kind: i64, event: Event, keys: &[&Key]) -> Result<()> {
-        let code = Code { kind, part: HEADER, event }.number();
-        let mut values = vec![ValueRef::Integer(code)];
-        values.extend(keys.iter().flat_map(|key| key.values()).map(Value::as_ref));
-        values.resize(9, ValueRef::Null);
-        let sql = format!(
-            "INSERT INTO {}.talon_touched(code, k1, k2, k3, k4, k5, k6, k7, k8) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            quote_identifier(&self.schema)
-        );
-        Ok(self.connection.run(&sql, &values)?)
     }
 
     /// Which pieces a mark speaks of.

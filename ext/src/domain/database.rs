@@ -199,6 +199,10 @@ impl Database {
             }
             self.refit()?;
             self.schema_version = version;
+            // Another connection may have upgraded the tables.
+            if let Some(facts) = facts(self.connection, &self.schema)? {
+                self.format = facts.format;
+            }
         }
         Ok(())
     }
@@ -545,15 +549,6 @@ impl Database {
     /// This connection says it is somebody else from here on.
     pub fn forget_station(&mut self) {
         self.station = None;
-    }
-
-    /// Whether connections without Talon have left marks.
-    ///
-    /// # Errors
-    /// What SQLite reports.
-    pub fn has_marks(&mut self) -> Result<bool> {
-        let statement = self.own_statement("SELECT 1 FROM {s}.talon_touched LIMIT 1")?;
-        Ok(statement.first(&[], |_| Ok(()))?.is_some())
     }
 
     /// Where a kind stands, for the course of a transaction.

@@ -46,9 +46,7 @@ impl Talon {
             let guard = fit::fit(self.connection, schema, id, kind, definition)?;
             let installed = trigger::installed(self.connection, schema, id)?;
             self.drop_triggers(schema, id)?;
-            for trigger in trigger::triggers(&guard, schema, number) {
-                self.connection.run(&trigger.sql, &[])?;
-            }
+            self.create_triggers(&guard, schema, number, FORMAT)?;
             self.create_checking_triggers(&guard, schema, number, &installed)?;
             self.note_schema_version(schema)?;
             Ok(guard)
@@ -132,6 +130,13 @@ impl Talon {
                 ),
                 &[],
             )?;
+        }
+        Ok(())
+    }
+
+    fn create_triggers(&self, guard: &Guard, schema: &str, number: i64, format: i64) -> Result<()> {
+        for trigger in trigger::triggers(guard, schema, number, format) {
+            self.connection.run(&trigger.sql, &[])?;
         }
         Ok(())
     }
@@ -361,8 +366,22 @@ impl Talon {
             return Ok(());
         }
         let format = facts(self.connection, &database.schema)?.map_or(0, |facts| facts.format);
-        if format < FORMAT {
-            upgrade(self.connection, &database.schema, format)?;
+        if format == FORMAT {
+            return Ok(());
+        }
+        // Triggers that are whole are written anew as this format has them; others are left to be mended, and their kinds
+        // to be looked at.
+        let mut whole = Vec::new();
+        for kind in database.guarded_kinds() {
+            let Ok(guard) = database.guard(kind) else { continue };
+            if missing_triggers(self, &guard, database)?.is_empty() {
+                whole.push(guard);
+            }
+        }
+        upgrade(self.connection, &database.schema, format)?;
+        for guard in whole {
+            self.drop_triggers(&database.schema, guard.id)?;
+            self.create_triggers(&guard, &database.schema, database.number, FORMAT)?;
         }
         Ok(())
     }
@@ -433,21 +452,19 @@ impl Talon {
     }
 
     fn mend(&self, database: &mut Database) -> Result<()> {
-        let (schema, number) = (database.schema.clone(), database.number);
+        let (schema, number, format) = (database.schema.clone(), database.number, database.format);
         let mut mended = false;
         for kind in database.guarded_kinds() {
             // A guard that does not fit stays as it is until it is declared anew.
             let Ok(guard) = database.guard(kind) else { continue };
-            let missing = missing_triggers(self, &guard, &schema, number)?;
+            let missing = missing_triggers(self, &guard, database)?;
             if missing.is_empty() {
                 continue;
             }
             // One that was renamed or half dropped is made whole.
             let installed = trigger::installed(self.connection, &schema, guard.id)?;
             self.drop_triggers(&schema, guard.id)?;
-            for trigger in trigger::triggers(&guard, &schema, number) {
-                self.connection.run(&trigger.sql, &[])?;
-            }
+            self.create_triggers(&guard, &schema, number, format)?;
             self.create_checking_triggers(&guard, &schema, number, &installed)?;
             let at = self.clock.now_ms();
             self.connection.run(
@@ -472,15 +489,11 @@ impl Talon {
 ///
 /// # Errors
 /// What SQLite reports.
-pub fn missing_triggers(
-    talon: &Talon,
-    guard: &Guard,
-    schema: &str,
-    number: i64,
-) -> Result<Vec<String>> {
+pub fn missing_triggers(talon: &Talon, guard: &Guard, database: &Database) -> Result<Vec<String>> {
+    let (schema, number) = (&database.schema, database.number);
     let installed = trigger::installed(talon.connection, schema, guard.id)?;
     let checking = checking_triggers(talon.connection, schema, number, guard, &installed)?;
-    Ok(trigger::triggers(guard, schema, number)
+    Ok(trigger::triggers(guard, schema, number, database.format)
         .into_iter()
         .chain(checking)
         .filter(|trigger| {

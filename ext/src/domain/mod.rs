@@ -17,6 +17,7 @@ pub mod identity;
 pub mod keyed_rows;
 pub mod latest;
 pub mod lost;
+pub mod marks;
 pub mod neighbours;
 pub mod purge;
 mod rebuild;

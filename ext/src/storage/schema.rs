@@ -55,8 +55,8 @@ pub fn facts(connection: Connection, schema: &str) -> Result<Option<Facts>> {
 /// # Errors
 /// What SQLite reports.
 pub fn install(connection: Connection, schema: &str) -> Result<i64> {
-    // Positive, and short enough to read as a number anywhere.
-    let number = (connection.random_i64() & i64::MAX) >> 10;
+    // Positive, and short enough for every trigger to have it in an instruction's own operand.
+    let number = i64::from(connection.random_i64() as i32 & i32::MAX);
     upgrade(connection, schema, 0)?;
     set_fact(connection, schema, "database", number)?;
     Ok(number)

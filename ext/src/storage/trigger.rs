@@ -1,6 +1,7 @@
 //! The triggers on the host's tables: what each says, and whether they are all there.
 
 use super::guard::{Guard, HEADER, Part};
+use super::schema::FORMAT;
 use super::shape::{quote_identifier, quote_text};
 use crate::error::Result;
 use crate::sqlite::{Connection, ValueRef};
@@ -9,7 +10,11 @@ use std::borrow::Cow;
 const CREATE_TRIGGER: &str = include_str!("../../../sql/create_trigger.sql");
 
 /// Numbers of arguments at which `date` is Talon's: so many that no host calls it so, few enough to be cheap.
-pub const ARITIES: [usize; 3] = [8, 16, 32];
+pub const ARITIES: [usize; 4] = [6, 8, 16, 32];
+/// The least that triggers of format 1 had.
+const FIRST_ARITY: usize = 8;
+/// Values that a mark in `talon_mark` has room for.
+const NARROW: usize = 2;
 /// Arguments before the values: the word `talon`, the database's number, the code.
 pub const FIXED_ARGUMENTS: usize = 3;
 
@@ -95,13 +100,13 @@ struct Draft {
     marked: usize,
 }
 
-/// The triggers that a guard needs.
-pub fn triggers(guard: &Guard, schema: &str, database: i64) -> Vec<Trigger> {
+/// The triggers that a guard needs, in a file of this number whose tables are of this format.
+pub fn triggers(guard: &Guard, schema: &str, database: i64, format: i64) -> Vec<Trigger> {
     let mut triggers = Vec::new();
     for (place, part) in guard.parts.iter().enumerate() {
         let drafts = if place == HEADER { header_drafts(part) } else { child_drafts(part) };
         for draft in drafts {
-            triggers.push(finish(guard, place, schema, database, draft));
+            triggers.push(finish(guard, place, schema, (database, format), draft));
         }
     }
     triggers
@@ -124,7 +129,7 @@ pub fn checking(
         marked: key.len(),
         values: [key, vec![check.to_string()]].concat(),
     };
-    finish(guard, HEADER, schema, database, draft)
+    finish(guard, HEADER, schema, (database, FORMAT), draft)
 }
 
 /// What ends the condition of such a trigger; the newline ends a comment in it.
@@ -255,25 +260,39 @@ fn child_drafts(part: &Part) -> Vec<Draft> {
     drafts
 }
 
-fn finish(guard: &Guard, place: usize, schema: &str, database: i64, draft: Draft) -> Trigger {
+fn finish(
+    guard: &Guard,
+    place: usize,
+    schema: &str,
+    (database, format): (i64, i64),
+    draft: Draft,
+) -> Trigger {
     let part = &guard.parts[place];
     let name = format!("talon_{}_{}_{}", guard.id, place, draft.suffix);
     let code = Code { kind: guard.id, part: place, event: draft.event }.number();
+    let marked = &draft.values[..draft.marked];
     let body = if guard.refuses_unloaded {
         let text = format!(
             "talon: {} is guarded, load libtalon to write to {}",
             guard.kind, part.table.name
         );
         format!("SELECT RAISE(ABORT, {})", quote_text(&text))
+    } else if format > 1 && marked.len() <= NARROW {
+        // Few columns, because a trigger has a register for each: SQLite compiles them at every prepare and clears them
+        // at every row, and up to about twenty it takes their memory from its lookaside.
+        let mut values = marked.to_vec();
+        values.resize(NARROW, "NULL".to_owned());
+        format!("INSERT INTO talon_mark VALUES ({code}, {})", values.join(", "))
     } else {
-        let columns: Vec<String> = (1..=draft.marked).map(|place| format!("k{place}")).collect();
+        let columns: Vec<String> = (1..=marked.len()).map(|place| format!("k{place}")).collect();
         format!(
             "INSERT INTO talon_touched(code, {}) VALUES ({code}, {})",
             columns.join(", "),
-            draft.values[..draft.marked].join(", ")
+            marked.join(", ")
         )
     };
     let needed = FIXED_ARGUMENTS + draft.values.len();
+    let needed = if format > 1 { needed } else { needed.max(FIRST_ARITY) };
     let arity = ARITIES.into_iter().find(|arity| *arity >= needed).unwrap_or(needed);
     let mut values = draft.values;
     values.resize(arity - FIXED_ARGUMENTS, "NULL".to_owned());

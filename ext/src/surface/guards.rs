@@ -169,8 +169,10 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
             "SELECT coalesce(sum(bytes), 0) FROM {s}.talon_snapshot WHERE kind = ?1",
             &of_kind,
         )?;
-        row[MARKS] =
-            ask(MARKS, "SELECT count(*) FROM {s}.talon_touched WHERE code >> 12 = ?1", &of_kind)?;
+        row[MARKS] = match constraints.uses(MARKS) {
+            true => Value::Integer(database.count_marks(id)?),
+            false => Value::Null,
+        };
         row[DEFINITION] =
             ask(DEFINITION, "SELECT definition FROM {s}.talon_kind WHERE id = ?1", &of_kind)?;
         row[SUSPECT_SINCE] = database.kinds[kind]
@@ -185,7 +187,7 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
                     guard.parts[2..].iter().map(|part| part.table.name.as_str()).collect();
                 row[DETAILS] =
                     if details.is_empty() { Value::Null } else { Value::text(&details.join(", ")) };
-                let missing = missing_triggers(talon, &guard, &database.schema, database.number)?;
+                let missing = missing_triggers(talon, &guard, database)?;
                 row[TRIGGERS] = Value::text(&if missing.is_empty() {
                     "whole".to_owned()
                 } else {

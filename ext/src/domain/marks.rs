@@ -1,0 +1,79 @@
+//! The tables that marks are left in: `talon_mark` for those of one or two values, `talon_touched` for others.
+
+use super::database::Database;
+use crate::error::Result;
+use crate::sqlite::{Value, ValueRef};
+use crate::storage::guard::HEADER;
+use crate::storage::key::Key;
+use crate::storage::shape::quote_identifier;
+use crate::storage::trigger::{Code, Event};
+
+impl Database {
+    /// Leaves a mark, as a trigger does.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn leave_mark(&mut self, kind: i64, event: Event, keys: &[&Key]) -> Result<()> {
+        let code = Code { kind, part: HEADER, event }.number();
+        let keys = keys.iter().flat_map(|key| key.values()).map(Value::as_ref);
+        let mut values: Vec<ValueRef<'_>> =
+            std::iter::once(ValueRef::Integer(code)).chain(keys).collect();
+        let (insert, width) = if self.has_narrow_marks() && values.len() <= 3 {
+            ("INSERT INTO {s}.talon_mark VALUES (?1, ?2, ?3)", 3)
+        } else {
+            ("INSERT INTO {s}.talon_touched VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", 9)
+        };
+        values.resize(width, ValueRef::Null);
+        let sql = insert.replace("{s}", &quote_identifier(&self.schema));
+        Ok(self.connection.run(&sql, &values)?)
+    }
+
+    /// Whether connections without Talon have left marks.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn has_marks(&mut self) -> Result<bool> {
+        let statement = self.own_statement(if self.has_narrow_marks() {
+            "SELECT 1 FROM {s}.talon_mark UNION ALL SELECT 1 FROM {s}.talon_touched LIMIT 1"
+        } else {
+            "SELECT 1 FROM {s}.talon_touched LIMIT 1"
+        })?;
+        Ok(statement.first(&[], |_| Ok(()))?.is_some())
+    }
+
+    /// How many marks speak of a kind.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn count_marks(&mut self, kind: i64) -> Result<i64> {
+        let statement = self.own_statement(if self.has_narrow_marks() {
+            "SELECT (SELECT count(*) FROM {s}.talon_mark WHERE code >> 12 = ?1)
+                  + (SELECT count(*) FROM {s}.talon_touched WHERE code >> 12 = ?1)"
+        } else {
+            "SELECT count(*) FROM {s}.talon_touched WHERE code >> 12 = ?1"
+        })?;
+        let count =
+            statement.first(&[ValueRef::Integer(kind)], |row| Ok(row.column(0).as_integer()))?;
+        Ok(count.flatten().unwrap_or(0))
+    }
+
+    /// Brings all marks together in `talon_touched`, those of a kind in the order they were left.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn gather_marks(&mut self) -> Result<()> {
+        if self.has_narrow_marks() {
+            self.own_statement(
+                "INSERT INTO {s}.talon_touched(code, k1, k2)
+                 SELECT code, key, other FROM {s}.talon_mark WHERE code IS NOT NULL ORDER BY rowid",
+            )?
+            .run(&[])?;
+            self.own_statement("DELETE FROM {s}.talon_mark")?.run(&[])?;
+        }
+        Ok(())
+    }
+
+    fn has_narrow_marks(&self) -> bool {
+        self.format > 1
+    }
+}
