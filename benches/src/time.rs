@@ -6,7 +6,7 @@ use crate::{
     report::{Outcome, Table, figure, grouped, note, progress, ratio},
     schema::Synchronous,
     turns::{Sample, Turns, interleave, open_all, subjects},
-    variants::Variant,
+    variants::{Subject, Variant},
     workload::{LINES, Work},
 };
 
@@ -145,7 +145,11 @@ pub fn run_anew(options: &Options, library: &Library) -> Outcome {
     let folder = options.folder()?;
     let connections = open_all(options, library, folder.path(), &variants, PIECES)?;
     let turns = Turns { rounds: options.rounds, batch: Work::Create(LINES).batch() / 2 };
-    let mut subjects = subjects(&variants, &connections)?;
+    let mut subjects: Vec<_> = variants
+        .iter()
+        .zip(&connections)
+        .map(|(variant, connection)| Subject::keeping_nothing(*variant, connection))
+        .collect();
     let samples = interleave(&mut subjects, turns, |subject| subject.create_anew(LINES))?;
     let table = Table::start(
         "Create 20, every statement prepared anew, `synchronous = NORMAL`",

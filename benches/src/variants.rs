@@ -112,6 +112,12 @@ impl<'c> Subject<'c> {
         })
     }
 
+    /// A host that keeps no statement and only knows [`Subject::create_anew`]; for variants that need nothing around it.
+    pub fn keeping_nothing(variant: Variant, connection: &'c Connection) -> Self {
+        let host = Host::keeping_nothing(connection);
+        Self { variant, connection, host, keeper: Keeper::None, random: Random::new(1) }
+    }
+
     /// One transaction; `pieces` were there from the start, with `LINES` lines each.
     pub fn transaction(&mut self, work: Work, pieces: u32) -> Outcome {
         #[cfg(session_extension)]
@@ -138,7 +144,7 @@ impl<'c> Subject<'c> {
         Ok(())
     }
 
-    /// A create by a host that prepares every statement anew; only for variants that need nothing around it.
+    /// A create by a host that prepares every statement anew.
     pub fn create_anew(&mut self, lines: u32) -> Outcome {
         self.host.create_anew(lines, &mut self.random)?;
         Ok(())

@@ -77,47 +77,66 @@ impl Random {
     }
 }
 
-/// The application: its statements, prepared once, and the number of its last piece.
+/// The application and the number of its last piece.
 pub struct Host<'c> {
     connection: &'c Connection,
+    /// None where it prepares every statement anew.
+    kept: Option<Kept<'c>>,
+    number: String,
+    serial: u32,
+}
+
+/// Statements prepared once.
+struct Kept<'c> {
     begin: Statement<'c>,
     commit: Statement<'c>,
     insert_header: Statement<'c>,
     insert_line: Statement<'c>,
     update_line: Statement<'c>,
     delete_lines: Statement<'c>,
-    number: String,
-    serial: u32,
 }
 
-impl<'c> Host<'c> {
-    pub fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
+impl<'c> Kept<'c> {
+    fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
-            connection,
             begin: connection.prepare("BEGIN")?,
             commit: connection.prepare("COMMIT")?,
             insert_header: connection.prepare(INSERT_HEADER)?,
             insert_line: connection.prepare(INSERT_LINE)?,
             update_line: connection.prepare(UPDATE_LINE)?,
             delete_lines: connection.prepare(DELETE_LINES)?,
-            number: String::new(),
-            serial: 0,
         })
+    }
+}
+
+/// A field of its own, so that a host's number can be bound at the same time.
+fn kept<'k, 'c>(kept: &'k mut Option<Kept<'c>>) -> rusqlite::Result<&'k mut Kept<'c>> {
+    kept.as_mut().ok_or(rusqlite::Error::InvalidQuery)
+}
+
+impl<'c> Host<'c> {
+    pub fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self { kept: Some(Kept::prepare(connection)?), ..Self::keeping_nothing(connection) })
+    }
+
+    /// A host that only knows [`Host::create_anew`].
+    pub fn keeping_nothing(connection: &'c Connection) -> Self {
+        Self { connection, kept: None, number: String::new(), serial: 0 }
     }
 
     pub fn begin(&mut self) -> rusqlite::Result<()> {
-        self.begin.raw_execute().map(|_| ())
+        kept(&mut self.kept)?.begin.raw_execute().map(|_| ())
     }
 
     pub fn commit(&mut self) -> rusqlite::Result<()> {
-        self.commit.raw_execute().map(|_| ())
+        kept(&mut self.kept)?.commit.raw_execute().map(|_| ())
     }
 
     /// Inserts a header and its lines; returns the new key.
     pub fn create(&mut self, lines: u32, random: &mut Random) -> rusqlite::Result<i64> {
         self.next_number();
         let customer = random.below(5_000);
-        self.insert_header.execute(params![
+        kept(&mut self.kept)?.insert_header.execute(params![
             self.number,
             "2026-11-21",
             customer,
@@ -140,14 +159,14 @@ impl<'c> Host<'c> {
         let line = piece * LINES + random.below(LINES) + 1;
         // From the serial, so that two edits of a line never write the same value.
         let quantity = f64::from(self.serial) * 0.25;
-        self.update_line.execute(params![quantity, quantity * 12.5, line])?;
+        kept(&mut self.kept)?.update_line.execute(params![quantity, quantity * 12.5, line])?;
         Ok(i64::from(piece) + 1)
     }
 
     /// Deletes all lines of a piece that was there from the start and inserts as many new ones.
     pub fn rewrite(&mut self, pieces: u32, random: &mut Random) -> rusqlite::Result<i64> {
         let piece = i64::from(random.below(pieces)) + 1;
-        self.delete_lines.execute([piece])?;
+        kept(&mut self.kept)?.delete_lines.execute([piece])?;
         self.insert_lines(piece, LINES, random)?;
         Ok(piece)
     }
@@ -189,7 +208,7 @@ impl<'c> Host<'c> {
     ) -> rusqlite::Result<()> {
         for position in 1..=lines {
             let line = Line::draw(random);
-            self.insert_line.execute(line.parameters(&piece, &position))?;
+            kept(&mut self.kept)?.insert_line.execute(line.parameters(&piece, &position))?;
         }
         Ok(())
     }
