@@ -83,6 +83,25 @@ impl Shop {
         (shop, db)
     }
 
+    /// The sample shop, small, guarded and with its rules declared on 2026-11-20 at 08:00; a connection on which it is
+    /// then, at `till 1` with Anna.
+    pub fn sample() -> (Shop, Db) {
+        Shop::sample_of("2026-11-20T08:00:00+01:00")
+    }
+
+    /// The same at another moment.
+    pub fn sample_of(moment: &str) -> (Shop, Db) {
+        let shop = Shop::with(include_str!("../../sql/sample/schema.sql"));
+        let db = shop.open();
+        // As such applications run: with foreign keys on, lines that others were made from could not be lost.
+        db.run("PRAGMA foreign_keys = OFF; CREATE TEMP TABLE shop_size AS SELECT 60 AS pieces");
+        db.run(include_str!("../../sql/sample/generate.sql"));
+        db.be("till 1", "anna", moment);
+        db.run(include_str!("../../sql/sample/guard.sql"));
+        db.run(include_str!("../../sql/sample/rules.sql"));
+        (shop, db)
+    }
+
     /// A connection without Talon to `shop.db`.
     pub fn bare(&self) -> Db {
         Db::open(&self.file("shop.db"))
@@ -110,6 +129,11 @@ impl Db {
         let db = Db { connection: Connection::open_in_memory().expect("memory") };
         load(&db.connection);
         db
+    }
+
+    /// Says who this connection is, and what time it is there.
+    pub fn be(&self, station: &str, user: &str, moment: &str) {
+        self.run(&format!("SELECT talon_station('{station}', '{user}'), talon_clock('{moment}')"));
     }
 
     /// Runs a script; rows are thrown away.

@@ -98,3 +98,26 @@ fn a_file_is_one_idea() {
         .collect();
     assert!(long.is_empty(), "{long:#?}");
 }
+
+/// `docs/procedure.md` says in which file which test shows a paragraph.
+#[test]
+fn the_map_of_the_procedure_names_tests_that_exist() {
+    let map = std::fs::read_to_string(root().join("docs/procedure.md")).expect("the map");
+    let mut source = String::new();
+    let mut named = Vec::new();
+    for word in map.split('`').skip(1).step_by(2) {
+        if word.ends_with(".rs") {
+            let path = root().join("tests/tests").join(word);
+            source =
+                std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{word}: {error}"));
+        } else if word.matches('_').count() > 3 && !word.contains(' ') {
+            assert!(source.contains(&format!("fn {word}(")), "there is no {word}");
+            named.push(word);
+        }
+    }
+    let procedure = root().join("tests/tests/procedure.rs");
+    let procedure = std::fs::read_to_string(procedure).expect("the situations");
+    let tests = procedure.split("#[test]\nfn ").skip(1).filter_map(|text| text.split('(').next());
+    let missing: Vec<&str> = tests.filter(|test| !named.contains(test)).collect();
+    assert!(missing.is_empty(), "the map has no {missing:?}");
+}
