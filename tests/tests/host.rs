@@ -197,3 +197,72 @@ fn the_update_of_a_running_query_goes_on_while_pieces_are_captured() {
     assert_eq!((db.snapshots("1").len(), db.snapshots("2").len()), (3, 2));
     assert_eq!(db.findings(), [""; 0]);
 }
+
+#[test]
+fn a_host_function_that_calls_talon_while_it_works_gets_an_error_with_a_text() {
+    use rusqlite::functions::FunctionFlags;
+    let db = Db::memory();
+    let said = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = std::sync::Arc::clone(&said);
+    db.connection
+        .create_scalar_function("says", 0, FunctionFlags::SQLITE_UTF8, move |context| {
+            // SAFETY: the connection is used while the function runs, and not closed.
+            let connection = unsafe { context.get_connection()? };
+            let answer = connection.query_row("SELECT talon_station('till 2')", [], |_| Ok(()));
+            heard.lock().unwrap().extend(answer.err().map(|error| error.to_string()));
+            Ok(1)
+        })
+        .unwrap();
+    db.run(SALES);
+    db.run("PRAGMA trusted_schema = ON; SELECT talon_station('till 1')");
+    db.run(
+        r#"SELECT talon_guard('sale', '{"header": {"table": "sale_piece"},
+        "lines": {"table": "sale_line", "where": "says() = 1"}}')"#,
+    );
+    db.run(
+        "INSERT INTO sale_piece VALUES (1, 'A', 1); INSERT INTO sale_line VALUES (1, 1, 1, 'x', 1)",
+    );
+    let said = said.lock().unwrap();
+    assert!(!said.is_empty());
+    assert!(
+        said.iter()
+            .all(|text| text == "talon_station: Talon is at work on this connection already"),
+        "{said:?}"
+    );
+    assert_eq!(db.one("SELECT DISTINCT station FROM talon_snapshots"), "till 1");
+}
+
+#[test]
+fn a_host_trigger_that_keeps_snapshots_out_is_said_and_corrupts_nothing() {
+    let (_shop, db) = Shop::of_sales();
+    db.run(
+        "CREATE TRIGGER away BEFORE INSERT ON talon_snapshot BEGIN SELECT RAISE(IGNORE); END;
+         UPDATE sale_line SET label = 'v2' WHERE id = 10",
+    );
+    assert_eq!(db.one("SELECT label FROM sale_line WHERE id = 10"), "v2");
+    let found =
+        db.rows("SELECT piece, finding, detail FROM talon_audit WHERE finding = 'unguarded'");
+    assert_eq!(found.len(), 1, "{found:?}");
+    let text = "1|unguarded|not imaged at commit: a trigger on talon_snapshot keeps rows out of it";
+    assert!(found[0].starts_with(text), "{found:?}");
+    db.run(
+        "DROP TRIGGER away; SELECT talon_absorb(); UPDATE sale_line SET label = 'v3' WHERE id = 10",
+    );
+    db.run("DELETE FROM sale_line; INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
+    assert_eq!(db.one("SELECT group_concat(label) FROM sale_line"), "v3,y,z");
+}
+
+#[test]
+fn changes_after_a_commit_are_counted_up_to_a_hundred_thousand() {
+    let (_shop, db) = Shop::of_sales();
+    db.run("CREATE TABLE other(a)");
+    for (rows, counted) in [(99_999, 99_999), (100_001, 100_000)] {
+        db.run(&format!(
+            "WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < {rows}) INSERT INTO other SELECT n FROM n"
+        ));
+        db.run("BEGIN; UPDATE sale_line SET quantity = quantity + 1; DELETE FROM other");
+        assert_eq!(db.connection.changes(), rows);
+        db.run("COMMIT");
+        assert_eq!(db.connection.changes(), counted);
+    }
+}

@@ -251,3 +251,23 @@ fn a_vanished_piece_with_a_composite_key_keeps_its_snapshots() {
     assert_eq!(purge(&db, "2026-02-01"), "2|1|0|0");
     assert_eq!(ids(&db)[..1], ["1|[\"a\",1]"]);
 }
+
+#[test]
+fn a_day_is_four_digits_two_and_two() {
+    let (_shop, db) = Shop::of_sales();
+    for day in [
+        "+020-01-01",
+        " 2020-1-01",
+        "2020-1-01 ",
+        "-020-01-01",
+        "20200-1-1",
+        "2021-02-29",
+        "２021-01-0",
+    ] {
+        assert_eq!(
+            db.error(&format!("INSERT INTO talon_purge(before) VALUES ('{day}')")),
+            format!("talon_purge: before is no day: {day:?}; give one such as '2026-11-21'")
+        );
+    }
+    db.run("INSERT INTO talon_purge(before) VALUES ('2020-02-29')");
+}

@@ -274,3 +274,28 @@ fn an_index_over_some_rows_makes_no_key() {
         r#"talon_guard: sale: header.key: id of "piece" is not unique: a key needs a primary key or a unique index over exactly these columns"#
     );
 }
+
+#[test]
+fn a_table_of_the_application_that_is_called_like_one_of_talons_is_named() {
+    for (made, what) in [
+        ("CREATE TABLE talon_piece(id INTEGER PRIMARY KEY)", "table talon_piece"),
+        ("CREATE TABLE TALON_META(id INTEGER PRIMARY KEY)", "table TALON_META"),
+        ("CREATE TABLE talon_meta(name, value)", "table talon_meta"),
+        ("CREATE VIEW talon_edit AS SELECT 1", "view talon_edit"),
+    ] {
+        let db = Db::memory();
+        db.run(&format!("{SALES} {made}"));
+        assert_eq!(
+            db.error(GUARD_SALES),
+            format!(
+                "talon_guard: \"main\" has a {what} already that is none of Talon's: rename it, names with talon_ are \
+                 Talon's own"
+            )
+        );
+        assert_eq!(db.rows("SELECT kind FROM talon_guards"), [""; 0], "{made}");
+        assert_eq!(
+            db.one("SELECT count(*) FROM sqlite_schema WHERE name GLOB 'talon_*'"),
+            if made.contains("TALON") { "0" } else { "1" }
+        );
+    }
+}

@@ -4,7 +4,7 @@ use super::course::Slot;
 use super::fitted::{Fitted, Reference, fit_followed};
 use super::rules::Rules;
 use crate::error::{Error, Result};
-use crate::sqlite::{Connection, Statement, Value, ValueRef};
+use crate::sqlite::{Connection, Statement, Value, ValueRef, code};
 use crate::storage::definition::Definition;
 use crate::storage::guard::{Guard, HEADER};
 use crate::storage::image::{Collector, Image, Reading};
@@ -416,12 +416,20 @@ impl Database {
     }
 
     /// Whether the schema still stands for the file it stood for: a file may be detached and another attached.
-    pub fn is_same_file(&mut self) -> bool {
+    ///
+    /// # Errors
+    /// What SQLite reports: a file that could not be asked must not pass for one without guards.
+    pub fn is_same_file(&mut self) -> Result<bool> {
         let number = self.number;
         let asked = self
             .own_statement("SELECT value FROM {s}.talon_meta WHERE name = 'database'")
             .and_then(|statement| Ok(statement.first(&[], |row| Ok(row.column(0).as_integer()))?));
-        matches!(asked, Ok(Some(Some(found))) if found == number)
+        match asked {
+            Ok(found) => Ok(found.flatten() == Some(number)),
+            // It has no such table.
+            Err(Error::Sqlite(failure)) if failure.primary() == code::ERROR => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// A statement on the kind's tables, prepared once.

@@ -31,6 +31,10 @@ impl Talon {
         }
         // Fitted once before anything is written, so that a mistake costs nothing.
         fit::fit(self.connection, schema, 0, kind, definition)?;
+        // Tables with more columns than a host allows itself are read into the schema as they are made.
+        let _lifted = self.connection.lift_limits();
+        // Nothing may fail once the guard is there: what has failed is not there.
+        self.declared()?;
         let guard = self.atomically(schema, || {
             self.discover()?;
             let number = match self.database_place(schema) {
@@ -51,8 +55,7 @@ impl Talon {
             self.note_schema_version(schema)?;
             Ok(guard)
         })?;
-        self.refit_all()?;
-        self.declared()?;
+        self.forget_definitions();
         Ok(described(&guard, schema))
     }
 
@@ -92,6 +95,7 @@ impl Talon {
         };
         // What marks speak of is imaged while the guard still says how.
         self.absorb(place.database)?;
+        self.declared()?;
         self.atomically(&schema, || {
             self.release_all(&mut self.databases()?[place.database], place.kind)?;
             self.drop_triggers(&schema, id)?;
@@ -101,8 +105,7 @@ impl Talon {
             );
             Ok(self.connection.run(&sql, &[ValueRef::Integer(id)])?)
         })?;
-        self.forget_databases()?;
-        self.declared()?;
+        self.forget_databases();
         Ok(format!("{kind} is no longer guarded; its snapshots stay"))
     }
 
@@ -151,22 +154,11 @@ impl Talon {
         Ok(self.connection.run(&sql, &[ValueRef::Integer(version)])?)
     }
 
-    fn refit_all(&self) -> Result<()> {
-        self.discover()?;
-        for database in self.databases()?.iter_mut() {
-            database.refit()?;
-        }
-        self.latest.set(None);
-        Ok(())
-    }
-
-    /// Reads everything anew. Only while no transaction has touched anything; otherwise the kind is left to fail softly.
-    fn forget_databases(&self) -> Result<()> {
-        self.latest.set(None);
+    /// A kind is not guarded any more. What the open transaction has touched of it is imaged all the same.
+    fn forget_databases(&self) {
         if self.course.borrow().is_empty() {
-            self.databases()?.clear();
+            self.forget_definitions();
         }
-        self.discover()
     }
 
     /// Snapshots every piece of a kind that has none; gives how many.

@@ -64,12 +64,11 @@ impl Talon {
         let last = self.hosts_last();
         let place = self.place_to_write(schema, kind)?;
         // A limit that a host has set for its own statements does not hold for an image.
-        let limit = self.connection.lift_length_limit();
+        let _lifted = self.connection.lift_limits();
         let result = self.unnoticed(schema, place.database, last, || {
             let key = self.databases()?[place.database].named_piece(place.kind, piece)?;
             self.open_piece(&place, &key, &who)
         });
-        self.connection.set_length_limit(limit);
         self.course.borrow_mut().forget_states();
         result
     }

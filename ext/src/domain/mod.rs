@@ -32,3 +32,4 @@ pub mod settle;
 pub mod snapshot;
 mod taking;
 pub mod talon;
+mod transaction;

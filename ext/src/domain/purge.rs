@@ -29,6 +29,16 @@ const NEWEST: &str = "EXISTS (SELECT 1 FROM {s}.talon_piece AS p WHERE p.kind = 
 const EDITED: &str = "EXISTS (SELECT 1 FROM {s}.talon_edit AS e WHERE e.kind = s.kind AND e.key = s.key) AND NOT EXISTS
     (SELECT 1 FROM {s}.talon_piece AS p WHERE p.kind = s.kind AND p.saved = 1 AND p.key = s.key AND p.gone_at IS NOT NULL)";
 
+/// Four digits, two and two, and such a day in the calendar: days are compared as texts.
+fn is_day(text: &str) -> bool {
+    let is_shaped = text.len() == 10
+        && text.bytes().enumerate().all(|(place, byte)| match place {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    is_shaped && chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
+}
+
 impl Talon {
     /// Removes the snapshots of the days before `before`, except those of lost pieces (all of them) and, with
     /// `keep_last`, the newest of each living piece; gives the journal row.
@@ -36,7 +46,7 @@ impl Talon {
     /// # Errors
     /// [`Error::Argument`] when `before` is no day.
     pub fn purge(&self, schema: &str, before: &str, keep_last: bool) -> Result<i64> {
-        if chrono::NaiveDate::parse_from_str(before, "%Y-%m-%d").is_err() || before.len() != 10 {
+        if !is_day(before) {
             return Err(Error::Argument(format!(
                 "before is no day: {before:?}; give one such as '2026-11-21'"
             )));

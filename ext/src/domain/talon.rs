@@ -89,7 +89,10 @@ impl Talon {
     /// # Errors
     /// What SQLite reports.
     pub fn set_station(&self, station: &str, user: &str) -> Result<()> {
-        *self.station.borrow_mut() = Some((station.to_owned(), user.to_owned()));
+        // While Talon stores something, who it says it is stays the same.
+        let mut said = self.station.try_borrow_mut().map_err(|_| at_work())?;
+        *said = Some((station.to_owned(), user.to_owned()));
+        drop(said);
         self.discover()?;
         let count = self.databases()?.len();
         for place in 0..count {
@@ -110,9 +113,7 @@ impl Talon {
     /// When Talon is called from within itself (a host's function in a guard's expression, for instance).
     pub fn databases(&self) -> Result<RefMut<'_, Vec<Database>>> {
         self.come_home()?;
-        self.databases
-            .try_borrow_mut()
-            .map_err(|_| Error::Argument("Talon is at work on this connection already".to_owned()))
+        self.databases.try_borrow_mut().map_err(|_| at_work())
     }
 
     /// The databases as they are, also while the connection closes; None when Talon is at work on them.
@@ -211,11 +212,13 @@ impl Talon {
     /// [`Error::UnknownSchema`], [`Error::NotInstalled`].
     pub fn database_place(&self, schema: &str) -> Result<usize> {
         let find = || -> Result<Option<usize>> {
-            Ok(self.databases()?.iter_mut().position(|database| {
-                database.live
-                    && database.schema.eq_ignore_ascii_case(schema)
-                    && database.is_same_file()
-            }))
+            for (place, database) in self.databases()?.iter_mut().enumerate() {
+                let is_named = database.live && database.schema.eq_ignore_ascii_case(schema);
+                if is_named && database.is_same_file()? {
+                    return Ok(Some(place));
+                }
+            }
+            Ok(None)
         };
         let known = if self.schemas_changed() { None } else { find()? };
         let found = match known {
@@ -317,16 +320,30 @@ impl Talon {
             return self.quietly(work);
         }
         let way_out = self.way_out()?;
+        let was_autocommit = self.connection.is_autocommit();
         self.connection.run("SAVEPOINT talon", &[])?;
         let result = self.wait_to_write(schema).and_then(|()| self.quietly(work));
         let result = result.and_then(|value| {
-            self.connection.run("RELEASE talon", &[])?;
+            self.release(was_autocommit)?;
             Ok(value)
         });
         if result.is_err() {
             self.undo(&["ROLLBACK TO talon", "RELEASE talon"], way_out);
         }
         result
+    }
+
+    /// Releases the savepoint. SQLite asks a progress handler once more when a statement has done its work: one that was
+    /// interrupted there is done all the same, and nothing could undo it.
+    fn release(&self, was_autocommit: bool) -> Result<()> {
+        let is_gone = || {
+            self.connection.is_autocommit() == was_autocommit
+                && (was_autocommit || self.connection.run("ROLLBACK TO talon", &[]).is_err())
+        };
+        match self.connection.run("RELEASE talon", &[]) {
+            Err(failure) if failure.primary() == code::INTERRUPT && is_gone() => Ok(()),
+            other => Ok(other?),
+        }
     }
 
     /// Takes the write lock before anything is read: only then does SQLite wait for another writer as long as the
@@ -349,7 +366,17 @@ impl Talon {
         Ok(self.connection.prepare("BEGIN IMMEDIATE")?)
     }
 
-    /// What was declared or taken back in the open transaction is forgotten if that is undone.
+    /// Everything is read anew before it is used again.
+    pub fn forget_definitions(&self) {
+        self.latest.set(None);
+        self.schemas_seen.borrow_mut().clear();
+        if let Some(mut databases) = self.known_databases() {
+            databases.iter_mut().for_each(Database::forget_definitions);
+        }
+    }
+
+    /// What is declared or taken back in the open transaction is forgotten if that is undone. Said beforehand, because
+    /// it may fail.
     ///
     /// # Errors
     /// What SQLite reports.
@@ -364,10 +391,7 @@ impl Talon {
     /// The transaction is over, or was undone in part: definitions are read anew where it had changed some.
     pub fn forget_declared(&self, undone: bool, over: bool) {
         if undone && self.declared.get() {
-            self.schemas_seen.borrow_mut().clear();
-            if let Some(mut databases) = self.known_databases() {
-                databases.iter_mut().for_each(Database::forget_definitions);
-            }
+            self.forget_definitions();
         }
         if over {
             self.declared.set(false);
@@ -385,4 +409,9 @@ impl Talon {
             databases.iter_mut().for_each(Database::forget_rows);
         }
     }
+}
+
+/// Talon is called from within itself: by a host's function in a guard's expression, for instance.
+fn at_work() -> Error {
+    Error::Argument("Talon is at work on this connection already".to_owned())
 }

@@ -159,18 +159,6 @@ impl Connection {
         unsafe { sys::sqlite3_libversion_number() }
     }
 
-    /// Raises the length limit to what this SQLite was built for, and gives the limit that was set.
-    pub fn lift_length_limit(self) -> c_int {
-        // SAFETY: a limit above the built-in one is cut down to it.
-        unsafe { sys::sqlite3_limit(self.raw(), sys::SQLITE_LIMIT_LENGTH as c_int, c_int::MAX) }
-    }
-
-    /// Sets the length limit.
-    pub fn set_length_limit(self, limit: c_int) {
-        // SAFETY: any int is accepted.
-        unsafe { sys::sqlite3_limit(self.raw(), sys::SQLITE_LIMIT_LENGTH as c_int, limit) };
-    }
-
     /// A number that changes with every commit to the file of a schema, by this connection or another; exact inside a
     /// transaction (<https://sqlite.org/c3ref/c_fcntl_begin_atomic_write.html>, `SQLITE_FCNTL_DATA_VERSION`).
     pub fn data_version(self, schema: &CStr) -> Option<u32> {

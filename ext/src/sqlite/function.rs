@@ -23,13 +23,26 @@ pub enum Output {
 /// A function's body: the connection's data and the arguments to an answer.
 pub type Function<T> = fn(&T, &[Argument]) -> Result<Output, Failure>;
 
+/// Who calls a function.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// Triggers too, in any schema.
+    Trigger,
+    /// Statements that the application itself runs: it must not be reached from a schema that somebody else wrote. The
+    /// limits that the application has set do not hold inside.
+    Application,
+    /// Talon's own statements.
+    Talon,
+}
+
 struct Registered<T> {
+    connection: Connection,
+    caller: Caller,
     data: Rc<T>,
     function: Function<T>,
 }
 
-/// Registers an SQL function of `arity` arguments, or of any number; `innocuous` for those that triggers may call, others
-/// only work in statements that the application itself runs.
+/// Registers an SQL function of `arity` arguments, or of any number.
 ///
 /// # Errors
 /// What SQLite reports: [`code::BUSY`] when another function of this name and arity is in use.
@@ -37,15 +50,18 @@ pub fn create_function<T>(
     connection: Connection,
     name: &str,
     arity: Option<usize>,
-    innocuous: bool,
+    caller: Caller,
     data: &Rc<T>,
     function: Function<T>,
 ) -> Result<(), Failure> {
-    // What is not for triggers must not be reached from a schema that somebody else wrote.
-    let reach = if innocuous { FunctionFlags::INNOCUOUS } else { FunctionFlags::DIRECTONLY };
+    let reach = match caller {
+        Caller::Trigger => FunctionFlags::INNOCUOUS,
+        Caller::Application | Caller::Talon => FunctionFlags::DIRECTONLY,
+    };
     let flags = FunctionFlags::UTF8 | reach;
     let name = CString::new(name).map_err(|_| Failure::new("a name with NUL"))?;
-    let registered = Box::into_raw(Box::new(Registered { data: Rc::clone(data), function }));
+    let registered =
+        Box::into_raw(Box::new(Registered { connection, caller, data: Rc::clone(data), function }));
     // SAFETY: the connection is open; SQLite owns `registered` from here on and frees it with `destroy`, also when it
     // refuses the registration.
     let result = unsafe {
@@ -79,7 +95,10 @@ unsafe extern "C" fn call<T>(
     };
     // SAFETY: the data is what create_function boxed, alive until `destroy`.
     let registered = unsafe { &*sys::sqlite3_user_data(context).cast::<Registered<T>>() };
+    let is_asked = registered.caller == Caller::Application;
+    let lifted = is_asked.then(|| registered.connection.lift_limits());
     let result = guarded(|| (registered.function)(&registered.data, arguments));
+    drop(lifted);
     // SAFETY: the context is the one of this call.
     unsafe { give(context, result) };
 }

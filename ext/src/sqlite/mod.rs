@@ -7,6 +7,7 @@
 mod connection;
 mod entry;
 mod function;
+mod limits;
 mod memory;
 mod module;
 mod panic_guard;
@@ -16,7 +17,8 @@ mod value;
 pub use connection::Connection;
 pub(crate) use entry::entry_point;
 pub use entry::load;
-pub use function::{Function, Output, create_function};
+pub use function::{Caller, Function, Output, create_function};
+pub use limits::LiftedLimits;
 pub use memory::{Bytes, Room, RoomForKeys, gather, gather_set, try_gather};
 pub use module::{Constraints, Cursor, Row, Table, Transaction, create_module};
 pub use statement::{Rows, Statement};

@@ -135,6 +135,7 @@ impl Row<'_> {
 #[repr(C)]
 struct Instance<T: Table> {
     base: sys::sqlite3_vtab,
+    connection: Connection,
     data: Rc<T::Data>,
 }
 
@@ -224,6 +225,11 @@ unsafe extern "C" fn connect<T: Table>(
     error: *mut *mut c_char,
 ) -> c_int {
     let declared = CString::new(T::DECLARATION).unwrap_or_default();
+    // SAFETY: the connection is open, and outlives the tables that are connected to it.
+    let Some(connection) = (unsafe { Connection::from_raw(db) }) else {
+        return code::INTERNAL;
+    };
+    let _lifted = connection.lift_limits();
     // SAFETY: called by SQLite while it connects the table; the text is copied by SQLite.
     let result = unsafe { ext::sqlitex_declare_vtab(db, declared.as_ptr()) };
     if result != code::OK {
@@ -239,6 +245,7 @@ unsafe extern "C" fn connect<T: Table>(
             nRef: 0,
             zErrMsg: std::ptr::null_mut(),
         },
+        connection,
         data,
     });
     // SAFETY: `base` is the first field of a repr(C) struct, so the pointer serves as both.
@@ -376,6 +383,7 @@ unsafe extern "C" fn filter<T: Table>(
     unsafe {
         let table = (*cursor).pVtab;
         let data = &(*table.cast::<Instance<T>>()).data;
+        let _lifted = (*table.cast::<Instance<T>>()).connection.lift_limits();
         let opened = &mut *cursor.cast::<OpenCursor<T>>();
         let values = if count == 0 {
             &[]
@@ -401,6 +409,7 @@ unsafe extern "C" fn next<T: Table>(cursor: *mut sys::sqlite3_vtab_cursor) -> c_
     // SAFETY: boxed by `open`; pVtab is live.
     unsafe {
         let opened = &mut *cursor.cast::<OpenCursor<T>>();
+        let _lifted = (*(*cursor).pVtab.cast::<Instance<T>>()).connection.lift_limits();
         let result = guarded(|| match &mut opened.cursor {
             Some(cursor) => cursor.next(),
             None => Ok(()),
@@ -467,6 +476,7 @@ unsafe extern "C" fn update<T: Table>(
     // SAFETY: SQLite passes `count` live values: the old rowid, and for INSERT a new one and the columns.
     unsafe {
         let data = &(*table.cast::<Instance<T>>()).data;
+        let _lifted = (*table.cast::<Instance<T>>()).connection.lift_limits();
         let values = std::slice::from_raw_parts(values.cast::<Argument>(), count as usize);
         let result = guarded(|| {
             if values.len() < 2 || !values[0].get().is_null() {

@@ -26,6 +26,7 @@ impl Statement {
     ) -> Result<Statement, Failure> {
         let flags = if kept { sys::SQLITE_PREPARE_PERSISTENT } else { 0 };
         let length = c_int::try_from(sql.len()).map_err(|_| Failure::no_memory())?;
+        let _lifted = connection.lift_limits();
         let mut raw = std::ptr::null_mut();
         // SAFETY: the text is passed with its length, the connection is open, and `raw` receives the statement.
         let result = unsafe {

@@ -2,7 +2,7 @@
 
 use super::shape::quote_identifier;
 use crate::error::{Error, Result};
-use crate::sqlite::{Connection, Value, ValueRef};
+use crate::sqlite::{Connection, Value, ValueRef, code};
 
 /// What each format adds to the one before it, the first one to an empty file.
 const FORMATS: [&str; 2] = [
@@ -38,8 +38,13 @@ pub fn facts(connection: Connection, schema: &str) -> Result<Option<Facts>> {
     if found.is_none() {
         return Ok(None);
     }
-    let mut statement =
-        connection.prepare(&format!("SELECT value FROM {quoted}.talon_meta WHERE name = ?1"))?;
+    let sql = format!("SELECT value FROM {quoted}.talon_meta WHERE name = ?1");
+    let mut statement = match connection.prepare(&sql) {
+        Ok(statement) => statement,
+        // A table of the application's that is called so.
+        Err(failure) if failure.primary() == code::ERROR => return Ok(None),
+        Err(failure) => return Err(failure.into()),
+    };
     let mut fact = |name: &str| {
         statement.first(&[ValueRef::Text(name.as_bytes())], |row| Ok(row.column(0).as_integer()))
     };
@@ -65,12 +70,34 @@ pub fn install(connection: Connection, schema: &str) -> Result<i64> {
 /// Brings the tables of a file of an older format up to date. Run inside a savepoint.
 ///
 /// # Errors
-/// What SQLite reports.
+/// [`Error::NameTaken`], or what SQLite reports.
 pub fn upgrade(connection: Connection, schema: &str, format: i64) -> Result<()> {
-    for script in FORMATS.iter().skip(usize::try_from(format).unwrap_or(0)) {
+    let missing = FORMATS.iter().skip(usize::try_from(format).unwrap_or(0));
+    for script in missing.clone() {
+        refuse_names_taken(connection, schema, script)?;
+    }
+    for script in missing {
         connection.run_script(&script.replace("{schema}", &quote_identifier(schema)))?;
     }
     set_fact(connection, schema, "format", FORMAT)
+}
+
+/// The application may have tables that are called as Talon's are to be.
+fn refuse_names_taken(connection: Connection, schema: &str, script: &str) -> Result<()> {
+    let mut find = connection.prepare(&format!(
+        "SELECT type, name FROM {}.sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type <> 'trigger'",
+        quote_identifier(schema)
+    ))?;
+    let created = script.split("CREATE TABLE {schema}.").skip(1);
+    for name in created.filter_map(|rest| rest.split('(').next()) {
+        let taken = find.first(&[ValueRef::Text(name.trim().as_bytes())], |row| {
+            Ok(format!("{} {}", row.column(0).to_value()?, row.column(1).to_value()?))
+        })?;
+        if let Some(taken) = taken {
+            return Err(Error::NameTaken { schema: schema.to_owned(), taken });
+        }
+    }
+    Ok(())
 }
 
 fn set_fact(connection: Connection, schema: &str, name: &str, value: i64) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Every statement on Talon's own tables that capture runs, kept prepared.
 
 use super::shape::quote_identifier;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sqlite::{Connection, Statement, Value, ValueRef};
 
 /// BLAKE3 over a payload.
@@ -88,6 +88,9 @@ pub struct Store {
     update_piece: Statement,
     delete_piece: Statement,
 }
+
+/// Rows that are counted at a commit at most: some hundredths of a second's work, however much was deleted at a stroke.
+pub const MOST_COUNTED: i32 = 100_000;
 
 fn optional(value: Option<i64>) -> ValueRef<'static> {
     value.map_or(ValueRef::Null, ValueRef::Integer)
@@ -223,7 +226,7 @@ impl Store {
             ValueRef::Blob(snapshot.hash),
             ValueRef::Text(snapshot.payload),
         ])?;
-        Ok(self.connection.last_insert_rowid())
+        self.inserted("talon_snapshot")
     }
 
     /// Takes back a snapshot that the same transaction stored.
@@ -284,7 +287,7 @@ impl Store {
         )
     }
 
-    /// Makes the connection's `changes()` answer `count`.
+    /// Makes the connection's `changes()` answer `count`, up to [`MOST_COUNTED`]: each costs a row written.
     ///
     /// # Errors
     /// What SQLite reports.
@@ -297,7 +300,7 @@ impl Store {
             "INSERT OR REPLACE INTO {s}.talon_tally(id, value)
              WITH RECURSIVE counted(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM counted WHERE n < ?1)
              SELECT 1, 0 FROM counted",
-            &[ValueRef::Integer(i64::from(count))],
+            &[ValueRef::Integer(i64::from(count.min(MOST_COUNTED)))],
         )
     }
 
@@ -308,7 +311,15 @@ impl Store {
             return Ok(id);
         }
         self.run(insert, values)?;
-        Ok(self.connection.last_insert_rowid())
+        self.inserted("a table of Talon's own")
+    }
+
+    /// The id of the row just inserted, which a trigger of somebody else may have kept out (RAISE(IGNORE)).
+    fn inserted(&self, table: &str) -> Result<i64> {
+        match self.connection.changes() {
+            1 => Ok(self.connection.last_insert_rowid()),
+            _ => Err(Error::Argument(format!("a trigger on {table} keeps rows out of it"))),
+        }
     }
 
     fn run(&mut self, sql: &str, values: &[ValueRef<'_>]) -> Result<()> {

@@ -4,15 +4,15 @@ use super::arguments::{schema, text};
 use crate::domain::clock;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
-use crate::sqlite::{Argument, Connection, Failure, Output, create_function};
+use crate::sqlite::{Argument, Caller, Connection, Failure, Output, create_function};
 use std::rc::Rc;
 
 pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Result<(), Failure> {
     for arity in 0..=1 {
-        create_function(connection, "talon_clock", Some(arity), false, talon, clock)?;
+        create_function(connection, "talon_clock", Some(arity), Caller::Application, talon, clock)?;
     }
     for arity in 0..=1 {
-        create_function(connection, "talon_daily", Some(arity), false, talon, daily)?;
+        create_function(connection, "talon_daily", Some(arity), Caller::Application, talon, daily)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::domain::lost::labels;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{
-    Argument, Connection, Constraints, Failure, Function, Output, Room, Table, Value,
+    Argument, Caller, Connection, Constraints, Failure, Function, Output, Room, Table, Value,
     create_function, create_module,
 };
 use crate::storage::schema::EDITS_SINCE;
@@ -18,7 +18,7 @@ pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Resul
         &[("talon_edit_begin", begin), ("talon_edit_end", end), ("talon_edit_release", release)];
     for (name, function) in functions {
         for arity in 2..=3 {
-            create_function(connection, name, Some(arity), false, talon, *function)?;
+            create_function(connection, name, Some(arity), Caller::Application, talon, *function)?;
         }
     }
     create_module::<EditsTable>(connection, "talon_edits", talon)?;

@@ -6,7 +6,7 @@ use crate::domain::declare::missing_triggers;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{
-    Argument, Connection, Constraints, Failure, Function, Output, Table, Value, ValueRef,
+    Argument, Caller, Connection, Constraints, Failure, Function, Output, Table, Value, ValueRef,
     create_function, create_module,
 };
 use crate::storage::definition::Definition;
@@ -25,7 +25,7 @@ pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Resul
     ];
     for (name, arities, function) in functions {
         for arity in arities.clone() {
-            create_function(connection, name, Some(arity), false, talon, *function)?;
+            create_function(connection, name, Some(arity), Caller::Application, talon, *function)?;
         }
     }
     create_module::<Guards>(connection, "talon_guards", talon)

@@ -6,7 +6,7 @@ use super::rows::Rows;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{
-    Argument, Connection, Constraints, Failure, Output, Room, Row, Table, Value, ValueRef,
+    Argument, Caller, Connection, Constraints, Failure, Output, Room, Row, Table, Value, ValueRef,
     create_function, create_module,
 };
 use crate::storage::shape::quote_identifier;
@@ -14,7 +14,14 @@ use std::rc::Rc;
 
 pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Result<(), Failure> {
     for arity in 0..=2 {
-        create_function(connection, "talon_restore_all", Some(arity), false, talon, restore_all)?;
+        create_function(
+            connection,
+            "talon_restore_all",
+            Some(arity),
+            Caller::Application,
+            talon,
+            restore_all,
+        )?;
     }
     create_module::<Restore>(connection, "talon_restore", talon)?;
     create_module::<Purge>(connection, "talon_purge", talon)

@@ -86,8 +86,18 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
             row[SAVED_LINES] = Value::Integer(lost.lines);
             if constraints.uses(RESTORABLE) {
                 let candidates = database.candidates(lost.last)?;
-                let sound = candidates.iter().any(|head| database.stored(head.id).is_ok());
-                row[RESTORABLE] = Value::Integer(i64::from(sound));
+                let mut is_sound = false;
+                for head in &candidates {
+                    match database.stored(head.id) {
+                        Ok(_) => {
+                            is_sound = true;
+                            break;
+                        }
+                        Err(Error::Unreadable { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                row[RESTORABLE] = Value::Integer(i64::from(is_sound));
             }
             row[SCHEMA] = Value::text(&database.schema);
             rows.try_push(row)?;

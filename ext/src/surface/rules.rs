@@ -7,8 +7,8 @@ use crate::domain::derived::{Gap, gap_of, gaps};
 use crate::domain::rules::{Body, Rule};
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
-use crate::sqlite::{
-    Argument, Connection, Constraints, Cursor, Failure, Output, Statement, Table, Value,
+use crate::sqlite::{Function, 
+    Argument, Caller, Connection, Constraints, Cursor, Failure, Output, Statement, Table, Value,
     create_function, create_module,
 };
 use crate::storage::rule::RuleType;
@@ -16,12 +16,15 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Result<(), Failure> {
-    for arity in 2..=3 {
-        create_function(connection, "talon_derive", Some(arity), false, talon, derive)?;
-        create_function(connection, "talon_check", Some(arity), false, talon, check)?;
-    }
-    for arity in 1..=2 {
-        create_function(connection, "talon_repair", Some(arity), false, talon, repair)?;
+    let functions: &[(&str, std::ops::RangeInclusive<usize>, Function<Talon>)] = &[
+        ("talon_derive", 2..=3, derive),
+        ("talon_check", 2..=3, check),
+        ("talon_repair", 1..=2, repair),
+    ];
+    for (name, arities, function) in functions {
+        for arity in arities.clone() {
+            create_function(connection, name, Some(arity), Caller::Application, talon, *function)?;
+        }
     }
     create_module::<RulesTable>(connection, "talon_rules", talon)?;
     create_module::<GapsTable>(connection, "talon_gaps", talon)

@@ -1,15 +1,17 @@
 //! What Talon's own SQL calls: `date` at the numbers of arguments of the triggers, and `talon_row`.
 
 use crate::domain::talon::Talon;
-use crate::sqlite::{Argument, Connection, Failure, Output, Value, ValueRef, create_function};
+use crate::sqlite::{
+    Argument, Caller, Connection, Failure, Output, Value, ValueRef, create_function,
+};
 use crate::storage::trigger::ARITIES;
 use std::rc::Rc;
 
 pub fn register(connection: Connection, talon: &Rc<Talon>) -> Result<(), Failure> {
     for arity in ARITIES {
-        create_function(connection, "date", Some(arity), true, talon, date)?;
+        create_function(connection, "date", Some(arity), Caller::Trigger, talon, date)?;
     }
-    create_function(connection, "talon_row", None, false, talon, row)
+    create_function(connection, "talon_row", None, Caller::Talon, talon, row)
 }
 
 /// A reader hands over the columns of a row.
