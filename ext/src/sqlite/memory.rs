@@ -1,6 +1,7 @@
 //! Memory whose size data decides: reserved before it is used, so that want of it is an error and no end of the host.
 
 use super::Failure;
+use super::reserve::is_memory_short;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::rc::Rc;
@@ -23,6 +24,9 @@ pub trait Room<T> {
 impl<T> Room<T> for Vec<T> {
     #[inline]
     fn make_room(&mut self, more: usize) -> Result<(), Failure> {
+        if self.capacity() - self.len() < more {
+            spare_the_reserve()?;
+        }
         self.try_reserve(more).map_err(|_| Failure::no_memory())
     }
 
@@ -47,14 +51,22 @@ pub trait RoomForKeys {
 
 impl<T: Eq + Hash> RoomForKeys for HashSet<T> {
     fn make_room(&mut self, more: usize) -> Result<(), Failure> {
+        spare_the_reserve()?;
         self.try_reserve(more).map_err(|_| Failure::no_memory())
     }
 }
 
 impl<K: Eq + Hash, V> RoomForKeys for HashMap<K, V> {
     fn make_room(&mut self, more: usize) -> Result<(), Failure> {
+        spare_the_reserve()?;
         self.try_reserve(more).map_err(|_| Failure::no_memory())
     }
+}
+
+/// The reserve is for what cannot be asked for.
+#[inline]
+fn spare_the_reserve() -> Result<(), Failure> {
+    if is_memory_short() { Err(Failure::no_memory()) } else { Ok(()) }
 }
 
 /// Collects, as `collect` does.
@@ -86,6 +98,7 @@ pub fn try_gather<T, E: From<Failure>>(
     items: impl IntoIterator<Item = Result<T, E>>,
 ) -> Result<Vec<T>, E> {
     let items = items.into_iter();
+    spare_the_reserve()?;
     let mut gathered = Vec::new();
     gathered.try_reserve_exact(items.size_hint().0).map_err(|_| Failure::no_memory())?;
     for item in items {
@@ -104,6 +117,7 @@ impl Bytes {
     /// # Errors
     /// [`Failure::no_memory`].
     pub fn copy(bytes: &[u8]) -> Result<Bytes, Failure> {
+        spare_the_reserve()?;
         let mut copied = Vec::new();
         copied.try_reserve_exact(bytes.len()).map_err(|_| Failure::no_memory())?;
         copied.extend_from_slice(bytes);

@@ -11,6 +11,7 @@ mod limits;
 mod memory;
 mod module;
 mod panic_guard;
+mod reserve;
 mod statement;
 mod value;
 
@@ -21,6 +22,7 @@ pub use function::{Caller, Function, Output, create_function};
 pub use limits::LiftedLimits;
 pub use memory::{Bytes, Room, RoomForKeys, gather, gather_set, try_gather};
 pub use module::{Constraints, Cursor, Row, Table, Transaction, create_module};
+pub use reserve::is_memory_short;
 pub use statement::{Rows, Statement};
 pub use value::{Argument, Value, ValueRef};
 

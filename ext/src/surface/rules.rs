@@ -7,9 +7,9 @@ use crate::domain::derived::{Gap, gap_of, gaps};
 use crate::domain::rules::{Body, Rule};
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
-use crate::sqlite::{Function, 
-    Argument, Caller, Connection, Constraints, Cursor, Failure, Output, Statement, Table, Value,
-    create_function, create_module,
+use crate::sqlite::{
+    Argument, Caller, Connection, Constraints, Cursor, Failure, Function, Output, Statement, Table,
+    Value, create_function, create_module,
 };
 use crate::storage::rule::RuleType;
 use std::collections::VecDeque;
