@@ -32,7 +32,8 @@ CREATE TABLE {schema}.talon_station(
 );
 
 -- One row a piece: what is asked often. It leads with `saved`, so that the few pieces that have snapshots lie together
--- among the many that had some once.
+-- among the many that had some once. `version` counts the commits that changed the piece; of one that was deposited and is
+-- yet to be written it is -1 less that number.
 CREATE TABLE {schema}.talon_piece(
   kind INTEGER NOT NULL,
   saved INTEGER NOT NULL,

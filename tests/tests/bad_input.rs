@@ -50,6 +50,7 @@ fn no_value_makes_a_function_panic() {
         ("talon_daily", 1..=1),
         ("talon_repair", 1..=2),
         ("talon_check", 2..=3),
+        ("talon_stage", 3..=4),
     ];
     db.run("SELECT talon_station('till 2', 'marie')");
     for (function, arities) in functions {
@@ -180,6 +181,8 @@ fn too_many_or_too_few_arguments_are_an_error() {
         "talon_edit_release('a')",
         "talon_clock(1, 2)",
         "talon_daily(1, 2)",
+        "talon_stage('a', 1)",
+        "talon_stage('a', 1, '{}', 'main', 2)",
     ] {
         let name = &call[..call.find('(').unwrap_or(0)];
         let text = db.error(&format!("SELECT {call}"));

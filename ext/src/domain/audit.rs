@@ -26,6 +26,8 @@ pub enum Kind {
     Drifted,
     /// Its header is gone, and no DELETE is recorded.
     Vanished,
+    /// It was deposited, and none of it was written.
+    Staged,
     /// Lines whose header is gone.
     Orphaned,
     /// It was changed where nobody watched.
@@ -38,11 +40,12 @@ pub enum Kind {
 
 impl Kind {
     /// All, in the order they are looked for.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Lost,
         Kind::Partial,
         Kind::Drifted,
         Kind::Vanished,
+        Kind::Staged,
         Kind::Orphaned,
         Kind::Unguarded,
         Kind::Unprotected,
@@ -56,6 +59,7 @@ impl Kind {
             Kind::Partial => "partial",
             Kind::Drifted => "drifted",
             Kind::Vanished => "vanished",
+            Kind::Staged => "staged",
             Kind::Orphaned => "orphaned",
             Kind::Unguarded => "unguarded",
             Kind::Unprotected => "unprotected",
@@ -110,7 +114,7 @@ impl Audit {
     ) -> Audit {
         let mut ahead = VecDeque::new();
         for kind in kinds {
-            // Partial, drifted and vanished are found in one go, under the first of them.
+            // Partial, drifted, vanished and staged are found in one go, under the first of them.
             let questions = [
                 Kind::Lost,
                 Kind::Partial,
@@ -123,7 +127,7 @@ impl Audit {
                 let is_wanted = wanted.is_none_or(|wanted| {
                     wanted == question
                         || question == Kind::Partial
-                            && matches!(wanted, Kind::Drifted | Kind::Vanished)
+                            && matches!(wanted, Kind::Drifted | Kind::Vanished | Kind::Staged)
                 });
                 if is_wanted {
                     ahead.push_back((*kind, question));
@@ -186,7 +190,15 @@ impl Audit {
                         let piece = statement.column(0).to_value()?;
                         let (last, lines) =
                             (statement.column(1).as_integer(), statement.column(2).as_integer());
+                        let staged = statement.column(3).as_integer() == Some(1);
                         let compared = database.compare(kind, &piece, last, lines.unwrap_or(0))?;
+                        let compared = match (compared, last) {
+                            (Some((Kind::Vanished, _)), Some(last)) if staged => {
+                                let deposit = database.deposit(last)?;
+                                deposit.map(|deposit| (Kind::Staged, deposit.describe(talon)))
+                            }
+                            (compared, _) => compared,
+                        };
                         let compared = compared
                             .filter(|(found, _)| self.wanted.is_none_or(|wanted| wanted == *found));
                         Some(compared.map(|(found, detail)| finding(piece, found, detail)))
@@ -260,6 +272,7 @@ impl Audit {
         let piece = self.piece.as_ref().map(Value::as_ref);
         let connection = database.connection;
         let one_piece = if piece.is_some() { " AND key = ?2" } else { "" };
+        let only_staged = if self.wanted == Some(Kind::Staged) { " AND version < 0" } else { "" };
         let values: Vec<ValueRef<'_>> = id.into_iter().chain(piece).collect();
         if question == Kind::Unguarded {
             let mut statement = connection.prepare(&format!(
@@ -302,8 +315,8 @@ impl Audit {
             }
             _ => {
                 let mut statement = connection.prepare(&format!(
-                    "SELECT key, last, lines FROM {schema}.talon_piece
-                     WHERE kind = ?1 AND saved = 1 AND gone_at IS NULL{one_piece}"
+                    "SELECT key, last, lines, version < 0 FROM {schema}.talon_piece
+                     WHERE kind = ?1 AND saved = 1 AND gone_at IS NULL{one_piece}{only_staged}"
                 ))?;
                 statement.start(&values)?;
                 Scan::Images(statement)

@@ -564,26 +564,3 @@ impl Database {
         Slot { database: database as u32, kind: kind as u32 }
     }
 }
-
-impl Database {
-    /// The piece that a person names: the header's own spelling where there is one, otherwise as given.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when it cannot be a key of this kind.
-    pub fn named_piece(&mut self, kind: usize, piece: ValueRef<'_>) -> Result<Key> {
-        let columns = self.guard(kind)?.header().key.clone();
-        let key = Key::from_shown(piece, columns.len())?.filter(|key| !key.has_null());
-        let Some(key) = key else {
-            let wanted = if columns.len() == 1 {
-                format!("a value of {}", columns[0])
-            } else {
-                format!("a JSON array of {}", columns.join(", "))
-            };
-            return Err(Error::Argument(format!(
-                "{} is no piece of {}: give {wanted}",
-                piece, self.kinds[kind].name
-            )));
-        };
-        Ok(self.own_key(kind, &key)?.unwrap_or(key))
-    }
-}

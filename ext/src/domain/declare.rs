@@ -251,7 +251,8 @@ impl Talon {
         result
     }
 
-    /// A piece whose header is gone, nobody knows how, is deleted from here on; None when it is no such piece.
+    /// A piece whose header is gone, nobody knows how, is deleted from here on, and one that was deposited is expected no
+    /// more; None when it is no such piece.
     fn accept_as_deleted(
         &self,
         database: &mut Database,
@@ -263,9 +264,11 @@ impl Talon {
         if was.gone_at.is_some() || database.own_key(kind, key)?.is_some() {
             return Ok(None);
         }
-        let now = PieceState { gone_at: Some(self.clock.now_ms()), lost_at: None, ..was.clone() };
+        let gone_at = Some(self.clock.now_ms());
+        let now = PieceState { staged: false, gone_at, lost_at: None, ..was.clone() };
         database.store()?.put_piece(id, &shown, Some(&was), Some(&now))?;
-        Ok(Some(format!("{} {key} is accepted as deleted", database.kinds[kind].name)))
+        let accepted = if was.staged { "not expected any more" } else { "accepted as deleted" };
+        Ok(Some(format!("{} {key} is {accepted}", database.kinds[kind].name)))
     }
 
     /// What every call that looks does first: finds the files, mends triggers that are gone, absorbs marks. What cannot

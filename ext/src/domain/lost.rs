@@ -138,7 +138,7 @@ impl Talon {
 
 impl Database {
     /// Pieces of a kind whose header is gone, where no DELETE was seen, and whose newest snapshot is no younger than
-    /// `newest_id`.
+    /// `newest_id`. Deposits that wait for theirs are none.
     ///
     /// # Errors
     /// What SQLite reports, or [`crate::error::Error::Memory`].
@@ -148,7 +148,8 @@ impl Database {
         let columns = header.key.len();
         let mut sql = format!(
             "SELECT p.key FROM {}.talon_piece AS p
-             WHERE p.kind = ?1 AND p.saved = 1 AND p.last <= ?2 AND p.dismissed_at IS NULL AND p.gone_at IS NULL",
+             WHERE p.kind = ?1 AND p.saved = 1 AND p.last <= ?2 AND p.version >= 0
+               AND p.dismissed_at IS NULL AND p.gone_at IS NULL",
             quote_identifier(&self.schema)
         );
         if columns == 1 {

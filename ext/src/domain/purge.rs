@@ -18,9 +18,9 @@ pub(super) struct Purged {
     pub(super) notes: Vec<String>,
 }
 
-/// A kept snapshot belongs to a piece that has lost its lines or its header, or to a kind whose pieces cannot be looked at.
+/// It belongs to a piece that has lost its lines or its header, or was deposited and is yet to be written.
 const KEPT: &str = "EXISTS (SELECT 1 FROM {s}.talon_piece AS p WHERE p.kind = s.kind AND p.saved = 1 AND p.key = s.key
-    AND p.lost_at IS NOT NULL)";
+    AND (p.lost_at IS NOT NULL OR p.version < 0))";
 /// It is the newest of a living piece.
 const NEWEST: &str = "EXISTS (SELECT 1 FROM {s}.talon_piece AS p WHERE p.kind = s.kind AND p.saved = 1 AND p.key = s.key
     AND p.last = s.id AND p.gone_at IS NULL)";
@@ -90,7 +90,7 @@ impl Talon {
         let kinds: Vec<String> = kept_kinds.iter().map(i64::to_string).collect();
         let old = format!("s.day < ?1 AND s.kind > 0 AND s.kind NOT IN ({})", kinds.join(", "));
         let some_lost = number(
-            "SELECT count(*) FROM {s}.talon_piece WHERE saved = 1 AND lost_at IS NOT NULL",
+            "SELECT count(*) FROM {s}.talon_piece WHERE saved = 1 AND (lost_at IS NOT NULL OR version < 0)",
             &[],
         )? > 0;
         let mut condition = old.clone();
@@ -112,6 +112,16 @@ impl Talon {
                 &[day],
             )?;
             condition.push_str(&format!(" AND NOT {KEPT}"));
+            let staged = number(
+                "SELECT count(*) FROM {s}.talon_piece AS p JOIN {s}.talon_snapshot AS s ON s.id = p.last
+                 WHERE p.saved = 1 AND p.version < 0 AND s.day < ?1",
+                &[day],
+            )?;
+            if staged > 0 {
+                purged
+                    .notes
+                    .push(format!("deposited and never written: {staged}, see talon_audit"));
+            }
         }
         if keep_last {
             purged.kept_last = number(

@@ -23,6 +23,8 @@ pub enum Reason {
     Unguarded,
     /// After it was restored.
     Restore,
+    /// It was deposited before it was written.
+    Stage,
 }
 
 impl Reason {
@@ -35,6 +37,7 @@ impl Reason {
             Reason::Before => "before",
             Reason::Unguarded => "unguarded",
             Reason::Restore => "restore",
+            Reason::Stage => "stage",
         }
     }
 }
@@ -76,6 +79,8 @@ pub struct Seen {
 pub fn judge(was: Option<&PieceState>, seen: Option<Seen>, about: Circumstances) -> Verdict {
     let Some(seen) = seen else {
         return match was {
+            // It has not come yet, or came and went in one transaction.
+            Some(was) if was.staged => Verdict::Unchanged,
             // Gone without a DELETE: not recorded, so that the audit finds it.
             Some(was) if about.deleted && was.gone_at.is_none() => Verdict::State(PieceState {
                 version: was.version + 1,
@@ -96,7 +101,8 @@ pub fn judge(was: Option<&PieceState>, seen: Option<Seen>, about: Circumstances)
         });
     };
     let reborn = about.created && was.gone_at.is_some();
-    let is_same = was.saved && was.hash == Some(seen.hash);
+    // One that was deposited has no image yet of what was written.
+    let is_same = was.saved && !was.staged && was.hash == Some(seen.hash);
     if is_same && !reborn && about.reason != Reason::Restore {
         if was.lost_at.is_none() && was.gone_at.is_none() && was.dismissed_at.is_none() {
             return Verdict::Unchanged;
@@ -111,11 +117,12 @@ pub fn judge(was: Option<&PieceState>, seen: Option<Seen>, about: Circumstances)
     }
     if seen.lines == 0 && was.saved && was.lines > 0 && !reborn {
         // An image without lines never replaces one that has some.
-        if was.lost_at.is_some() || was.dismissed_at.is_some() {
+        if !was.staged && (was.lost_at.is_some() || was.dismissed_at.is_some()) {
             return Verdict::Unchanged;
         }
         return Verdict::State(PieceState {
             version: was.version + 1,
+            staged: false,
             lost_at: Some(about.at),
             gone_at: None,
             ..was.clone()
@@ -124,6 +131,7 @@ pub fn judge(was: Option<&PieceState>, seen: Option<Seen>, about: Circumstances)
     Verdict::Image(PieceState {
         saved: true,
         version: was.version + 1,
+        staged: false,
         last: was.last,
         lines: seen.lines,
         hash: Some(seen.hash),
@@ -200,7 +208,8 @@ impl Database {
             }
             Verdict::State(now) => (None, now),
             Verdict::Image(mut now) => {
-                let last = was.as_ref().and_then(|was| was.last);
+                // A deposit is no image of what was there.
+                let last = was.as_ref().filter(|was| !was.staged).and_then(|was| was.last);
                 let reason = match about.reason {
                     Reason::Edit if about.created => Reason::Create,
                     // Columns or parts came or went since the last image: no value changed unseen.
@@ -322,6 +331,21 @@ mod tests {
         let deleted = Circumstances { deleted: true, ..EDIT };
         let Verdict::State(now) = judge(Some(&state(2, 1)), None, deleted) else { panic!() };
         assert_eq!(now.gone_at, Some(1000));
+    }
+
+    #[test]
+    fn a_deposit_waits_for_the_piece_and_is_what_a_piece_without_lines_has_lost() {
+        let staged = PieceState { staged: true, version: 0, ..state(2, 1) };
+        let deleted = Circumstances { created: true, deleted: true, ..EDIT };
+        assert_eq!(judge(Some(&staged), None, deleted), Verdict::Unchanged);
+        let created = Circumstances { created: true, ..EDIT };
+        let Verdict::Image(now) = judge(Some(&staged), seen(2, 1), created) else { panic!() };
+        assert_eq!((now.staged, now.version), (false, 1));
+        let Verdict::State(now) = judge(Some(&staged), seen(0, 2), created) else { panic!() };
+        assert_eq!(
+            (now.staged, now.version, now.lost_at, now.last),
+            (false, 1, Some(1000), Some(7))
+        );
     }
 
     #[test]

@@ -184,7 +184,7 @@ impl Database {
         let mut found = Vec::new();
         for id in self.chain(last)? {
             let Some(head) = self.head(id)? else { break };
-            let is_first = head.reason == "create";
+            let is_first = matches!(head.reason.as_str(), "create" | "stage");
             if head.lines > 0 {
                 found.try_push(head)?;
             }

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod definition;
+pub mod deposit;
 pub mod derived;
 pub mod expression;
 pub mod fit;

@@ -30,7 +30,7 @@ impl From<Failure> for Unread {
     }
 }
 
-type Result<T> = std::result::Result<T, Unread>;
+pub(super) type Result<T> = std::result::Result<T, Unread>;
 
 /// A payload read back: the parts by name, in their order, each with its rows. The header has one row.
 pub type Parts = Vec<(String, Vec<Vec<Value>>)>;
@@ -40,7 +40,7 @@ pub type Parts = Vec<(String, Vec<Vec<Value>>)>;
 /// # Errors
 /// [`Unread`].
 pub fn read(payload: &[u8]) -> Result<Parts> {
-    let mut reader = Reader { json: payload, at: 0 };
+    let mut reader = Reader::new(payload);
     let mut parts = Vec::new();
     reader.list(b'{', b'}', |reader| {
         let name = reader.name()?;
@@ -63,18 +63,24 @@ pub fn read(payload: &[u8]) -> Result<Parts> {
 /// # Errors
 /// [`Unread`].
 pub fn read_row(json: &[u8]) -> Result<Vec<Value>> {
-    let mut reader = Reader { json, at: 0 };
+    let mut reader = Reader::new(json);
     let row = reader.row()?;
     reader.end()?;
     Ok(row)
 }
 
-struct Reader<'a> {
+/// A place in a JSON text.
+pub(super) struct Reader<'a> {
     json: &'a [u8],
     at: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// At the beginning of a text.
+    pub(super) fn new(json: &'a [u8]) -> Reader<'a> {
+        Reader { json, at: 0 }
+    }
+
     fn damaged<T>(&self, wanted: &str) -> Result<T> {
         let found = self.json.get(self.at..).unwrap_or_default();
         let found = String::from_utf8_lossy(&found[..found.len().min(20)]).into_owned();
@@ -82,7 +88,8 @@ impl Reader<'_> {
         Err(Unread::Damaged(format!("{wanted} is wanted at byte {}, not {found}", self.at)))
     }
 
-    fn peek(&mut self) -> Option<u8> {
+    /// The next byte that is no space, which is left there.
+    pub(super) fn peek(&mut self) -> Option<u8> {
         while matches!(self.json.get(self.at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.at += 1;
         }
@@ -98,12 +105,13 @@ impl Reader<'_> {
         }
     }
 
-    fn end(&mut self) -> Result<()> {
+    /// Nothing may follow.
+    pub(super) fn end(&mut self) -> Result<()> {
         if self.peek().is_none() { Ok(()) } else { self.damaged("the end") }
     }
 
     /// What stands between `open` and `close`, separated by commas.
-    fn list(
+    pub(super) fn list(
         &mut self,
         open: u8,
         close: u8,
@@ -123,7 +131,8 @@ impl Reader<'_> {
         }
     }
 
-    fn name(&mut self) -> Result<String> {
+    /// The name of a member, and its colon.
+    pub(super) fn name(&mut self) -> Result<String> {
         let name = self.text()?;
         self.want(b':')?;
         Ok(String::from_utf8_lossy(&name).into_owned())
@@ -141,7 +150,8 @@ impl Reader<'_> {
         Ok(row)
     }
 
-    fn value(&mut self) -> Result<Value> {
+    /// A value of SQLite.
+    pub(super) fn value(&mut self) -> Result<Value> {
         match self.peek() {
             Some(b'n') if self.json[self.at..].starts_with(b"null") => {
                 self.at += 4;

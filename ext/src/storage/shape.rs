@@ -1,6 +1,6 @@
 //! The host's tables as SQLite describes them, and the only place where identifiers are quoted.
 
-use crate::sqlite::{Connection, Failure};
+use crate::sqlite::{Connection, Failure, Value};
 
 /// Quotes an identifier for SQL: `"` doubled, all of it in `"`.
 pub fn quote_identifier(name: &str) -> String {
@@ -287,6 +287,43 @@ impl Column {
     }
 }
 
+impl Column {
+    /// A value as the column keeps it when it is written there, where that can be said without loss; SQLite does the same to
+    /// whatever is left. See <https://sqlite.org/datatype3.html#type_affinity>.
+    pub fn kept(&self, value: Value) -> Value {
+        let declared = self.declared_type.to_ascii_uppercase();
+        let is_real = !declared.contains("INT")
+            && ["REAL", "FLOA", "DOUB"].iter().any(|part| declared.contains(part));
+        match (self.affinity(), value) {
+            // Kept as it is in a STRICT table; elsewhere SQLite sees to it.
+            (_, value) if declared == "ANY" => value,
+            (Affinity::Text, Value::Integer(integer)) => Value::text(&integer.to_string()),
+            (Affinity::Numeric, Value::Text(text)) => match number(&text) {
+                Some(number) => self.kept(number),
+                None => Value::Text(text),
+            },
+            (Affinity::Numeric, Value::Integer(integer)) if is_real => Value::Real(integer as f64),
+            (Affinity::Numeric, Value::Real(real))
+                if !is_real && real.abs() < 9e15 && real.fract() == 0.0 =>
+            {
+                Value::Integer(real as i64)
+            }
+            (_, value) => value,
+        }
+    }
+}
+
+/// The number that a text is.
+fn number(text: &[u8]) -> Option<Value> {
+    let text =
+        std::str::from_utf8(text).ok()?.trim_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
+    if !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')) {
+        return None;
+    }
+    let integer = text.parse().ok().map(Value::Integer);
+    integer.or_else(|| text.parse().ok().filter(|real: &f64| real.is_finite()).map(Value::Real))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,5 +348,34 @@ mod tests {
         assert_eq!(column("CHAR(36)").affinity(), Affinity::Text);
         assert_eq!(column("").affinity(), Affinity::Blob);
         assert_eq!(column("DECIMAL(10,2)").affinity(), Affinity::Numeric);
+    }
+
+    #[test]
+    fn a_value_is_kept_as_its_column_says() {
+        let kept = |declared: &str, value: Value| {
+            let column = Column {
+                name: String::new(),
+                declared_type: declared.to_owned(),
+                not_null: false,
+                default: None,
+                key_place: 0,
+                generated: false,
+            };
+            column.kept(value)
+        };
+        for declared in ["INTEGER", "NUMERIC(10,2)", "BOOLEAN"] {
+            assert_eq!(kept(declared, Value::text(" 42 ")), Value::Integer(42));
+            assert_eq!(kept(declared, Value::text("1e3")), Value::Integer(1000));
+            assert_eq!(kept(declared, Value::Real(2.0)), Value::Integer(2));
+            assert_eq!(kept(declared, Value::text("1.5")), Value::Real(1.5));
+            assert_eq!(kept(declared, Value::text("inf")), Value::text("inf"));
+            assert_eq!(kept(declared, Value::text("")), Value::text(""));
+        }
+        assert_eq!(kept("REAL", Value::Integer(2)), Value::Real(2.0));
+        assert_eq!(kept("DOUBLE", Value::text("2")), Value::Real(2.0));
+        assert_eq!(kept("VARCHAR(9)", Value::Integer(7)), Value::text("7"));
+        for declared in ["", "BLOB", "ANY"] {
+            assert_eq!(kept(declared, Value::text("7")), Value::text("7"));
+        }
     }
 }

@@ -14,6 +14,8 @@ pub struct PieceState {
     pub saved: bool,
     /// How many commits changed the piece.
     pub version: i64,
+    /// It was deposited, and none of it has been written yet.
+    pub staged: bool,
     /// Its newest snapshot.
     pub last: Option<i64>,
     /// Lines in that snapshot.
@@ -34,6 +36,7 @@ impl PieceState {
         PieceState {
             saved: false,
             version: 0,
+            staged: false,
             last: None,
             lines: 0,
             hash: None,
@@ -153,9 +156,12 @@ impl Store {
                 ValueRef::Blob(bytes) => Hash::try_from(bytes).ok(),
                 _ => None,
             };
+            let version = integer(1).unwrap_or(0);
+            let staged = version < 0;
             Ok(PieceState {
                 saved: integer(0) == Some(1),
-                version: integer(1).unwrap_or(0),
+                version: if staged { -1 - version } else { version },
+                staged,
                 last: integer(2),
                 lines: integer(3).unwrap_or(0),
                 hash,
@@ -195,7 +201,7 @@ impl Store {
             kind,
             saved,
             key,
-            ValueRef::Integer(now.version),
+            ValueRef::Integer(if now.staged { -1 - now.version } else { now.version }),
             optional(now.last),
             ValueRef::Integer(now.lines),
             now.hash.as_ref().map_or(ValueRef::Null, |hash| ValueRef::Blob(hash)),

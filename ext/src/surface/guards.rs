@@ -159,7 +159,7 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
         row[KIND] = Value::text(&database.kinds[kind].name);
         row[PIECES] = ask(
             PIECES,
-            "SELECT count(*) FROM {s}.talon_piece WHERE kind = ?1 AND gone_at IS NULL",
+            "SELECT count(*) FROM {s}.talon_piece WHERE kind = ?1 AND gone_at IS NULL AND version >= 0",
             &of_kind,
         )?;
         row[SNAPSHOTS] =

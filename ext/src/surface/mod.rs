@@ -12,6 +12,7 @@ mod lost;
 mod rows;
 mod rules;
 mod snapshots;
+mod stage;
 mod touch;
 
 use crate::domain::talon::Talon;
@@ -51,5 +52,6 @@ pub fn register(connection: Connection) -> Result<(), Failure> {
     rules::register(connection, &talon)?;
     edits::register(connection, &talon)?;
     daily::register(connection, &talon)?;
+    stage::register(connection, &talon)?;
     connection.note_loaded(VERSION)
 }
