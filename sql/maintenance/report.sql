@@ -1,6 +1,6 @@
--- The report of pieces without lines: which there are, what a restore would bring back, what was restored and purged
--- last, and how the guards are. Run it when a till reports an empty piece, after a crash, or every morning. It changes no
--- piece; restore_all.sql does.
+-- The report of pieces without lines: which there are, what a restore would bring back, which pieces are open and which
+-- were deposited and never written, what was restored and purged last, and how the guards are. Run it when a till reports
+-- an empty piece, after a crash, or every morning. It changes no piece; restore_all.sql does.
 --
 --     sqlite3 pos.db < sql/maintenance/report.sql
 --
@@ -50,6 +50,30 @@ SELECT CASE
     ELSE printf('Without lines: %d. Of these, restore_all.sql can restore: %d.', count(*), sum(iif(restorable, 1, 0)))
          || char(10) || 'A piece that is empty on purpose leaves this list with SELECT talon_dismiss(kind, piece).'
   END FROM lost;
+
+-- Deposits that wait are pieces that somebody typed in and nobody has seen since.
+.print
+.print DEPOSITED, NEVER WRITTEN
+.mode box
+.headers on
+SELECT kind, piece, detail FROM talon_audit WHERE finding = 'staged' ORDER BY kind, piece;
+.mode list
+.headers off
+SELECT 'None.' WHERE NOT EXISTS (SELECT 1 FROM talon_audit WHERE finding = 'staged');
+
+-- Nobody else restores these, and no purge takes their snapshots.
+.print
+.print OPEN ON A STATION
+.mode box
+.headers on
+SELECT kind, piece, number, station, user, since, age_s / 60 AS minutes, iif(deleted, 'yes', 'no') AS deleted
+  FROM talon_edits ORDER BY since;
+.mode list
+.headers off
+SELECT CASE count(*)
+    WHEN 0 THEN 'None.'
+    ELSE 'That of a station that died is freed with SELECT talon_edit_release(kind, piece).'
+  END FROM talon_edits;
 
 -- What was done before now: the first question when a piece is back, or is not.
 .print

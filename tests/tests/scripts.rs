@@ -114,3 +114,26 @@ fn the_daily_script_does_the_routine_once_and_names_edits_of_another_day() {
     let said = play(&shop, "daily.sql", &[]);
     assert!(said.contains(", done before: "), "{said}");
 }
+
+#[test]
+fn the_report_names_pieces_that_are_open_and_deposits_that_wait() {
+    let shop = sample();
+    let said = play(&shop, "report.sql", &[]);
+    assert!(said.contains("DEPOSITED, NEVER WRITTEN\nNone."), "{said}");
+    assert!(said.contains("OPEN ON A STATION\nNone."), "{said}");
+    let db = shop.open();
+    db.run("SELECT talon_station('till 2', 'marie'), talon_edit_begin('sale', 5)");
+    db.run(
+        r#"SELECT talon_stage('purchase', 900, '{"header":{"id":900,"number":"N","stage":"order","date":"2026-11-20","supplier_id":1},
+             "lines":[{"id":9000,"position":1,"article_id":1,"quantity":1,"unit_cost_cents":100,"vat_percent":20,
+               "amount_excl_tax_cents":100,"amount_incl_tax_cents":120}]}')"#,
+    );
+    let said = play(&shop, "report.sql", &[]);
+    for wanted in [
+        "│ purchase │ 900   │ deposited 20",
+        "till 2  │ marie",
+        "That of a station that died is freed with SELECT talon_edit_release(kind, piece).",
+    ] {
+        assert!(said.contains(wanted), "{wanted} in {said}");
+    }
+}
