@@ -25,7 +25,6 @@ impl Talon {
     pub fn stage(&self, schema: &str, kind: &str, piece: ValueRef<'_>, image: &str) -> Result<i64> {
         let last = self.hosts_last();
         let place = self.place_to_write(schema, kind)?;
-        let limit = self.connection.lift_length_limit();
         let result = self.unnoticed(schema, place.database, last, || {
             let mut databases = self.databases()?;
             let database = &mut databases[place.database];
@@ -38,7 +37,6 @@ impl Talon {
             let rows = database.deposited_rows(place.kind, &key, image)?;
             self.store_deposit(database, &place, &key, &rows)
         });
-        self.connection.set_length_limit(limit);
         self.course.borrow_mut().forget_states();
         result
     }

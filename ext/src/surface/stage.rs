@@ -3,12 +3,12 @@
 use super::arguments::{piece, schema, text};
 use crate::domain::talon::Talon;
 use crate::error::Error;
-use crate::sqlite::{Argument, Connection, Failure, Output, create_function};
+use crate::sqlite::{Argument, Caller, Connection, Failure, Output, create_function};
 use std::rc::Rc;
 
 pub fn register(connection: Connection, talon: &Rc<Talon>) -> Result<(), Failure> {
     for arity in 3..=4 {
-        create_function(connection, "talon_stage", Some(arity), false, talon, stage)?;
+        create_function(connection, "talon_stage", Some(arity), Caller::Application, talon, stage)?;
     }
     Ok(())
 }
