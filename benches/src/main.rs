@@ -58,7 +58,7 @@ fn run() -> Outcome {
         (&["anew"], time::run_anew),
         (&["scale", "detect"], scale::run),
         (&["recover"], recover::run),
-        (&["recover"], chains::run),
+        (&["chains"], chains::run),
         (&["load"], load::run),
         (&["memory"], memory::run),
     ];
