@@ -87,6 +87,23 @@ proptest! {
     }
 
     #[test]
+    fn every_snapshot_can_be_restored_exactly_or_changes_nothing(
+        shape in Shape::any(),
+        before in steps(6),
+        during in steps(30),
+        points in prop::collection::vec(any::<u8>(), 1..5),
+    ) {
+        let mut world = begin(&shape, &before, false)?;
+        judge(&mut world, |world| {
+            for step in &during {
+                world.step(Hand::Talon, step)?;
+            }
+            world.settle(Hand::Talon)?;
+            world.points_in_time_come_back(&points)
+        })?;
+    }
+
+    #[test]
     fn what_changed_without_talon_is_absorbed(
         shape in Shape::any(),
         before in steps(6),

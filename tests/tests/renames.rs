@@ -247,3 +247,42 @@ fn a_key_that_a_deleted_piece_had_passes_no_images_on_to_a_piece_made_and_rename
     db.run("BEGIN; INSERT INTO sale_piece VALUES (1, 'N', 0); UPDATE sale_piece SET id = 4 WHERE id = 1; COMMIT");
     assert_eq!((numbers(&db, 1), numbers(&db, 4)), (vec!["A".to_owned()], vec!["N".to_owned()]));
 }
+
+#[test]
+fn the_snapshots_of_a_piece_whose_key_another_took_can_still_be_named() {
+    let (_shop, db) = Shop::of_sales();
+    db.run(
+        "PRAGMA foreign_keys = OFF; DELETE FROM sale_line WHERE sale_id = 2;
+         BEGIN; UPDATE OR REPLACE sale_piece SET id = 2 WHERE id = 1; UPDATE sale_line SET sale_id = 2; COMMIT",
+    );
+    assert_eq!(
+        db.rows("SELECT id FROM talon_snapshots WHERE +piece = 2 ORDER BY id"),
+        ["1", "2", "3"]
+    );
+    db.run("INSERT INTO talon_restore(kind, piece, snapshot) VALUES ('sale', 2, 2)");
+    assert_eq!(db.rows("SELECT * FROM sale_piece"), ["2|B|2.5"]);
+    assert_eq!(db.rows("SELECT id, sale_id FROM sale_line"), ["12|2"]);
+    assert_eq!(db.findings(), [""; 0]);
+    assert!(
+        db.error("INSERT INTO talon_restore(kind, piece, snapshot) VALUES ('sale', 2, 99)")
+            .starts_with("talon_restore: sale 2 has no snapshot 99; it has: ")
+    );
+}
+
+#[test]
+fn a_new_piece_that_is_given_the_key_of_a_deleted_one_is_a_piece_of_its_own() {
+    for hand in ["talon", "bare"] {
+        let (shop, db) = Shop::of_sales();
+        let bare = shop.bare();
+        let writer = if hand == "talon" { &db } else { &bare };
+        writer.run(
+            "BEGIN; INSERT INTO sale_piece VALUES (4, 'N', 0); DELETE FROM sale_line WHERE sale_id = 1;
+             DELETE FROM sale_piece WHERE id = 1; UPDATE sale_piece SET id = 1 WHERE id = 4; COMMIT",
+        );
+        assert_eq!(db.rows("SELECT * FROM talon_lost"), [""; 0], "{hand}");
+        assert_eq!(numbers(&db, 1), ["A", "N"], "{hand}");
+        writer.run("BEGIN; INSERT INTO sale_piece VALUES (3, 'M', 0); DELETE FROM sale_line; DELETE FROM sale_piece WHERE id < 3");
+        writer.run("COMMIT; BEGIN; UPDATE sale_piece SET id = 2 WHERE id = 3; COMMIT");
+        assert_eq!(db.rows("SELECT * FROM talon_lost"), [""; 0], "{hand}");
+    }
+}

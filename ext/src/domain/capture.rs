@@ -418,9 +418,9 @@ impl Talon {
             return Ok(());
         }
         let at = self.clock.now_ms();
-        for (slot, whereabouts) in whereabouts {
+        for (slot, mut whereabouts) in whereabouts {
             let database = &mut databases[slot.database as usize];
-            database.follow(slot.kind as usize, whereabouts, at)?;
+            database.follow(slot.kind as usize, &mut whereabouts, at)?;
         }
         self.course.borrow_mut().renames_followed();
         for entry in entries.iter_mut() {

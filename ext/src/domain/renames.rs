@@ -13,17 +13,16 @@ use std::collections::HashSet;
 
 impl Database {
     /// Moves what is stored of renamed pieces to their new keys, and records the deletion of those that were deleted under
-    /// them; gives the keys of these.
+    /// them or had the key of a new one; gives the keys of these.
     ///
     /// # Errors
     /// What SQLite reports.
     pub fn follow(
         &mut self,
         kind: usize,
-        mut whereabouts: Whereabouts,
+        whereabouts: &mut Whereabouts,
         at_ms: i64,
     ) -> Result<Vec<Key>> {
-        let id = self.kinds[kind].id;
         let mut gone = Vec::new();
         let taken = gather_set(whereabouts.moved.iter().map(|rename| rename.new.clone()))?;
         for rename in std::mem::take(&mut whereabouts.deleted) {
@@ -31,22 +30,34 @@ impl Database {
                 whereabouts.moved.try_push(rename)?;
                 continue;
             }
-            let old = rename.old.shown()?;
-            if let Some(was) = self.store()?.piece(id, &old)?
-                && was.gone_at.is_none()
-            {
-                let now = PieceState {
-                    version: was.version + 1,
-                    gone_at: Some(at_ms),
-                    lost_at: None,
-                    ..was.clone()
-                };
-                self.store()?.put_piece(id, &old, Some(&was), Some(&now))?;
+            if self.bury(kind, &rename.old, at_ms)? {
                 gone.try_push(rename.old)?;
             }
         }
         self.move_pieces(kind, &whereabouts.moved, &whereabouts.begun)?;
+        // Whoever's images are still under the key of a new piece has made room for it.
+        for key in &whereabouts.begun {
+            if self.bury(kind, key, at_ms)? {
+                gone.try_push(key.clone())?;
+            }
+        }
         Ok(gone)
+    }
+
+    /// Records that a piece was deleted; false where none is known to live under this key.
+    fn bury(&mut self, kind: usize, key: &Key, at_ms: i64) -> Result<bool> {
+        let (id, shown) = (self.kinds[kind].id, key.shown()?);
+        let Some(was) = self.store()?.piece(id, &shown)?.filter(|was| was.gone_at.is_none()) else {
+            return Ok(false);
+        };
+        let now = PieceState {
+            version: was.version + 1,
+            gone_at: Some(at_ms),
+            lost_at: None,
+            ..was.clone()
+        };
+        self.store()?.put_piece(id, &shown, Some(&was), Some(&now))?;
+        Ok(true)
     }
 
     /// Moves what is stored of renamed pieces to their new keys. `begun` are keys that headers of their own were inserted
@@ -146,8 +157,13 @@ impl Database {
             if named.is_empty() {
                 continue;
             }
-            let whereabouts = self.marked_whereabouts(kind, width, &named)?;
-            let deleted = self.follow(kind, whereabouts, at_ms)?;
+            let mut whereabouts = self.marked_whereabouts(kind, width, &named)?;
+            let deleted = self.follow(kind, &mut whereabouts, at_ms)?;
+            // A piece that was new under another key is so under its own.
+            let id = self.kinds[kind].id;
+            for key in &whereabouts.begun {
+                self.leave_mark(id, Event::Inserted, &[key])?;
+            }
             gone.make_room(deleted.len())?;
             gone.extend(deleted.into_iter().map(|key| (kind, key)));
             self.forget_renames(kind, width)?;

@@ -415,6 +415,10 @@ fn choose(
     if let Some(named) = snapshot {
         let chain = database.chain(last)?;
         let Some(place) = chain.iter().position(|id| *id == named) else {
+            // Of a piece that had this key before another one took it.
+            if let Some(head) = database.head_under(kind, key, named)? {
+                return Ok(Choice { candidates: vec![head], named: true });
+            }
             let known: Vec<String> = chain.iter().map(i64::to_string).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             return Err(Error::NoSnapshot {

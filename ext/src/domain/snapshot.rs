@@ -4,6 +4,7 @@ use super::database::Database;
 use crate::error::Result;
 use crate::sqlite::{Room, RoomForKeys, Value, ValueRef, gather};
 use crate::storage::guard::Guard;
+use crate::storage::key::Key;
 use crate::storage::payload_reader::{Unread, read};
 use std::collections::{HashMap, HashSet};
 
@@ -173,6 +174,20 @@ impl Database {
                 reason: row.column(2).as_str().unwrap_or_default().to_owned(),
             })
         })?)
+    }
+
+    /// What is asked of a snapshot, where it is stored under this key.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn head_under(&mut self, kind: usize, key: &Key, id: i64) -> Result<Option<Head>> {
+        let (kind, key) = (self.kinds[kind].id, key.shown()?);
+        let statement = self.own_statement(
+            "SELECT 1 FROM {s}.talon_snapshot WHERE id = ?1 AND kind = ?2 AND key = ?3",
+        )?;
+        let values = [ValueRef::Integer(id), ValueRef::Integer(kind), key.as_ref()];
+        let is_its = statement.first(&values, |_| Ok(()))?.is_some();
+        if is_its { self.head(id) } else { Ok(None) }
     }
 
     /// The snapshots that a lost piece can be restored from without naming one, newest first: those with lines, back to

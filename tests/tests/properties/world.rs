@@ -427,6 +427,89 @@ impl World {
         Err(format!("{piece:?} was restored to {now:?}\nnot {wanted:?}\n{journal:?}"))
     }
 
+    /// Restores to points in time: each comes back exactly or leaves everything as it is, and a dry run says which.
+    pub fn points_in_time_come_back(&self, chosen: &[u8]) -> Checked {
+        for pick in chosen {
+            let listed = query(&self.talon, "SELECT kind, piece, id FROM talon_snapshots")?;
+            let images = self.snapshots()?;
+            let at = usize::from(*pick) % listed.len().max(1);
+            let (Some(row), Some(snapshot)) = (listed.get(at), images.get(at)) else { continue };
+            let before = self.contents()?;
+            let restore = |dry_run: bool| -> Result<String, String> {
+                let sql = format!(
+                    "INSERT INTO talon_restore(kind, piece, snapshot, dry_run) VALUES ({}, {}, {}, {dry_run})",
+                    row[0].literal(),
+                    row[1].literal(),
+                    row[2].literal()
+                );
+                query(&self.talon, &sql)?;
+                let last = "SELECT outcome, note FROM talon_restore ORDER BY id DESC LIMIT 1";
+                match query(&self.talon, last)?.first().map(|row| row[0].clone()) {
+                    Some(Cell::Text(outcome)) => Ok(String::from_utf8_lossy(&outcome).into_owned()),
+                    other => Err(format!("no outcome: {other:?}")),
+                }
+            };
+            let expected = restore(true)?;
+            let told = format!("{:?} to {:?}: {expected}", snapshot.piece, snapshot.image);
+            if self.contents()? != before {
+                return Err(format!("a dry run changed something: {told}"));
+            }
+            let outcome = restore(false)?;
+            match outcome.as_str() {
+                "restored" if expected == "would restore" => {
+                    self.is_as_it_was(snapshot).map_err(|problem| format!("{problem}\n{told}"))?;
+                }
+                "conflict" | "constraint" if outcome == expected => {
+                    if self.contents()? != before {
+                        return Err(format!("refused, and changed something: {told}"));
+                    }
+                }
+                other => return Err(format!("{other}, and a dry run said {told}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// A piece is what a snapshot of it says, and nothing else of it or of others is wrong since.
+    fn is_as_it_was(&self, snapshot: &Snapshot) -> Checked {
+        let pieces = read_pieces(&self.talon, &self.schema)?;
+        let now = pieces.get(&snapshot.piece);
+        let table = &self.schema.tables[self.schema.kinds[snapshot.piece.0].header];
+        let columns = table.stored();
+        let key_of = |image: &Image| -> Option<Row> {
+            let row = image.get("header")?.first()?;
+            let at = |name: &String| columns.iter().position(|column| column == name);
+            table.key.iter().map(|name| row.get(at(name)?).cloned()).collect()
+        };
+        // Under another key, or another spelling of it, it goes on under that.
+        let is_renamed = now.is_some_and(|now| key_of(now) != key_of(&snapshot.image));
+        if !is_renamed && now != Some(&snapshot.image) {
+            return Err(format!("it is {now:?}"));
+        }
+        for (piece, found) in self.findings()? {
+            let is_shared = self.schema.shape.sharing == Sharing::LinesByTwoLinks;
+            let is_excused = is_shared || self.model.ever_stolen.contains(&piece);
+            let wrong = found
+                .iter()
+                .find(|(finding, _)| ["partial", "drifted"].contains(&finding.as_str()));
+            if let (Some(wrong), false) = (wrong, is_excused) {
+                return Err(format!("after that {piece:?} is {wrong:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every row of the host's tables.
+    fn contents(&self) -> Result<Vec<Row>, String> {
+        let mut rows = Vec::new();
+        for table in &self.schema.tables {
+            let mut found = query(&self.talon, &format!("SELECT * FROM {}", quote(&table.name)))?;
+            found.sort();
+            rows.extend(found);
+        }
+        Ok(rows)
+    }
+
     /// Every row of the tables of a kind's parts, whoever it belongs to.
     fn rows_of_parts(&self, kind: usize) -> Result<Image, String> {
         let mut image = Image::new();
