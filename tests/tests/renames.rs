@@ -286,3 +286,30 @@ fn a_new_piece_that_is_given_the_key_of_a_deleted_one_is_a_piece_of_its_own() {
         assert_eq!(db.rows("SELECT * FROM talon_lost"), [""; 0], "{hand}");
     }
 }
+
+#[test]
+fn the_order_of_what_happened_to_composite_keys_without_talon_is_known() {
+    let shop = Shop::with(
+        "CREATE TABLE sale(shop TEXT, id INTEGER, number TEXT, PRIMARY KEY (shop, id));
+         CREATE TABLE line(id INTEGER PRIMARY KEY, shop TEXT, sale INTEGER, FOREIGN KEY (shop, sale) REFERENCES sale ON DELETE CASCADE)",
+    );
+    let db = shop.open();
+    db.run(
+        "SELECT talon_guard('sale', 'sale', 'line'); BEGIN; INSERT INTO sale VALUES ('a', 1, 'A'), ('a', 2, 'B');
+         INSERT INTO line VALUES (1, 'a', 1), (2, 'a', 2); COMMIT; DELETE FROM sale WHERE id = 1",
+    );
+    // New under one key, it gets the keys of one deleted before and of one deleted now.
+    shop.bare().run(
+        "PRAGMA foreign_keys = ON; INSERT INTO sale VALUES ('n', 1, 'N'), ('n', 2, 'M'); DELETE FROM sale WHERE number = 'B';
+         UPDATE sale SET shop = 'a'",
+    );
+    assert_eq!(db.rows("SELECT * FROM talon_lost"), [""; 0]);
+    assert_eq!(
+        db.rows("SELECT piece, finding FROM talon_audit WHERE finding <> 'unguarded'"),
+        [""; 0]
+    );
+    assert_eq!(
+        db.rows("SELECT lines FROM talon_snapshots WHERE piece = '[\"a\",2]' ORDER BY id"),
+        ["1", "0"]
+    );
+}

@@ -1,4 +1,5 @@
-//! The tables that marks are left in: `talon_mark` for those of one or two values, `talon_touched` for others.
+//! The tables that marks are left in: `talon_mark` for those of one or two values, `talon_touched` for others, and for all of
+//! a header whose key has several columns.
 
 use super::database::Database;
 use crate::error::Result;
@@ -6,7 +7,7 @@ use crate::sqlite::{Value, ValueRef};
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
 use crate::storage::shape::quote_identifier;
-use crate::storage::trigger::{Code, Event};
+use crate::storage::trigger::{Code, Event, NARROW};
 
 impl Database {
     /// Leaves a mark, as a trigger does.
@@ -15,14 +16,31 @@ impl Database {
     /// What SQLite reports.
     pub fn leave_mark(&mut self, kind: i64, event: Event, keys: &[&Key]) -> Result<()> {
         let code = Code { kind, part: HEADER, event }.number();
+        // All marks of a kind's headers lie in one table, so that their order is known.
+        let is_narrow =
+            self.has_narrow_marks() && keys.iter().all(|key| 2 * key.values().len() <= NARROW);
+        if !is_narrow {
+            return self.leave_gathered_mark(code, keys);
+        }
         let keys = keys.iter().flat_map(|key| key.values()).map(Value::as_ref);
         let mut values: Vec<ValueRef<'_>> =
             std::iter::once(ValueRef::Integer(code)).chain(keys).collect();
-        let (insert, width) = if self.has_narrow_marks() && values.len() <= 3 {
-            ("INSERT INTO {s}.talon_mark VALUES (?1, ?2, ?3)", 3)
-        } else {
-            ("INSERT INTO {s}.talon_touched VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", 9)
-        };
+        values.resize(1 + NARROW, ValueRef::Null);
+        let insert = "INSERT INTO {s}.talon_mark VALUES (?1, ?2, ?3)";
+        let sql = insert.replace("{s}", &quote_identifier(&self.schema));
+        Ok(self.connection.run(&sql, &values)?)
+    }
+
+    /// Leaves a mark of a header among those that have been brought together.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn leave_gathered_mark(&mut self, code: i64, keys: &[&Key]) -> Result<()> {
+        let keys = keys.iter().flat_map(|key| key.values()).map(Value::as_ref);
+        let mut values: Vec<ValueRef<'_>> =
+            std::iter::once(ValueRef::Integer(code)).chain(keys).collect();
+        let (insert, width) =
+            ("INSERT INTO {s}.talon_touched VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", 9);
         values.resize(width, ValueRef::Null);
         let sql = insert.replace("{s}", &quote_identifier(&self.schema));
         Ok(self.connection.run(&sql, &values)?)

@@ -161,8 +161,9 @@ impl Database {
             let deleted = self.follow(kind, &mut whereabouts, at_ms)?;
             // A piece that was new under another key is so under its own.
             let id = self.kinds[kind].id;
+            let code = Code { kind: id, part: HEADER, event: Event::Inserted }.number();
             for key in &whereabouts.begun {
-                self.leave_mark(id, Event::Inserted, &[key])?;
+                self.leave_gathered_mark(code, &[key])?;
             }
             gone.make_room(deleted.len())?;
             gone.extend(deleted.into_iter().map(|key| (kind, key)));

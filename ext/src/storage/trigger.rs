@@ -14,7 +14,7 @@ pub const ARITIES: [usize; 4] = [6, 8, 16, 32];
 /// The least that triggers of format 1 had.
 const FIRST_ARITY: usize = 8;
 /// Values that a mark in `talon_mark` has room for.
-const NARROW: usize = 2;
+pub const NARROW: usize = 2;
 /// Arguments before the values: the word `talon`, the database's number, the code.
 pub const FIXED_ARGUMENTS: usize = 3;
 
@@ -271,13 +271,16 @@ fn finish(
     let name = format!("talon_{}_{}_{}", guard.id, place, draft.suffix);
     let code = Code { kind: guard.id, part: place, event: draft.event }.number();
     let marked = &draft.values[..draft.marked];
+    // All marks of a kind's headers lie in one table, so that their order is known.
+    let is_narrow =
+        marked.len() <= NARROW && (place != HEADER || 2 * guard.header().key.len() <= NARROW);
     let body = if guard.refuses_unloaded {
         let text = format!(
             "talon: {} is guarded, load libtalon to write to {}",
             guard.kind, part.table.name
         );
         format!("SELECT RAISE(ABORT, {})", quote_text(&text))
-    } else if format > 1 && marked.len() <= NARROW {
+    } else if format > 1 && is_narrow {
         // Few columns, because a trigger has a register for each: SQLite compiles them at every prepare and clears them
         // at every row, and up to about twenty it takes their memory from its lookaside.
         let mut values = marked.to_vec();
