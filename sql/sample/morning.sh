@@ -74,13 +74,23 @@ say 'Marie changes a quantity from 6 to 4. Paul counts three of two articles ins
         DELETE FROM sale_line WHERE piece_id = 32;'
 } | plain >/dev/null
 
+say 'Till 3 enters a new order. Before it writes the first row, it deposits the piece; then it goes the same way, after the header.'
+as 'till 3' jean "${friday}T16:55:00+01:00" <<'SQL'
+SELECT talon_stage('sale', 49, '{
+         "header": {"id": 49, "number": "O0000049", "stage": "order", "date": "2026-11-20", "customer_id": 1,
+           "untransformed_quantity": 2, "untransformed_excl_tax_cents": 2000, "untransformed_incl_tax_cents": 2400},
+         "lines": [{"id": 4901, "position": 1, "article_id": 9, "quantity": 2, "unit_price_cents": 1000, "vat_percent": 20,
+           "amount_excl_tax_cents": 2000, "amount_incl_tax_cents": 2400, "untransformed_quantity": 2}]}');
+INSERT INTO sale_piece(id, number, stage, date, customer_id) VALUES (49, 'O0000049', 'order', '2026-11-20', 1);
+SQL
+
 say 'Monday morning, the first start of the application.'
 as 'till 1' paul "${monday}T08:00:00+01:00" <<'SQL'
 SELECT talon_daily();
 SELECT kind, piece, station, user, since FROM talon_edits;
 SQL
 
-say 'Two pieces have no lines. Their edits are from Friday: the stations are gone.'
+say 'Three pieces have no lines. The edits are from Friday: the stations are gone.'
 as 'till 1' paul "${monday}T08:01:00+01:00" <<'SQL'
 SELECT talon_edit_release('sale', piece) FROM talon_edits;
 SELECT piece, number, date, saved_at, party, type, validated FROM talon_lost;

@@ -95,6 +95,58 @@ fn a_piece_that_cannot_be_recovered_is_entered_again() {
     assert_eq!(lost(&db), ["sale 5"]);
 }
 
+// Creation.
+
+/// An order of two lines as the application has it in memory, and its header as it is written first.
+const CREATED: &str = r#"SELECT talon_stage('sale', 900, '{
+    "header": {"id": 900, "number": "O900", "stage": "order", "date": "2026-11-20", "customer_id": 1},
+    "lines": [{"id": 90001, "position": 1, "article_id": 9, "quantity": 6, "unit_price_cents": 100, "vat_percent": 20,
+               "amount_excl_tax_cents": 600, "amount_incl_tax_cents": 720, "upstream_line_id": 2703},
+              {"id": 90002, "position": 2, "article_id": 6, "quantity": 0.5, "unit_price_cents": 100, "vat_percent": 5.5,
+               "amount_excl_tax_cents": 50, "amount_incl_tax_cents": 53}]}')"#;
+const HEADER: &str = "INSERT INTO sale_piece(id, number, stage, date, customer_id)
+    VALUES (900, 'O900', 'order', '2026-11-20', 1)";
+
+#[test]
+fn a_new_piece_is_saved_from_memory_before_its_first_row_is_written() {
+    let (_shop, db) = Shop::sample();
+    db.run(CREATED);
+    let saved = "SELECT day, lines FROM talon_snapshots WHERE kind = 'sale' AND piece = 900";
+    assert_eq!(db.rows(saved), ["2026-11-20|2"]);
+    db.run(HEADER);
+    assert_eq!(lost(&db), ["sale 900"]);
+    db.run("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 900)");
+    assert_eq!(
+        db.rows("SELECT id, quantity, amount_incl_tax_cents FROM sale_line WHERE piece_id = 900"),
+        ["90001|6.0|720", "90002|0.5|53"]
+    );
+}
+
+#[test]
+fn a_piece_made_from_another_is_saved_from_memory_too_and_its_restore_is_seen_above() {
+    let (_shop, db) = Shop::sample();
+    // Of quote 27, line 2703, 6 of 10 were ordered before.
+    db.run(&format!("{CREATED}; {HEADER}"));
+    db.run("SELECT talon_restore_all('sale')");
+    let above = "SELECT quantity, transformed_quantity, untransformed_quantity FROM sale_line WHERE id = 2703";
+    assert_eq!(db.one(above), "10.0|12.0|-2.0");
+    let note = db.one("SELECT note FROM talon_restore");
+    assert!(
+        note.contains("corrected sale_line 2703.transformed_quantity from 6.0 to 12.0"),
+        "{note}"
+    );
+}
+
+#[test]
+fn a_piece_of_which_nothing_was_written_is_had_back_as_well() {
+    let (_shop, db) = Shop::sample();
+    db.run(CREATED);
+    assert_eq!(db.rows("SELECT piece FROM talon_audit WHERE finding = 'staged'"), ["900"]);
+    db.run("INSERT INTO talon_restore(kind, piece) VALUES ('sale', 900)");
+    assert_eq!(db.one("SELECT number FROM sale_piece WHERE id = 900"), "O900");
+    assert_eq!(lines(&db, 900).len(), 2);
+}
+
 // A piece has lost its lines, and somebody looks at it the same day.
 
 #[test]

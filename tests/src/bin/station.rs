@@ -60,7 +60,15 @@ fn open(path: &Path, with_talon: bool) -> Connection {
 
 /// What each turn is: its name and its statements. `{piece}`, `{new}`, `{n}` and `{days}` stand for a piece that is there, a key
 /// that is free, a number, and how many days this station has been at work.
-const WORK: [(&str, &[&str]); 15] = [
+const WORK: [(&str, &[&str]); 16] = [
+    (
+        "deposit, and lose",
+        &[
+            r#"SELECT talon_stage('sale', {new}, '{"header": {"id": {new}, "number": "N{new}", "total": {n}, "line_count": 1},
+                 "lines": [{"id": -{new}, "position": 1, "quantity": {n}}]}')"#,
+            "INSERT INTO sale_piece VALUES ({new}, 'N{new}', {n}, 1)",
+        ],
+    ),
     (
         "edit",
         &[
