@@ -124,7 +124,8 @@ impl Talon {
     /// Connects the virtual table whose disconnection tells us to let go of our statements.
     fn come_home(&self) -> Result<()> {
         if !self.home.get() {
-            self.connection.compile_only("SELECT 1 FROM talon_connection")?;
+            // Prepared as if to be kept: SQLite makes the table then, and what it makes so is not in its lookaside.
+            drop(self.connection.prepare_kept("SELECT 1 FROM talon_connection")?);
             self.home.set(true);
         }
         Ok(())

@@ -8,6 +8,7 @@ use core::ffi::{c_int, c_void};
 use sqlite_loadable::{FunctionFlags, ext};
 use sqlite3ext_sys as sys;
 use std::ffi::CString;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 /// What a function answers.
@@ -36,20 +37,26 @@ pub enum Caller {
 }
 
 struct Registered<T> {
+    name: &'static str,
+    least: usize,
+    most: usize,
     connection: Connection,
     caller: Caller,
     data: Rc<T>,
     function: Function<T>,
 }
 
-/// Registers an SQL function of `arity` arguments, or of any number.
+/// Registers an SQL function of as many arguments as `counts` says.
+///
+/// It is registered once, whatever the counts: SQLite keeps each registration in the connection's lookaside memory, of
+/// which there is little, and what does not fit there any more makes every statement of the host slower.
 ///
 /// # Errors
 /// What SQLite reports: [`code::BUSY`] when another function of this name and arity is in use.
 pub fn create_function<T>(
     connection: Connection,
-    name: &str,
-    arity: Option<usize>,
+    name: &'static str,
+    counts: RangeInclusive<usize>,
     caller: Caller,
     data: &Rc<T>,
     function: Function<T>,
@@ -59,16 +66,19 @@ pub fn create_function<T>(
         Caller::Application | Caller::Talon => FunctionFlags::DIRECTONLY,
     };
     let flags = FunctionFlags::UTF8 | reach;
-    let name = CString::new(name).map_err(|_| Failure::new("a name with NUL"))?;
-    let registered =
-        Box::into_raw(Box::new(Registered { connection, caller, data: Rc::clone(data), function }));
+    let c_name = CString::new(name).map_err(|_| Failure::new("a name with NUL"))?;
+    let (least, most) = counts.into_inner();
+    let arity = if least == most { least as c_int } else { -1 };
+    let data = Rc::clone(data);
+    let registered = Registered { name, least, most, connection, caller, data, function };
+    let registered = Box::into_raw(Box::new(registered));
     // SAFETY: the connection is open; SQLite owns `registered` from here on and frees it with `destroy`, also when it
     // refuses the registration.
     let result = unsafe {
         ext::sqlite3ext_create_function_v2(
             connection.raw(),
-            name.as_ptr(),
-            arity.map_or(-1, |arity| arity as c_int),
+            c_name.as_ptr(),
+            arity,
             flags.bits(),
             registered.cast(),
             Some(call::<T>),
@@ -97,7 +107,14 @@ unsafe extern "C" fn call<T>(
     let registered = unsafe { &*sys::sqlite3_user_data(context).cast::<Registered<T>>() };
     let is_asked = registered.caller == Caller::Application;
     let lifted = is_asked.then(|| registered.connection.lift_limits());
-    let result = guarded(|| (registered.function)(&registered.data, arguments));
+    let result = guarded(|| {
+        if arguments.len() < registered.least || arguments.len() > registered.most {
+            // As SQLite says it of functions that it counts for.
+            let name = registered.name;
+            return Err(Failure::new(format!("wrong number of arguments to function {name}()")));
+        }
+        (registered.function)(&registered.data, arguments)
+    });
     drop(lifted);
     // SAFETY: the context is the one of this call.
     unsafe { give(context, result) };

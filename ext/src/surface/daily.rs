@@ -8,13 +8,8 @@ use crate::sqlite::{Argument, Caller, Connection, Failure, Output, create_functi
 use std::rc::Rc;
 
 pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Result<(), Failure> {
-    for arity in 0..=1 {
-        create_function(connection, "talon_clock", Some(arity), Caller::Application, talon, clock)?;
-    }
-    for arity in 0..=1 {
-        create_function(connection, "talon_daily", Some(arity), Caller::Application, talon, daily)?;
-    }
-    Ok(())
+    create_function(connection, "talon_clock", 0..=1, Caller::Application, talon, clock)?;
+    create_function(connection, "talon_daily", 0..=1, Caller::Application, talon, daily)
 }
 
 fn daily(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {

@@ -14,12 +14,10 @@ use crate::storage::schema::EDITS_SINCE;
 use std::rc::Rc;
 
 pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Result<(), Failure> {
-    let functions: &[(&str, Function<Talon>)] =
-        &[("talon_edit_begin", begin), ("talon_edit_end", end), ("talon_edit_release", release)];
+    let functions: [(&str, Function<Talon>); 3] =
+        [("talon_edit_begin", begin), ("talon_edit_end", end), ("talon_edit_release", release)];
     for (name, function) in functions {
-        for arity in 2..=3 {
-            create_function(connection, name, Some(arity), Caller::Application, talon, *function)?;
-        }
+        create_function(connection, name, 2..=3, Caller::Application, talon, function)?;
     }
     create_module::<EditsTable>(connection, "talon_edits", talon)?;
     create_module::<Releases>(connection, "talon_releases", talon)

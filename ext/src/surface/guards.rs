@@ -11,10 +11,11 @@ use crate::sqlite::{
 };
 use crate::storage::definition::Definition;
 use crate::storage::shape::quote_identifier;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Result<(), Failure> {
-    let functions: &[(&str, std::ops::RangeInclusive<usize>, Function<Talon>)] = &[
+    let functions: [(&str, RangeInclusive<usize>, Function<Talon>); 7] = [
         ("talon_version", 0..=0, version),
         ("talon_guard", 2..=4, guard),
         ("talon_unguard", 1..=2, unguard),
@@ -23,10 +24,8 @@ pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Resul
         ("talon_absorb", 0..=1, absorb),
         ("talon_dismiss", 2..=3, dismiss),
     ];
-    for (name, arities, function) in functions {
-        for arity in arities.clone() {
-            create_function(connection, name, Some(arity), Caller::Application, talon, *function)?;
-        }
+    for (name, counts, function) in functions {
+        create_function(connection, name, counts, Caller::Application, talon, function)?;
     }
     create_module::<Guards>(connection, "talon_guards", talon)
 }

@@ -13,16 +13,8 @@ use crate::storage::shape::quote_identifier;
 use std::rc::Rc;
 
 pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Result<(), Failure> {
-    for arity in 0..=2 {
-        create_function(
-            connection,
-            "talon_restore_all",
-            Some(arity),
-            Caller::Application,
-            talon,
-            restore_all,
-        )?;
-    }
+    let caller = Caller::Application;
+    create_function(connection, "talon_restore_all", 0..=2, caller, talon, restore_all)?;
     create_module::<Restore>(connection, "talon_restore", talon)?;
     create_module::<Purge>(connection, "talon_purge", talon)
 }

@@ -13,18 +13,17 @@ use crate::sqlite::{
 };
 use crate::storage::rule::RuleType;
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Result<(), Failure> {
-    let functions: &[(&str, std::ops::RangeInclusive<usize>, Function<Talon>)] = &[
+    let functions: [(&str, RangeInclusive<usize>, Function<Talon>); 3] = [
         ("talon_derive", 2..=3, derive),
         ("talon_check", 2..=3, check),
         ("talon_repair", 1..=2, repair),
     ];
-    for (name, arities, function) in functions {
-        for arity in arities.clone() {
-            create_function(connection, name, Some(arity), Caller::Application, talon, *function)?;
-        }
+    for (name, counts, function) in functions {
+        create_function(connection, name, counts, Caller::Application, talon, function)?;
     }
     create_module::<RulesTable>(connection, "talon_rules", talon)?;
     create_module::<GapsTable>(connection, "talon_gaps", talon)

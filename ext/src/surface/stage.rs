@@ -7,10 +7,7 @@ use crate::sqlite::{Argument, Caller, Connection, Failure, Output, create_functi
 use std::rc::Rc;
 
 pub fn register(connection: Connection, talon: &Rc<Talon>) -> Result<(), Failure> {
-    for arity in 3..=4 {
-        create_function(connection, "talon_stage", Some(arity), Caller::Application, talon, stage)?;
-    }
-    Ok(())
+    create_function(connection, "talon_stage", 3..=4, Caller::Application, talon, stage)
 }
 
 fn stage(talon: &Talon, arguments: &[Argument]) -> Result<Output, Failure> {

@@ -9,9 +9,9 @@ use std::rc::Rc;
 
 pub fn register(connection: Connection, talon: &Rc<Talon>) -> Result<(), Failure> {
     for arity in ARITIES {
-        create_function(connection, "date", Some(arity), Caller::Trigger, talon, date)?;
+        create_function(connection, "date", arity..=arity, Caller::Trigger, talon, date)?;
     }
-    create_function(connection, "talon_row", None, Caller::Talon, talon, row)
+    create_function(connection, "talon_row", 0..=usize::MAX, Caller::Talon, talon, row)
 }
 
 /// A reader hands over the columns of a row.
