@@ -189,6 +189,19 @@ fn a_quote_delivered_by_two_orders_keeps_what_the_other_one_took() {
 }
 
 #[test]
+fn two_orders_of_one_quote_that_were_lost_together_come_out_right() {
+    let (_shop, db) = shop();
+    make(&db, 1, "quote", &[(11, 1, 10.0, None)]);
+    make(&db, 2, "order", &[(21, 1, 6.0, Some(11))]);
+    make(&db, 3, "order", &[(31, 1, 3.0, Some(11))]);
+    let before = db.contents(&["sale_piece", "sale_line"]);
+    db.run("DELETE FROM sale_line WHERE piece_id IN (2, 3)");
+    assert_eq!(db.one("SELECT talon_restore_all()"), r#"{"lost":2,"restored":2}"#);
+    assert_eq!(db.contents(&["sale_piece", "sale_line"]), before);
+    all_is_well(&db);
+}
+
+#[test]
 fn a_chain_is_followed_over_any_number_of_levels() {
     let (_shop, db) = shop();
     make(&db, 1, "quote", &[(11, 1, 10.0, None)]);

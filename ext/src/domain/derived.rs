@@ -182,7 +182,7 @@ impl Corrections {
         if sight.problem.is_none() {
             let result = self.correct(database, asker, sight, derived);
             sight.problem = match result {
-                Err(error) if error.is_fatal() => return Err(error),
+                Err(error) if error.is_of_the_machine() => return Err(error),
                 Err(error) => Some(error.to_string()),
                 Ok(()) if !pending && database.connection.has_pending_foreign_keys() => {
                     Some("a foreign key would be violated".to_owned())
@@ -265,7 +265,7 @@ impl Corrections {
                     gap.described(derived)
                 )),
                 Ok(None) => {}
-                Err(error) if error.is_fatal() => return Err(error),
+                Err(error) if error.is_of_the_machine() => return Err(error),
                 Err(error) => {
                     self.notes.push(format!("check: {}: {error}", derived.name));
                     return Ok(());
@@ -308,7 +308,7 @@ impl Sight {
         let Some(derived) = rule.derived() else { return Ok(()) };
         let Some(select) = derived.after_restore.get(kind) else { return Ok(()) };
         match self.read_keys(database, derived.key.len(), select, piece) {
-            Err(error) if error.is_fatal() => Err(error),
+            Err(error) if error.is_of_the_machine() => Err(error),
             Err(error) => {
                 self.problem = Some(error.to_string());
                 Ok(())

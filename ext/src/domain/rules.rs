@@ -71,11 +71,12 @@ impl Rule {
 
     /// A failure while it was evaluated, named after it; what SQLite cannot go on after stays what it is.
     pub fn failed(&self, failure: Failure) -> Error {
-        let error = Error::Sqlite(failure);
-        if error.is_fatal() {
+        let error = Error::Sqlite(failure.clone());
+        if error.is_of_the_machine() {
             return error;
         }
-        Error::Definition { kind: self.row.name.clone(), problem: error.to_string() }
+        let text = format!("{}: {failure}", self.row.name);
+        Error::Sqlite(Failure::with_code(failure.code, text))
     }
 
     /// Whether it was declared as this.
@@ -126,7 +127,7 @@ impl Database {
         };
         match fitted {
             Ok(body) => Ok(Ok(body)),
-            Err(error) if error.is_fatal() => Err(error),
+            Err(error) if error.is_of_the_machine() => Err(error),
             Err(Error::Definition { problem, .. }) => Ok(Err(problem)),
             Err(error) => Ok(Err(error.to_string())),
         }

@@ -84,6 +84,7 @@ pub mod code {
     pub const IOERR: c_int = 10;
     pub const CORRUPT: c_int = 11;
     pub const FULL: c_int = 13;
+    pub const CANTOPEN: c_int = 14;
     pub const PROTOCOL: c_int = 15;
     pub const TOOBIG: c_int = 18;
     pub const CONSTRAINT: c_int = 19;
