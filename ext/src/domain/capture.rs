@@ -242,6 +242,8 @@ impl Talon {
         // A piece whose before-image failed counts as touched all the same: at its next touch it is too late for one.
         let (state, missed) = match state {
             Ok(state) => (state, Ok(())),
+            // SQLite has rolled the transaction back over it, and told us: nothing is touched any more.
+            Err(error) if !self.enlisted.get() => return Err(error),
             Err(error) => (None, Err(error)),
         };
         let entry = Entry {

@@ -221,7 +221,9 @@ impl CheckSearch {
                 Ok(_) => {
                     match rule.check().map(|check| database.connection.prepare(&check.query)) {
                         Some(Ok(statement)) => Ok(statement),
-                        Some(Err(failure)) if Error::Sqlite(failure.clone()).is_of_the_machine() => {
+                        Some(Err(failure))
+                            if Error::Sqlite(failure.clone()).is_of_the_machine() =>
+                        {
                             return Err(failure.into());
                         }
                         Some(Err(failure)) => Err(failure.to_string()),
