@@ -11,6 +11,10 @@ pub enum Error {
     /// SQLite reported it.
     #[error("{0}")]
     Sqlite(Failure),
+    /// One of several writes that belong together was refused, after others were made: what they were made in must not
+    /// be committed.
+    #[error("{0}")]
+    HalfWritten(Failure),
     /// Memory for an image could not be had.
     #[error("out of memory")]
     Memory,
@@ -164,7 +168,9 @@ impl Error {
     /// The error as an SQL user reads it, said by the function or table `speaker`.
     pub fn into_failure(self, speaker: &str) -> Failure {
         let code = match &self {
-            Error::Sqlite(failure) | Error::Stopped { failure, .. } => failure.code,
+            Error::Sqlite(failure)
+            | Error::HalfWritten(failure)
+            | Error::Stopped { failure, .. } => failure.code,
             Error::Memory => code::NOMEM,
             Error::BeingEdited { .. } | Error::Forbidden(_) => code::CONSTRAINT_TRIGGER,
             _ => code::ERROR,
@@ -182,6 +188,15 @@ impl Error {
         Failure::with_code(code, text)
     }
 
+    /// The same error, where it came between writes that belong together.
+    pub fn between_writes(self) -> Error {
+        match self {
+            Error::Memory | Error::HalfWritten(_) => self,
+            Error::Sqlite(failure) => Error::HalfWritten(failure),
+            other => Error::HalfWritten(Failure::new(other.to_string())),
+        }
+    }
+
     /// Whether writing is switched off.
     pub fn is_readonly(&self) -> bool {
         matches!(self, Error::Sqlite(failure) if failure.primary() == code::READONLY)
@@ -197,7 +212,7 @@ impl Error {
     /// Whether SQLite's own state forbids going on: memory, disk, locks. Everything else is about one piece.
     pub fn is_fatal(&self) -> bool {
         match self {
-            Error::Memory => true,
+            Error::Memory | Error::HalfWritten(_) => true,
             Error::Sqlite(failure) => matches!(
                 failure.primary(),
                 code::NOMEM

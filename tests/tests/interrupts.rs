@@ -2,17 +2,27 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use talon_tests::{Db, GUARD_SALES, SALES, Shop};
+use talon_tests::{Db, GUARD_SALES, MARKS, SALES, Shop};
 
 /// Calls `attempt` with a connection that is interrupted at its first step, its second, and so on, until one attempt
 /// ends before it is reached; `check` is told what the attempt came to.
 fn interrupted_at_every_step<T>(
+    attempt: impl FnMut(&Db) -> Result<T, String>,
+    open: impl Fn() -> Db,
+    check: impl FnMut(&Db, Result<T, String>),
+) {
+    interrupted_every(1, attempt, open, check);
+}
+
+/// The same for one step out of `stride`.
+fn interrupted_every<T>(
+    stride: usize,
     mut attempt: impl FnMut(&Db) -> Result<T, String>,
     open: impl Fn() -> Db,
     mut check: impl FnMut(&Db, Result<T, String>),
 ) {
     let mut refused = 0;
-    for step in 1.. {
+    for step in (1..).step_by(stride) {
         assert!(step < 20_000, "it never ends");
         let mut db = open();
         let steps = Arc::new(AtomicUsize::new(0));
@@ -61,6 +71,104 @@ fn a_guard_that_is_interrupted_is_not_there() {
         |db, result| {
             assert_eq!(db.one(installed) == "0", result.is_err(), "{result:?}");
             assert_eq!(db.rows("SELECT kind FROM talon_guards").is_empty(), result.is_err());
+        },
+    );
+}
+
+/// What is stored of every sale but the one that the interrupted transaction itself changes.
+fn absorbed(db: &Db) -> Vec<String> {
+    db.run("SELECT talon_absorb()");
+    let mut found = db.rows(
+        "SELECT kind, key, reason, lines, payload FROM talon_snapshot WHERE key IS NOT 9 ORDER BY id",
+    );
+    found.extend(db.rows(
+        "SELECT kind, saved, key, version, lines, hash, lost_at IS NULL, gone_at IS NULL FROM talon_piece WHERE key <> 9",
+    ));
+    found.extend(
+        db.rows("SELECT kind, key, detail FROM talon_unguarded WHERE key <> 9 ORDER BY key"),
+    );
+    found.extend(db.rows("SELECT kind, key FROM talon_edit ORDER BY kind, key"));
+    found.push(db.one(MARKS));
+    found
+}
+
+/// A shop where a connection without Talon has swapped, moved, deleted, emptied and made pieces.
+fn visited_shop() -> Shop {
+    let (shop, db) = Shop::of_sales();
+    db.run(
+        "SELECT talon_station('till 1', 'anna');
+         INSERT INTO sale_piece VALUES (3, 'C', 0), (4, 'D', 0), (9, 'Z', 0);
+         INSERT INTO sale_line VALUES (30, 3, 1, 'n', 1), (40, 4, 1, 'n', 1), (90, 9, 1, 'n', 1);
+         SELECT talon_edit_begin('sale', 1), talon_edit_begin('sale', 2)",
+    );
+    let bare = shop.bare();
+    bare.run(
+        "PRAGMA foreign_keys = OFF; CREATE TEMP TRIGGER lines_follow AFTER UPDATE OF id ON sale_piece
+         BEGIN UPDATE sale_line SET sale_id = NEW.id WHERE sale_id = OLD.id; END;
+         UPDATE sale_piece SET id = 99 WHERE id = 1; UPDATE sale_piece SET id = 1 WHERE id = 2;
+         UPDATE sale_piece SET id = 2 WHERE id = 99; UPDATE sale_piece SET id = 5 WHERE id = 4;
+         DELETE FROM sale_line WHERE sale_id = 5; DELETE FROM sale_piece WHERE id = 5;
+         DELETE FROM sale_line WHERE sale_id = 3;
+         INSERT INTO sale_piece VALUES (7, 'G', 0), (4, 'H', 0);
+         INSERT INTO sale_line VALUES (70, 7, 1, 'n', 1), (41, 4, 1, 'n', 1)",
+    );
+    shop
+}
+
+/// Makes one shop what another one is, and opens it.
+fn copy(template: &Shop, shop: &Shop) -> Db {
+    std::fs::copy(template.file("shop.db"), shop.file("shop.db")).expect("a copy");
+    let db = shop.open();
+    db.run("PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF");
+    db
+}
+
+#[test]
+fn marks_whose_absorbing_is_interrupted_are_absorbed_whole_by_the_next_call() {
+    let (template, shop) = (visited_shop(), Shop::new());
+    let open = || copy(&template, &shop);
+    let expected = absorbed(&open());
+    assert_eq!(expected.last().map(String::as_str), Some("0"), "{expected:?}");
+    interrupted_every(
+        3,
+        |db| db.try_run("UPDATE sale_piece SET total = total + 1 WHERE id = 9"),
+        open,
+        |db, result| assert_eq!(absorbed(db), expected, "{result:?}"),
+    );
+}
+
+#[test]
+fn keys_that_change_in_an_interrupted_commit_take_all_their_images_along_or_none() {
+    let (template, shop) = (visited_shop(), Shop::new());
+    template.open().run("SELECT talon_absorb()");
+    let open = || copy(&template, &shop);
+    let swap =
+        "BEGIN; UPDATE sale_piece SET id = 99 WHERE id = 1; UPDATE sale_piece SET id = 1 WHERE id = 2;
+        UPDATE sale_piece SET id = 2 WHERE id = 99; COMMIT";
+    let images = |db: &Db| {
+        let mut found = db.rows(
+            "SELECT key, group_concat(id, ' ') FROM talon_snapshot WHERE id <= 7 GROUP BY kind, key",
+        );
+        found.extend(db.rows("SELECT key FROM talon_edit ORDER BY key"));
+        found
+    };
+    let before = images(&open());
+    let after = {
+        let db = open();
+        db.run(swap);
+        images(&db)
+    };
+    assert_ne!(before, after);
+    interrupted_every(
+        3,
+        |db| db.try_run(swap),
+        open,
+        |db, result| {
+            if !db.connection.is_autocommit() {
+                db.run("ROLLBACK");
+            }
+            let found = images(db);
+            assert!(found == before || found == after, "{result:?}: {found:?}");
         },
     );
 }

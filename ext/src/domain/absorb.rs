@@ -12,7 +12,7 @@ use crate::storage::shape::quote_identifier;
 use crate::storage::trigger::{Code, Event};
 
 /// How a deletion that marks tell of is listed.
-const DELETED: &str = "deleted on a connection without Talon";
+pub(super) const DELETED: &str = "deleted on a connection without Talon";
 
 struct Mark {
     rowid: i64,
@@ -74,10 +74,11 @@ impl Talon {
         let detail = format!("not imaged at commit: {why}");
         let shown = entry.key.shown()?;
         self.own_marks.set(true);
+        // The mark first: what it says alone is listed when it is absorbed.
         let noted = database
-            .store()
-            .and_then(|store| store.insert_unguarded(id, &shown, at, &day, &detail))
-            .and_then(|()| database.leave_mark(id, Event::Touch, &[&entry.key]));
+            .leave_mark(id, Event::Touch, &[&entry.key])
+            .and_then(|()| database.store())
+            .and_then(|store| store.insert_unguarded(id, &shown, at, &day, &detail));
         match noted {
             // Not even that can be written (an authorizer, a table that is gone): left to the audit.
             Err(error) if !error.is_fatal() => {
@@ -94,14 +95,12 @@ impl Talon {
         !error.is_fatal() && !error.is_readonly() && self.connection.is_writing()
     }
 
+    /// Absorbs marks so that what is done when it is stopped is whole: renames are followed all at once, pieces are
+    /// stored one by one, and the marks go last. What was stored already is found unchanged the next time.
     fn absorb_batch(&self, database: &mut Database, most: usize) -> Result<(i64, usize)> {
         let at = self.clock.now_ms();
         database.gather_marks()?;
-        let gone = database.follow_marks(at)?;
-        for (kind, key) in &gone {
-            let (id, day) = (database.kinds[*kind].id, self.clock.day(at));
-            database.store()?.insert_unguarded(id, &key.shown()?, at, &day, DELETED)?;
-        }
+        let gone = database.follow_marks(at, &self.clock.day(at))?;
         let marks = database.marks(most)?;
         let mut pieces: Vec<Marked> = Vec::new();
         let mut done: Vec<i64> = Vec::new();
@@ -116,13 +115,13 @@ impl Talon {
                 continue;
             };
             // A guard that does not fit any more keeps its marks until it is declared anew.
-            if database.fitted(kind).is_err() {
+            if !database.fits(kind)? {
                 continue;
             }
             database.pieces_of(kind, code, &mark.values, &mut pieces)?;
             done.push(mark.rowid);
         }
-        let mut count = gone.len() as i64;
+        let mut count = gone as i64;
         for piece in pieces {
             count += i64::from(self.absorb_piece(database, &piece)?);
         }
@@ -139,38 +138,31 @@ impl Talon {
             reason: Reason::Unguarded,
             at,
         };
-        let settled = database.settle(
-            &self.clock,
-            self.station().as_ref(),
-            piece.kind,
-            &piece.key,
-            None,
-            about,
-        )?;
-        if !settled.changed() {
+        let weighed =
+            database.weigh(self.station().as_ref(), piece.kind, &piece.key, None, about)?;
+        if !weighed.changes() {
             return Ok(false);
         }
-        if settled.reason == Some(Reason::Before) && !piece.marked {
+        if weighed.reason == Some(Reason::Before) && !piece.marked {
+            database.keep(&self.clock, piece.kind, weighed, None)?;
             return Ok(true);
         }
-        let detail = match (&settled.snapshot, &settled.now) {
+        let mut detail = match (weighed.reason, &weighed.now) {
             (Some(_), _) => "changed on a connection without Talon",
             (None, Some(now)) if now.gone_at.is_some() => DELETED,
             (None, Some(now)) if now.lost_at.is_some() => {
                 "lost its lines on a connection without Talon"
             }
             _ => "changed and changed back on a connection without Talon",
-        };
-        let id = database.kinds[piece.kind].id;
-        let day = self.clock.day(at);
-        let mut detail = detail.to_owned();
+        }
+        .to_owned();
         if database.kinds[piece.kind].definition.enforces_edits()
-            && let Some(edit) = database.edit(piece.kind, &settled.key)?
+            && let Some(edit) = database.edit(piece.kind, &weighed.key)?
         {
             // Whoever it was, on such a connection it was not the station that has the piece.
             detail.push_str(&format!(", while it was being edited {}", edit.describe(&self.clock)));
         }
-        database.store()?.insert_unguarded(id, &settled.key.shown()?, at, &day, &detail)?;
+        database.keep(&self.clock, piece.kind, weighed, Some(&detail))?;
         Ok(true)
     }
 }
@@ -259,7 +251,7 @@ impl Talon {
             let database = &mut databases[place];
             let mut count = 0;
             for kind in database.guarded_kinds() {
-                if database.kinds[kind].suspect_since.is_some() && database.fitted(kind).is_ok() {
+                if database.kinds[kind].suspect_since.is_some() && database.fits(kind)? {
                     count += self.compare_kind(database, kind)?;
                 }
             }

@@ -30,7 +30,10 @@ impl Talon {
                 Ok(false)
             }
             Err(error) => {
-                let is_refused = matches!(error, Error::BeingEdited { .. } | Error::Forbidden(_));
+                let is_refused = matches!(
+                    error,
+                    Error::BeingEdited { .. } | Error::Forbidden(_) | Error::HalfWritten(_)
+                );
                 let failure = error.into_failure("talon");
                 if is_refused
                     || matches!(
@@ -291,19 +294,13 @@ impl Talon {
         if !database.read(kind, key)? || database.image.lines == 0 {
             return Ok(state);
         }
-        let id = database.kinds[kind].id;
-        let shown = key.shown()?;
         let at = self.clock.now_ms();
         let reason = if is_known { Reason::Unguarded } else { Reason::Before };
         let about = Circumstances { created: false, deleted: false, reason, at };
-        let settled =
-            database.settle(&self.clock, self.station().as_ref(), kind, key, Some(state), about)?;
-        if settled.reason == Some(Reason::Unguarded) {
-            let day = self.clock.day(at);
-            let detail = "changed unseen before this transaction";
-            database.store()?.insert_unguarded(id, &shown, at, &day, detail)?;
-        }
-        Ok(settled.now)
+        let weighed = database.weigh(self.station().as_ref(), kind, key, Some(state), about)?;
+        let listed = (weighed.reason == Some(Reason::Unguarded))
+            .then_some("changed unseen before this transaction");
+        Ok(database.keep(&self.clock, kind, weighed, listed)?.now)
     }
 
     /// Takes the images of everything touched. Run by xSync: it reads and writes ordinary tables only.
@@ -449,15 +446,18 @@ fn take_back(databases: &mut [Database], entries: &mut [Entry]) -> Result<()> {
         };
         let database = &mut databases[entry.slot.database as usize];
         let id = database.kinds[entry.slot.kind as usize].id;
-        let store = database.store()?;
-        if let Some(snapshot) = written.snapshot {
-            store.delete_snapshot(snapshot)?;
-        }
         let known = entry.state.clone().flatten();
         let own = || (entry.key.clone(), known);
         let (key, was) = written.respelt.map_or_else(own, |respelt| *respelt);
+        let key = key.shown()?;
         let now = written.saved.map(|saved| PieceState { saved, ..PieceState::new() });
-        store.put_piece(id, &key.shown()?, now.as_ref(), was.as_ref())?;
+        database.together(|database| {
+            let store = database.store()?;
+            if let Some(snapshot) = written.snapshot {
+                store.delete_snapshot(snapshot)?;
+            }
+            store.put_piece(id, &key, now.as_ref(), was.as_ref())
+        })?;
     }
     Ok(())
 }

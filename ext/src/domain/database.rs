@@ -313,6 +313,18 @@ impl Database {
         kind.fitted.as_mut().ok_or_else(|| Error::Argument("no guard".to_owned()))
     }
 
+    /// Whether a kind's definition fits the schema as it is.
+    ///
+    /// # Errors
+    /// What SQLite reports: a fault while it is fitted does not mean that it does not fit.
+    pub fn fits(&mut self, place: usize) -> Result<bool> {
+        match self.fitted(place) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_fatal() => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// The guard of a kind.
     ///
     /// # Errors
@@ -401,6 +413,19 @@ impl Database {
             part = parent;
         }
         Ok(Some(link))
+    }
+
+    /// Makes writes that belong together. No savepoint can be opened inside a statement or a commit: so what they need is
+    /// read and prepared before, and an interrupt among them makes SQLite undo them all. What stops them otherwise is an
+    /// error that undoes the statement, or refuses the commit.
+    ///
+    /// # Errors
+    /// What `write` reports, as [`Error::HalfWritten`] where something was written before.
+    pub fn together<T>(&mut self, write: impl FnOnce(&mut Database) -> Result<T>) -> Result<T> {
+        let before = self.connection.total_changes();
+        let result = write(self);
+        let is_begun = self.connection.total_changes() != before;
+        result.map_err(|error| if is_begun { error.between_writes() } else { error })
     }
 
     /// A statement on Talon's own tables, prepared once; `{s}` stands for the schema.

@@ -2,7 +2,6 @@
 
 use super::clock::Clock;
 use super::database::Database;
-use super::identity::Rename;
 use super::talon::{Place, Talon};
 use crate::error::{Error, Result};
 use crate::sqlite::{Room, Rows, ValueRef};
@@ -337,7 +336,17 @@ impl Database {
         Ok(found)
     }
 
-    fn put_edit(&mut self, kind: usize, key: &Key, station: i64, since_ms: i64) -> Result<()> {
+    /// Notes the edit of a piece, over one that was noted.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn put_edit(
+        &mut self,
+        kind: usize,
+        key: &Key,
+        station: i64,
+        since_ms: i64,
+    ) -> Result<()> {
         let (id, shown) = (self.kinds[kind].id, key.shown()?);
         let statement = self.own_statement(
             "INSERT OR REPLACE INTO {s}.talon_edit(kind, key, station, since) VALUES (?1, ?2, ?3, ?4)",
@@ -350,7 +359,11 @@ impl Database {
         ])?)
     }
 
-    fn remove_edit(&mut self, kind: usize, key: &Key) -> Result<()> {
+    /// Removes the edit of a piece, if there is one.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn remove_edit(&mut self, kind: usize, key: &Key) -> Result<()> {
         let (id, shown) = (self.kinds[kind].id, key.shown()?);
         let statement =
             self.own_statement("DELETE FROM {s}.talon_edit WHERE kind = ?1 AND key = ?2")?;
@@ -365,24 +378,5 @@ impl Database {
         let id = self.kinds[kind].id;
         let state = self.store()?.piece(id, &key.shown()?)?;
         Ok(state.is_none_or(|state| state.gone_at.is_some()) && self.own_key(kind, key)?.is_none())
-    }
-
-    /// Edits follow the headers that got other keys.
-    ///
-    /// # Errors
-    /// What SQLite reports.
-    pub fn move_edits(&mut self, kind: usize, renames: &[&Rename]) -> Result<()> {
-        let mut moved = Vec::new();
-        for rename in renames {
-            if let Some(edit) = self.edit(kind, &rename.old)? {
-                self.remove_edit(kind, &rename.old)?;
-                moved.try_push((&rename.new, edit))?;
-            }
-        }
-        // All are taken up before the first is put down: keys may be swapped.
-        for (key, edit) in moved {
-            self.put_edit(kind, key, edit.who, edit.since_ms)?;
-        }
-        Ok(())
     }
 }

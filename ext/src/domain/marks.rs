@@ -3,11 +3,25 @@
 
 use super::database::Database;
 use crate::error::Result;
-use crate::sqlite::{Value, ValueRef};
+use crate::sqlite::{Statement, Value, ValueRef};
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
 use crate::storage::shape::quote_identifier;
 use crate::storage::trigger::{Code, Event, NARROW};
+
+/// The values of a mark: its code and some keys.
+fn values<'k>(code: i64, keys: &'k [&Key], width: usize) -> Vec<ValueRef<'k>> {
+    let keys = keys.iter().flat_map(|key| key.values()).map(Value::as_ref);
+    let mut values: Vec<ValueRef<'_>> =
+        std::iter::once(ValueRef::Integer(code)).chain(keys).collect();
+    values.resize(width, ValueRef::Null);
+    values
+}
+
+/// The values of a mark among those that have been brought together.
+pub(super) fn gathered_values<'k>(code: i64, keys: &'k [&Key]) -> Vec<ValueRef<'k>> {
+    values(code, keys, 9)
+}
 
 impl Database {
     /// Leaves a mark, as a trigger does.
@@ -20,30 +34,23 @@ impl Database {
         let is_narrow =
             self.has_narrow_marks() && keys.iter().all(|key| 2 * key.values().len() <= NARROW);
         if !is_narrow {
-            return self.leave_gathered_mark(code, keys);
+            return Ok(self.gathered_mark()?.run(&gathered_values(code, keys))?);
         }
-        let keys = keys.iter().flat_map(|key| key.values()).map(Value::as_ref);
-        let mut values: Vec<ValueRef<'_>> =
-            std::iter::once(ValueRef::Integer(code)).chain(keys).collect();
-        values.resize(1 + NARROW, ValueRef::Null);
+        let values = values(code, keys, 1 + NARROW);
         let insert = "INSERT INTO {s}.talon_mark VALUES (?1, ?2, ?3)";
         let sql = insert.replace("{s}", &quote_identifier(&self.schema));
         Ok(self.connection.run(&sql, &values)?)
     }
 
-    /// Leaves a mark of a header among those that have been brought together.
+    /// What leaves a mark of a header among those that have been brought together: it is given [`gathered_values`].
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn leave_gathered_mark(&mut self, code: i64, keys: &[&Key]) -> Result<()> {
-        let keys = keys.iter().flat_map(|key| key.values()).map(Value::as_ref);
-        let mut values: Vec<ValueRef<'_>> =
-            std::iter::once(ValueRef::Integer(code)).chain(keys).collect();
-        let (insert, width) =
-            ("INSERT INTO {s}.talon_touched VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", 9);
-        values.resize(width, ValueRef::Null);
-        let sql = insert.replace("{s}", &quote_identifier(&self.schema));
-        Ok(self.connection.run(&sql, &values)?)
+    pub(super) fn gathered_mark(&self) -> Result<Statement> {
+        Ok(self.connection.prepare(&format!(
+            "INSERT INTO {}.talon_touched VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            quote_identifier(&self.schema)
+        ))?)
     }
 
     /// Whether connections without Talon have left marks.
@@ -81,12 +88,14 @@ impl Database {
     /// What SQLite reports.
     pub fn gather_marks(&mut self) -> Result<()> {
         if self.has_narrow_marks() {
-            self.own_statement(
-                "INSERT INTO {s}.talon_touched(code, k1, k2)
-                 SELECT code, key, other FROM {s}.talon_mark WHERE code IS NOT NULL ORDER BY rowid",
-            )?
-            .run(&[])?;
-            self.own_statement("DELETE FROM {s}.talon_mark")?.run(&[])?;
+            let gather = "INSERT INTO {s}.talon_touched(code, k1, k2)
+                 SELECT code, key, other FROM {s}.talon_mark WHERE code IS NOT NULL ORDER BY rowid";
+            let remove = "DELETE FROM {s}.talon_mark";
+            self.own_statement(remove)?;
+            self.together(|database| {
+                database.own_statement(gather)?.run(&[])?;
+                Ok(database.own_statement(remove)?.run(&[])?)
+            })?;
         }
         Ok(())
     }

@@ -1,9 +1,12 @@
 //! What is stored of pieces whose headers got other keys goes with them.
 
+use super::absorb::DELETED;
 use super::database::Database;
+use super::edit::Edit;
 use super::identity::{Identities, Rename, Whereabouts};
+use super::marks::gathered_values;
 use crate::error::Result;
-use crate::sqlite::{Room, RoomForKeys, Value, ValueRef, gather_set, try_gather};
+use crate::sqlite::{Room, RoomForKeys, ValueRef, gather_set, try_gather};
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
 use crate::storage::shape::quote_identifier;
@@ -11,70 +14,113 @@ use crate::storage::store::PieceState;
 use crate::storage::trigger::{Code, Event};
 use std::collections::HashSet;
 
+const MOVE_SNAPSHOT: &str = "UPDATE {s}.talon_snapshot SET key = ?3 WHERE id = ?1 AND kind = ?2";
+
+/// What there is to be written of pieces whose headers got other keys: all of it is read before any of it is written,
+/// which is why keys may be swapped.
+#[derive(Default)]
+struct Following {
+    /// Pieces that were deleted under another key: what was known of them, and what is.
+    gone: Vec<(Key, PieceState, PieceState)>,
+    /// Pieces that are at another key.
+    moved: Vec<Moved>,
+    /// Their snapshots, one piece after the other.
+    snapshots: Vec<i64>,
+    edits: Vec<(Rename, Edit)>,
+}
+
+struct Moved {
+    rename: Rename,
+    state: PieceState,
+    /// How many of the snapshots are its own.
+    snapshots: usize,
+}
+
 impl Database {
     /// Moves what is stored of renamed pieces to their new keys, and records the deletion of those that were deleted under
-    /// them or had the key of a new one; gives the keys of these.
+    /// them or had the key of a new one.
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn follow(
+    pub fn follow(&mut self, kind: usize, whereabouts: &mut Whereabouts, at_ms: i64) -> Result<()> {
+        let following = self.plan_following(kind, whereabouts, at_ms)?;
+        self.prepare_following()?;
+        self.together(|database| database.run_following(kind, &following))
+    }
+
+    /// Moves what is stored of one piece to its header's own spelling of the key.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn follow_spelling(&mut self, kind: usize, rename: Rename) -> Result<()> {
+        let mut following = Following::default();
+        self.plan_moves(kind, vec![rename], &HashSet::new(), &mut following)?;
+        self.prepare_following()?;
+        self.together(|database| database.run_following(kind, &following))
+    }
+
+    fn plan_following(
         &mut self,
         kind: usize,
         whereabouts: &mut Whereabouts,
         at_ms: i64,
-    ) -> Result<Vec<Key>> {
-        let mut gone = Vec::new();
+    ) -> Result<Following> {
+        let mut following = Following::default();
         let taken = gather_set(whereabouts.moved.iter().map(|rename| rename.new.clone()))?;
         for rename in std::mem::take(&mut whereabouts.deleted) {
             if !taken.contains(&rename.new) && self.own_key(kind, &rename.new)?.is_some() {
                 whereabouts.moved.try_push(rename)?;
                 continue;
             }
-            if self.bury(kind, &rename.old, at_ms)? {
-                gone.try_push(rename.old)?;
+            self.plan_burial(kind, rename.old, at_ms, &mut following)?;
+        }
+        let renames = std::mem::take(&mut whereabouts.moved);
+        self.plan_moves(kind, renames, &whereabouts.begun, &mut following)?;
+        if !whereabouts.begun.is_empty() {
+            let moved =
+                following.moved.iter().flat_map(|moved| [&moved.rename.old, &moved.rename.new]);
+            let gone = following.gone.iter().map(|(key, _, _)| key);
+            let settled = gather_set(moved.chain(gone).cloned())?;
+            // Whoever's images are still under the key of a new piece has made room for it.
+            for key in whereabouts.begun.iter().filter(|key| !settled.contains(*key)) {
+                self.plan_burial(kind, key.clone(), at_ms, &mut following)?;
             }
         }
-        self.move_pieces(kind, &whereabouts.moved, &whereabouts.begun)?;
-        // Whoever's images are still under the key of a new piece has made room for it.
-        for key in &whereabouts.begun {
-            if self.bury(kind, key, at_ms)? {
-                gone.try_push(key.clone())?;
-            }
-        }
-        Ok(gone)
+        Ok(following)
     }
 
-    /// Records that a piece was deleted; false where none is known to live under this key.
-    fn bury(&mut self, kind: usize, key: &Key, at_ms: i64) -> Result<bool> {
-        let (id, shown) = (self.kinds[kind].id, key.shown()?);
-        let Some(was) = self.store()?.piece(id, &shown)?.filter(|was| was.gone_at.is_none()) else {
-            return Ok(false);
-        };
-        let now = PieceState {
-            version: was.version + 1,
-            gone_at: Some(at_ms),
-            lost_at: None,
-            ..was.clone()
-        };
-        self.store()?.put_piece(id, &shown, Some(&was), Some(&now))?;
-        Ok(true)
-    }
-
-    /// Moves what is stored of renamed pieces to their new keys. `begun` are keys that headers of their own were inserted
-    /// under since.
-    ///
-    /// # Errors
-    /// What SQLite reports.
-    pub fn move_pieces(
+    /// A piece was deleted, if one is known to live under this key.
+    fn plan_burial(
         &mut self,
         kind: usize,
-        renames: &[Rename],
-        begun: &HashSet<Key>,
+        key: Key,
+        at_ms: i64,
+        following: &mut Following,
     ) -> Result<()> {
         let id = self.kinds[kind].id;
-        let taken = gather_set(renames.iter().map(|rename| &rename.new))?;
-        let mut moved = Vec::new();
-        let mut followed = Vec::new();
+        let known = self.store()?.piece(id, &key.shown()?)?;
+        if let Some(was) = known.filter(|was| was.gone_at.is_none()) {
+            let now = PieceState {
+                version: was.version + 1,
+                gone_at: Some(at_ms),
+                lost_at: None,
+                ..was.clone()
+            };
+            following.gone.try_push((key, was, now))?;
+        }
+        Ok(())
+    }
+
+    /// `begun` are keys that headers of their own were inserted under since.
+    fn plan_moves(
+        &mut self,
+        kind: usize,
+        renames: Vec<Rename>,
+        begun: &HashSet<Key>,
+        following: &mut Following,
+    ) -> Result<()> {
+        let id = self.kinds[kind].id;
+        let taken = gather_set(renames.iter().map(|rename| rename.new.clone()))?;
         for rename in renames {
             // Only where the piece is at its new key now.
             if self.own_key(kind, &rename.new)?.is_none() {
@@ -85,39 +131,50 @@ impl Database {
             if !is_free && self.own_key(kind, &rename.old)?.as_ref() == Some(&rename.old) {
                 continue;
             }
-            followed.try_push(rename)?;
-            let old = rename.old.shown()?;
-            if let Some(state) = self.store()?.piece(id, &old)? {
-                self.store()?.put_piece(id, &old, Some(&state), None)?;
-                moved.try_push((rename, state))?;
+            if let Some(edit) = self.edit(kind, &rename.old)? {
+                following.edits.try_push((rename.clone(), edit))?;
+            }
+            if let Some(state) = self.store()?.piece(id, &rename.old.shown()?)? {
+                let own = self.chain(state.last)?;
+                let snapshots = own.len();
+                following.snapshots.make_room(snapshots)?;
+                following.snapshots.extend(own);
+                following.moved.try_push(Moved { rename, state, snapshots })?;
             }
         }
-        self.move_edits(kind, &followed)?;
-        // Snapshots are taken along by way of a place that no piece has, because keys may be swapped.
-        let sql = format!(
-            "UPDATE {}.talon_snapshot SET kind = ?3, key = ?4 WHERE id = ?1 AND kind = ?2",
-            quote_identifier(&self.schema)
-        );
-        for (pass, (from, to)) in [(id, -id), (-id, id)].into_iter().enumerate() {
-            for (rename, state) in &moved {
-                let new = rename.new.shown()?;
-                for snapshot in self.chain(state.last)? {
-                    self.connection.run(
-                        &sql,
-                        &[
-                            ValueRef::Integer(snapshot),
-                            ValueRef::Integer(from),
-                            ValueRef::Integer(to),
-                            new.as_ref(),
-                        ],
-                    )?;
-                }
-                if pass == 1 {
-                    let there = self.store()?.piece(id, &new)?;
-                    self.store()?.put_piece(id, &new, there.as_ref(), None)?;
-                    self.store()?.put_piece(id, &new, None, Some(state))?;
-                }
+        Ok(())
+    }
+
+    /// Prepares what is run by [`Database::run_following`], as far as that can be.
+    fn prepare_following(&mut self) -> Result<()> {
+        self.own_statement(MOVE_SNAPSHOT)?;
+        self.store()?.prepare_unguarded().map(|_| ())
+    }
+
+    fn run_following(&mut self, kind: usize, following: &Following) -> Result<()> {
+        let id = self.kinds[kind].id;
+        for (key, was, now) in &following.gone {
+            self.store()?.put_piece(id, &key.shown()?, Some(was), Some(now))?;
+        }
+        for (rename, _) in &following.edits {
+            self.remove_edit(kind, &rename.old)?;
+        }
+        for (rename, edit) in &following.edits {
+            self.put_edit(kind, &rename.new, edit.who, edit.since_ms)?;
+        }
+        for moved in &following.moved {
+            let old = moved.rename.old.shown()?;
+            self.store()?.put_piece(id, &old, Some(&moved.state), None)?;
+        }
+        let mut snapshots = following.snapshots.iter();
+        for moved in &following.moved {
+            let new = moved.rename.new.shown()?;
+            for snapshot in snapshots.by_ref().take(moved.snapshots) {
+                let values = [ValueRef::Integer(*snapshot), ValueRef::Integer(id), new.as_ref()];
+                self.own_statement(MOVE_SNAPSHOT)?.run(&values)?;
             }
+            self.store()?.remove_piece(id, &new)?;
+            self.store()?.put_piece(id, &new, None, Some(&moved.state))?;
         }
         Ok(())
     }
@@ -143,31 +200,43 @@ impl Database {
     }
 
     /// Follows the renames that marks speak of, all at once and in their order, and leaves of each the mark of a change;
-    /// gives the kinds and keys of pieces that were deleted under another key.
+    /// gives how many pieces were deleted under another key, which are listed.
     ///
     /// # Errors
     /// What SQLite reports, or [`Error::Memory`].
-    pub fn follow_marks(&mut self, at_ms: i64) -> Result<Vec<(usize, Key)>> {
-        let mut gone = Vec::new();
+    pub fn follow_marks(&mut self, at_ms: i64, day: &str) -> Result<usize> {
+        let mut gone = 0;
         for kind in self.guarded_kinds() {
             // A guard that does not fit any more keeps its marks until it is declared anew.
-            let Ok(guard) = self.guard(kind) else { continue };
-            let width = guard.header().key.len();
+            if !self.fits(kind)? {
+                continue;
+            }
+            let id = self.kinds[kind].id;
+            let width = self.guard(kind)?.header().key.len();
             let named = self.renamed_keys(kind, width)?;
             if named.is_empty() {
                 continue;
             }
             let mut whereabouts = self.marked_whereabouts(kind, width, &named)?;
-            let deleted = self.follow(kind, &mut whereabouts, at_ms)?;
-            // A piece that was new under another key is so under its own.
-            let id = self.kinds[kind].id;
-            let code = Code { kind: id, part: HEADER, event: Event::Inserted }.number();
-            for key in &whereabouts.begun {
-                self.leave_gathered_mark(code, &[key])?;
-            }
-            gone.make_room(deleted.len())?;
-            gone.extend(deleted.into_iter().map(|key| (kind, key)));
-            self.forget_renames(kind, width)?;
+            let following = self.plan_following(kind, &mut whereabouts, at_ms)?;
+            self.prepare_following()?;
+            let mut forget = self.connection.prepare(&self.forgetting(width))?;
+            let mut begin = self.gathered_mark()?;
+            let code = |event| Code { kind: id, part: HEADER, event }.number();
+            let [touch, renamed] =
+                [Event::Touch, Event::Renamed].map(|event| ValueRef::Integer(code(event)));
+            self.together(|database| {
+                database.run_following(kind, &following)?;
+                for (key, _, _) in &following.gone {
+                    database.store()?.insert_unguarded(id, &key.shown()?, at_ms, day, DELETED)?;
+                }
+                // A piece that was new under another key is so under its own.
+                for key in &whereabouts.begun {
+                    begin.run(&gathered_values(code(Event::Inserted), &[key]))?;
+                }
+                Ok(forget.run(&[touch, renamed])?)
+            })?;
+            gone += following.gone.len();
         }
         Ok(gone)
     }
@@ -258,10 +327,9 @@ impl Database {
         Ok(())
     }
 
-    /// Leaves of the marks of renames that the piece at the new key has changed; the old one has a mark of its own.
-    fn forget_renames(&mut self, kind: usize, width: usize) -> Result<()> {
-        let id = self.kinds[kind].id;
-        let code = |event| Value::Integer(Code { kind: id, part: HEADER, event }.number());
+    /// Leaves of the marks of renames (?2) that the piece at the new key has changed (?1); the old one has a mark of its
+    /// own.
+    fn forgetting(&self, width: usize) -> String {
         let set: Vec<String> = (1..=8)
             .map(|place| {
                 let from = place + width;
@@ -269,12 +337,10 @@ impl Database {
                 format!("k{place} = {value}")
             })
             .collect();
-        let sql = format!(
+        format!(
             "UPDATE {}.talon_touched SET code = ?1, {} WHERE code = ?2",
             quote_identifier(&self.schema),
             set.join(", ")
-        );
-        let (touch, renamed) = (code(Event::Touch), code(Event::Renamed));
-        Ok(self.connection.run(&sql, &[touch.as_ref(), renamed.as_ref()])?)
+        )
     }
 }

@@ -6,7 +6,6 @@ use super::identity::Rename;
 use crate::error::Result;
 use crate::storage::key::Key;
 use crate::storage::store::{Hash, NewSnapshot, PieceState};
-use std::collections::HashSet;
 
 /// Why an image is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +140,39 @@ pub fn judge(was: Option<&PieceState>, seen: Option<Seen>, about: Circumstances)
     })
 }
 
+/// What there is to be written of a piece: nothing was yet.
+#[derive(Debug)]
+pub struct Weighed {
+    /// The piece's key as its header spells it.
+    pub key: Key,
+    /// What was known before.
+    pub was: Option<PieceState>,
+    /// What is known once it is written; `last` is the snapshot before where an image is to be stored.
+    pub now: Option<PieceState>,
+    /// Why an image is to be stored, where one is.
+    pub reason: Option<Reason>,
+    at: i64,
+    shape: i64,
+    station: Option<i64>,
+}
+
+/// The row that the image read last is to be stored in.
+struct Storing<'a> {
+    kind: i64,
+    key: &'a crate::sqlite::Value,
+    shape: i64,
+    station: Option<i64>,
+    reason: Reason,
+    at: i64,
+}
+
+impl Weighed {
+    /// Whether there is anything to be written.
+    pub fn changes(&self) -> bool {
+        self.was != self.now
+    }
+}
+
 /// What was written.
 #[derive(Debug, Clone)]
 pub struct Settled {
@@ -148,8 +180,6 @@ pub struct Settled {
     pub key: Key,
     /// The snapshot stored.
     pub snapshot: Option<i64>,
-    /// Why it was taken.
-    pub reason: Option<Reason>,
     /// What was known before.
     pub was: Option<PieceState>,
     /// What is known now.
@@ -177,6 +207,22 @@ impl Database {
         was: Option<Option<PieceState>>,
         about: Circumstances,
     ) -> Result<Settled> {
+        let weighed = self.weigh(who, kind, key, was, about)?;
+        self.keep(clock, kind, weighed, None)
+    }
+
+    /// Reads a piece and says what there is to be stored of it.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn weigh(
+        &mut self,
+        who: Option<&(String, String)>,
+        kind: usize,
+        key: &Key,
+        was: Option<Option<PieceState>>,
+        about: Circumstances,
+    ) -> Result<Weighed> {
         let is_there = self.read(kind, key)?;
         let own = if is_there { self.image.key.clone() } else { None };
         let (key, was) = match own {
@@ -186,11 +232,12 @@ impl Database {
             }
             _ => (key.clone(), was),
         };
-        let shown = key.shown()?;
-        let id = self.kinds[kind].id;
         let was = match was {
             Some(was) => was,
-            None => self.store()?.piece(id, &shown)?,
+            None => {
+                let id = self.kinds[kind].id;
+                self.store()?.piece(id, &key.shown()?)?
+            }
         };
         let seen = is_there.then(|| Seen {
             lines: self.image.lines,
@@ -202,34 +249,62 @@ impl Database {
                 || !is_there && was.is_some() && self.own_key(kind, &key)?.is_some(),
             ..about
         };
-        let (taken, now) = match judge(was.as_ref(), seen, about) {
-            Verdict::Unchanged => {
-                return Ok(Settled { key, snapshot: None, reason: None, now: was.clone(), was });
-            }
-            Verdict::State(now) => (None, now),
-            Verdict::Image(mut now) => {
+        let mut weighed =
+            Weighed { key, was, now: None, reason: None, at: about.at, shape: 0, station: None };
+        match judge(weighed.was.as_ref(), seen, about) {
+            Verdict::Unchanged => weighed.now.clone_from(&weighed.was),
+            Verdict::State(now) => weighed.now = Some(now),
+            Verdict::Image(now) => {
                 // A deposit is no image of what was there.
-                let last = was.as_ref().filter(|was| !was.staged).and_then(|was| was.last);
-                let reason = match about.reason {
+                let last = weighed.was.as_ref().filter(|was| !was.staged).and_then(|was| was.last);
+                weighed.reason = Some(match about.reason {
                     Reason::Edit if about.created => Reason::Create,
                     // Columns or parts came or went since the last image: no value changed unseen.
                     Reason::Unguarded if self.has_same_values(kind, last)? => Reason::Before,
                     reason => reason,
-                };
-                let snapshot =
-                    self.store_image(clock, who, kind, &shown, &now, reason, about.at)?;
-                now.last = Some(snapshot);
-                (Some((snapshot, reason)), now)
+                });
+                (weighed.shape, weighed.station) = (self.shape(kind)?, self.station(who)?);
+                weighed.now = Some(now);
             }
-        };
-        self.store()?.put_piece(id, &shown, was.as_ref(), Some(&now))?;
-        Ok(Settled {
-            key,
-            snapshot: taken.map(|(snapshot, _)| snapshot),
-            reason: taken.map(|(_, reason)| reason),
-            was,
-            now: Some(now),
-        })
+        }
+        Ok(weighed)
+    }
+
+    /// Stores what there is to be stored of the piece read last, and lists it as changed `unguarded` with these words.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn keep(
+        &mut self,
+        clock: &Clock,
+        kind: usize,
+        weighed: Weighed,
+        unguarded: Option<&str>,
+    ) -> Result<Settled> {
+        let Weighed { key, was, mut now, reason, at, shape, station } = weighed;
+        if was == now {
+            return Ok(Settled { key, snapshot: None, was, now });
+        }
+        let id = self.kinds[kind].id;
+        let shown = key.shown()?;
+        if unguarded.is_some() {
+            self.store()?.prepare_unguarded()?;
+        }
+        let snapshot = self.together(|database| {
+            let mut snapshot = None;
+            if let (Some(reason), Some(now)) = (reason, &mut now) {
+                let stored = Storing { kind: id, key: &shown, shape, station, reason, at };
+                now.last = Some(database.insert_image(clock, &stored, now)?);
+                snapshot = now.last;
+            }
+            let store = database.store()?;
+            store.put_piece(id, &shown, was.as_ref(), now.as_ref())?;
+            if let Some(detail) = unguarded {
+                store.insert_unguarded(id, &shown, at, &clock.day(at), detail)?;
+            }
+            Ok(snapshot)
+        })?;
+        Ok(Settled { key, snapshot, was, now })
     }
 
     /// A header was put back under another spelling of its key (NOCASE): it is the same piece.
@@ -240,7 +315,7 @@ impl Database {
             return Ok(());
         }
         let rename = Rename { old: key.clone(), new: own.clone() };
-        self.move_pieces(kind, &[rename], &HashSet::new())
+        self.follow_spelling(kind, rename)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -254,30 +329,38 @@ impl Database {
         reason: Reason,
         at: i64,
     ) -> Result<i64> {
-        let shape = self.shape(kind)?;
-        let station = self.station(who)?;
-        let id = self.kinds[kind].id;
+        let (shape, station) = (self.shape(kind)?, self.station(who)?);
+        let stored = Storing { kind: self.kinds[kind].id, key, shape, station, reason, at };
+        self.insert_image(clock, &stored, now)
+    }
+
+    fn insert_image(
+        &mut self,
+        clock: &Clock,
+        stored: &Storing<'_>,
+        now: &PieceState,
+    ) -> Result<i64> {
         let hash = now.hash.unwrap_or_default();
         let payload = std::mem::take(&mut self.image.payload);
         let store = self.store()?;
-        let stored = clock.with_day(at, |day| {
+        let snapshot = clock.with_day(stored.at, |day| {
             store.insert_snapshot(&NewSnapshot {
-                kind: id,
-                key,
+                kind: stored.kind,
+                key: stored.key,
                 version: now.version,
                 previous: now.last,
-                shape,
-                taken_at: at,
+                shape: stored.shape,
+                taken_at: stored.at,
                 day,
-                reason: reason.text(),
-                station,
+                reason: stored.reason.text(),
+                station: stored.station,
                 lines: now.lines,
                 hash: &hash,
                 payload: &payload,
             })
         });
         self.image.payload = payload;
-        stored
+        snapshot
     }
 }
 

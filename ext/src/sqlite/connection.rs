@@ -108,6 +108,13 @@ impl Connection {
         unsafe { sys::sqlite3_changes(self.raw()) }
     }
 
+    /// Rows that all statements have changed, also those undone since: it differs once something was written.
+    #[inline]
+    pub fn total_changes(self) -> i32 {
+        // SAFETY: the connection is open.
+        unsafe { sys::sqlite3_total_changes(self.raw()) }
+    }
+
     /// The rowid of the last row inserted.
     #[inline]
     pub fn last_insert_rowid(self) -> i64 {

@@ -90,6 +90,7 @@ pub struct Store {
     insert_piece: Statement,
     update_piece: Statement,
     delete_piece: Statement,
+    insert_unguarded: Option<Statement>,
 }
 
 /// Rows that are counted at a commit at most: some hundredths of a second's work, however much was deleted at a stroke.
@@ -132,6 +133,7 @@ impl Store {
             delete_piece: prepare(format!(
                 "DELETE FROM {quoted}.talon_piece WHERE kind = ?1 AND saved = ?2 AND key = ?3"
             ))?,
+            insert_unguarded: None,
             connection,
             schema: schema.to_owned(),
         })
@@ -212,6 +214,18 @@ impl Store {
         Ok(())
     }
 
+    /// Removes whatever is known of a piece.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn remove_piece(&mut self, kind: i64, key: &Value) -> Result<()> {
+        for saved in [0, 1] {
+            let place = [ValueRef::Integer(kind), ValueRef::Integer(saved), key.as_ref()];
+            self.delete_piece.run(&place)?;
+        }
+        Ok(())
+    }
+
     /// Stores a snapshot and gives its id. `last_insert_rowid()` is left at it.
     ///
     /// # Errors
@@ -269,6 +283,21 @@ impl Store {
         )
     }
 
+    /// Prepares what [`Store::insert_unguarded`] runs, before the writes that it belongs to.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn prepare_unguarded(&mut self) -> Result<&mut Statement> {
+        let statement = match self.insert_unguarded.take() {
+            Some(statement) => statement,
+            None => self.connection.prepare_kept(&format!(
+                "INSERT INTO {}.talon_unguarded(kind, key, at, day, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
+                quote_identifier(&self.schema)
+            ))?,
+        };
+        Ok(self.insert_unguarded.insert(statement))
+    }
+
     /// Lists a change that no snapshot was taken of when it was made.
     ///
     /// # Errors
@@ -281,16 +310,13 @@ impl Store {
         day: &str,
         detail: &str,
     ) -> Result<()> {
-        self.run(
-            "INSERT INTO {s}.talon_unguarded(kind, key, at, day, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
-            &[
-                ValueRef::Integer(kind),
-                key.as_ref(),
-                ValueRef::Integer(at),
-                ValueRef::Text(day.as_bytes()),
-                ValueRef::Text(detail.as_bytes()),
-            ],
-        )
+        Ok(self.prepare_unguarded()?.run(&[
+            ValueRef::Integer(kind),
+            key.as_ref(),
+            ValueRef::Integer(at),
+            ValueRef::Text(day.as_bytes()),
+            ValueRef::Text(detail.as_bytes()),
+        ])?)
     }
 
     /// Makes the connection's `changes()` answer `count`, up to [`MOST_COUNTED`]: each costs a row written.

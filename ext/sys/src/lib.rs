@@ -130,6 +130,7 @@ routines! {
     sqlite3_stmt_busy = stmt_busy(statement: *mut sqlite3_stmt) -> c_int;
     sqlite3_stmt_readonly = stmt_readonly(statement: *mut sqlite3_stmt) -> c_int;
     sqlite3_stmt_status = stmt_status(statement: *mut sqlite3_stmt, counter: c_int, reset: c_int) -> c_int;
+    sqlite3_total_changes = total_changes(db: *mut sqlite3) -> c_int;
     sqlite3_txn_state = txn_state(db: *mut sqlite3, schema: *const c_char) -> c_int;
     sqlite3_user_data = user_data(context: *mut sqlite3_context) -> *mut c_void;
     sqlite3_value_blob = value_blob(value: *mut sqlite3_value) -> *const c_void;
