@@ -333,3 +333,33 @@ fn a_piece_that_another_station_fills_in_between_is_left_alone() {
     );
     assert_eq!(db.findings(), [""; 0]);
 }
+
+#[test]
+fn a_piece_whose_lines_refer_to_those_of_another_lost_one_comes_after_it() {
+    let shop = Shop::with(
+        "CREATE TABLE piece(id INTEGER PRIMARY KEY);
+         CREATE TABLE line(id INTEGER PRIMARY KEY, piece_id REFERENCES piece(id), upstream_id REFERENCES line(id));
+         CREATE INDEX line_piece ON line(piece_id)",
+    );
+    let db = shop.open();
+    // Each is made from the next one, and comes before it in the list; the last one's upstream is gone for good.
+    db.run(
+        "PRAGMA foreign_keys = ON; SELECT talon_guard('piece', 'piece', 'line');
+         INSERT INTO piece VALUES (1), (2), (3), (9);
+         INSERT INTO line VALUES (90, 9, NULL); INSERT INTO line VALUES (30, 3, NULL), (31, 3, 90);
+         INSERT INTO piece VALUES (0); INSERT INTO line VALUES (1, 0, 90);
+         INSERT INTO line VALUES (20, 2, 30); INSERT INTO line VALUES (10, 1, 20);
+         UPDATE line SET upstream_id = NULL WHERE id = 31",
+    );
+    let before = db.contents(&["line WHERE piece_id > 0 AND piece_id < 9"]);
+    db.run(
+        "PRAGMA foreign_keys = OFF; DELETE FROM line; DELETE FROM piece WHERE id = 9; PRAGMA foreign_keys = ON",
+    );
+    assert_eq!(db.one("SELECT talon_restore_all()"), r#"{"lost":4,"restored":3,"constraint":1}"#);
+    assert_eq!(db.contents(&["line WHERE piece_id > 0 AND piece_id < 9"]), before);
+    assert_eq!(
+        db.rows("SELECT piece, outcome FROM talon_restore WHERE outcome = 'restored' ORDER BY id"),
+        ["3|restored", "2|restored", "1|restored"]
+    );
+    assert_eq!(db.rows("SELECT piece FROM talon_lost"), ["0"]);
+}

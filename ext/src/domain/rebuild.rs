@@ -9,6 +9,9 @@ use crate::storage::guard::{Guard, HEADER, LINES, Part};
 use crate::storage::key::Key;
 use std::rc::Rc;
 
+/// The outcome of a piece that a rule of its tables, or a row that is not there, keeps from coming back.
+pub(super) const CONSTRAINT: &str = "constraint";
+
 /// Why a piece cannot be restored, though nobody asked for anything wrong.
 pub(super) struct Obstacle {
     pub(super) outcome: &'static str,
@@ -20,7 +23,7 @@ impl Obstacle {
         Obstacle { outcome: "conflict", note }
     }
     pub(super) fn constraint(note: String) -> Obstacle {
-        Obstacle { outcome: "constraint", note }
+        Obstacle { outcome: CONSTRAINT, note }
     }
 }
 

@@ -2,6 +2,7 @@
 //! whatever stops the work (an interrupt, a lock, a kill) leaves done what was committed and listed what was not.
 
 use super::lost::LostSearch;
+use super::rebuild::CONSTRAINT;
 use super::restore::{Request, TriggersOff};
 use super::talon::Talon;
 use crate::error::{Error, Result};
@@ -21,7 +22,6 @@ struct Listed {
 #[derive(Default)]
 struct Summary {
     listed: usize,
-    done: usize,
     /// In the order they first came.
     outcomes: Vec<(&'static str, usize)>,
     /// Kinds that nobody can look at: their guards do not fit their tables any more.
@@ -40,7 +40,7 @@ impl Talon {
         let mut summary = Summary::default();
         let result = self
             .list_lost(schema, kind, &mut summary)
-            .and_then(|listed| self.restore_listed(schema, &listed, &mut summary));
+            .and_then(|listed| self.restore_listed(schema, listed, &mut summary));
         self.connection.set_last_insert_rowid(rowid);
         result?;
         Ok(summary.to_json())
@@ -61,7 +61,7 @@ impl Talon {
         Err(Error::Argument(format!("it commits every {BATCH} pieces, but {problem}")))
     }
 
-    /// The list is fixed before the first restore: what cannot be restored is tried once.
+    /// The list is fixed before the first restore.
     fn list_lost(
         &self,
         schema: &str,
@@ -95,18 +95,41 @@ impl Talon {
         Ok(listed)
     }
 
-    fn restore_listed(&self, schema: &str, listed: &[Listed], summary: &mut Summary) -> Result<()> {
-        for Listed { kind, keys } in listed {
-            for batch in keys.chunks(BATCH) {
-                let outcomes = self.restore_batch(schema, kind, batch).map_err(|error| {
-                    let failure = error.into_failure(kind);
-                    Error::Stopped { done: summary.done, listed: summary.listed, failure }
-                })?;
-                summary.done += batch.len();
-                outcomes.into_iter().for_each(|outcome| summary.count(outcome));
+    /// A piece whose lines refer to lines of another lost one (an order to its quote) must wait for that: what a
+    /// constraint stopped is tried again as long as something else came back meanwhile.
+    fn restore_listed(
+        &self,
+        schema: &str,
+        mut listed: Vec<Listed>,
+        summary: &mut Summary,
+    ) -> Result<()> {
+        loop {
+            let (mut waiting, mut restored) = (Vec::new(), false);
+            for Listed { kind, keys } in listed {
+                let mut stopped = Vec::new();
+                for batch in keys.chunks(BATCH) {
+                    let outcomes = self.restore_batch(schema, &kind, batch).map_err(|error| {
+                        let failure = error.into_failure(&kind);
+                        Error::Stopped { done: summary.done(), listed: summary.listed, failure }
+                    })?;
+                    for (key, outcome) in batch.iter().zip(outcomes) {
+                        if outcome == CONSTRAINT {
+                            stopped.try_push(key.clone())?;
+                        } else {
+                            summary.count(outcome, 1);
+                            restored = true;
+                        }
+                    }
+                }
+                waiting.push(Listed { kind, keys: stopped });
             }
+            let count = waiting.iter().map(|listed| listed.keys.len()).sum();
+            if count == 0 || !restored {
+                summary.count(CONSTRAINT, count);
+                return Ok(());
+            }
+            listed = waiting;
         }
-        Ok(())
     }
 
     /// One transaction: all of it is committed, or none.
@@ -156,11 +179,17 @@ impl Talon {
 }
 
 impl Summary {
-    fn count(&mut self, outcome: &'static str) {
+    fn count(&mut self, outcome: &'static str, pieces: usize) {
         match self.outcomes.iter_mut().find(|(known, _)| *known == outcome) {
-            Some((_, count)) => *count += 1,
-            None => self.outcomes.push((outcome, 1)),
+            Some((_, count)) => *count += pieces,
+            None if pieces > 0 => self.outcomes.push((outcome, pieces)),
+            None => {}
         }
+    }
+
+    /// Pieces that are through.
+    fn done(&self) -> usize {
+        self.outcomes.iter().map(|(_, count)| count).sum()
     }
 
     fn to_json(&self) -> String {
