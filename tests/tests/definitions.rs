@@ -216,3 +216,27 @@ fn a_hundred_kinds_stand_side_by_side() {
     );
     assert_eq!(db.rows("SELECT kind, piece FROM talon_lost"), ["kind 42|1"]);
 }
+
+#[test]
+fn a_new_guard_does_not_hide_that_anothers_triggers_are_gone() {
+    let (shop, db) = Shop::of_sales();
+    db.run(
+        "CREATE TABLE other(id INTEGER PRIMARY KEY); CREATE TABLE other_line(id INTEGER PRIMARY KEY, other_id REFERENCES other)",
+    );
+    drop(db);
+    let bare = shop.bare();
+    let triggers =
+        bare.rows("SELECT 'DROP TRIGGER ' || name FROM sqlite_schema WHERE type = 'trigger'");
+    bare.run(&triggers.join(";"));
+    bare.run("UPDATE sale_line SET label = 'unseen' WHERE id = 10");
+    let db = shop.open();
+    db.run("SELECT talon_guard('other', 'other', 'other_line')");
+    db.run("UPDATE sale_line SET label = 'seen' WHERE id = 12");
+    assert_eq!(
+        db.rows("SELECT kind, triggers, suspect_since IS NULL FROM talon_guards ORDER BY kind"),
+        ["other|whole|1", "sale|whole|0"]
+    );
+    assert_eq!(db.snapshots("2"), ["create|1", "edit|1"]);
+    db.run("SELECT talon_absorb()");
+    assert_eq!(db.findings(), ["sale|1|unguarded"]);
+}

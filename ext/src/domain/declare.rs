@@ -41,6 +41,8 @@ impl Talon {
                 Ok(place) => {
                     let database = &mut self.databases()?[place];
                     self.upgrade_tables(database)?;
+                    // Before it is noted that all triggers are whole.
+                    self.mend_at_commit(database)?;
                     database.number
                 }
                 Err(Error::NotInstalled(_)) => install(self.connection, schema)?,
