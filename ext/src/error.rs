@@ -218,6 +218,7 @@ impl Error {
                 code::NOMEM
                     | code::IOERR
                     | code::FULL
+                    | code::CANTOPEN
                     | code::CORRUPT
                     | code::NOTADB
                     | code::BUSY

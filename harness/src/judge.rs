@@ -27,6 +27,8 @@ pub struct Verdict {
     pub wrong: Vec<String>,
     /// Images compared with what was committed.
     pub images: u64,
+    /// Errors that the host was told of.
+    pub told: Vec<String>,
 }
 
 impl Verdict {
@@ -72,13 +74,13 @@ impl Judge<'_> {
     pub fn judge(&mut self, files: &Files, allowed: &[Allowed<'_>], seed: u64) -> Verdict {
         let mut verdict = Verdict::default();
         let disk = Disk::new(files);
-        let dump = match Connection::open(&disk.path(session::DATABASE)).and_then(|connection| {
+        let path = disk.path(session::DATABASE);
+        let opened = Connection::open(&path).and_then(|connection| {
             look_after(&connection, &mut verdict)?;
-            let dump = tables::dump(&connection)?;
-            connection.close()?;
-            Ok(dump)
-        }) {
-            Ok(dump) => dump,
+            Ok((tables::dump(&connection)?, connection))
+        });
+        let (dump, connection) = match opened {
+            Ok(opened) => opened,
             Err(failure) => {
                 verdict.sqlite("the file cannot be read", &failure);
                 return verdict;
@@ -90,69 +92,54 @@ impl Judge<'_> {
             verdict.lost.push(unlike(&dump, allowed));
             return verdict;
         }
+        let found = match self.look_with_talon(&connection) {
+            Ok(found) => found,
+            Err(problem) => {
+                verdict.wrong.push(problem);
+                return verdict;
+            }
+        };
         // Transactions may have left the host's tables as they were: the last state that fits in everything counts.
-        let mut best: Option<Verdict> = None;
-        for state in fitting.iter().rev() {
-            let mut one = Verdict { wrong: verdict.wrong.clone(), ..Verdict::default() };
-            self.judge_talon(files, state, seed, &mut one);
+        let mut best: Option<(Verdict, &Allowed<'_>)> = None;
+        for state in fitting.into_iter().rev() {
+            let one = compare(&found, state);
             let is_clean = one.is_clean();
             if best.is_none() || is_clean {
-                best = Some(one);
+                best = Some((one, state));
             }
             if is_clean {
                 break;
             }
         }
-        best.unwrap_or(verdict)
-    }
-
-    fn judge_talon(
-        &mut self,
-        files: &Files,
-        state: &Allowed<'_>,
-        seed: u64,
-        verdict: &mut Verdict,
-    ) {
-        let disk = Disk::new(files);
-        let connection = match self.open(&disk) {
-            Ok(connection) => connection,
-            Err(failure) => return verdict.sqlite("a connection with Talon", &failure),
-        };
-        let snapshots = match self.reader.snapshots(&connection, self.scenario) {
-            Ok(snapshots) => snapshots,
-            Err(problem) => return verdict.wrong.push(problem),
-        };
-        verdict.images += snapshots.len() as u64;
-        for (kind, image) in &state.duty.required {
-            if !snapshots.iter().any(|one| one.kind == *kind && one.image == *image) {
-                verdict.lost.push(format!("no snapshot holds the committed {image}"));
-            }
+        if let Some((compared, state)) = best {
+            verdict.lost.extend(compared.lost);
+            verdict.wrong.extend(compared.wrong);
+            verdict.images += compared.images;
+            self.restore(&connection, state, &found.0, seed, &mut verdict);
         }
-        for snapshot in &snapshots {
-            if !state.duty.committed.contains(&(snapshot.kind, snapshot.image.clone())) {
-                verdict.wrong.push(format!(
-                    "snapshot {} ({}) of {} was never committed: {}",
-                    snapshot.id, snapshot.reason, snapshot.piece, snapshot.image
-                ));
-            }
-        }
-        match self.reader.observe(&connection, self.scenario) {
-            Ok(observed) => {
-                verdict.wrong.extend(observed.difference(state.observed));
-                self.restore(&connection, state, &snapshots, seed, verdict);
-            }
-            Err(problem) => verdict.wrong.push(problem),
-        }
-        match connection
-            .query("SELECT code FROM talon_mark UNION ALL SELECT code FROM talon_touched")
+        if let Err(failure) =
+            look_after(&connection, &mut verdict).and_then(|()| connection.close())
         {
-            Ok(marks) if marks.is_empty() => {}
-            Ok(marks) => verdict.wrong.push(format!("{} marks are not absorbed", marks.len())),
-            Err(failure) => verdict.sqlite("the marks", &failure),
-        }
-        if let Err(failure) = look_after(&connection, verdict).and_then(|()| connection.close()) {
             verdict.sqlite("after restoring", &failure);
         }
+        verdict
+    }
+
+    /// What Talon says of the file, and the snapshots as they lie in it once it has absorbed what it did not see.
+    fn look_with_talon(
+        &mut self,
+        connection: &Connection,
+    ) -> Result<(Vec<Snapshot>, Observed), String> {
+        connection.load(self.library).map_err(|failure| failure.to_string())?;
+        let observed = self.reader.observe(connection, self.scenario)?;
+        let snapshots = self.reader.snapshots(connection, self.scenario)?;
+        let marks = connection
+            .query("SELECT code FROM talon_mark UNION ALL SELECT code FROM talon_touched")
+            .map_err(|failure| format!("the marks: {failure}"))?;
+        if !marks.is_empty() {
+            return Err(format!("{} marks are not absorbed", marks.len()));
+        }
+        Ok((snapshots, observed))
     }
 
     /// Restores what is lost, and one snapshot as it was.
@@ -176,7 +163,7 @@ impl Judge<'_> {
             return;
         }
         let chosen = with_lines[seed as usize % with_lines.len()];
-        if let Err(failure) = self.restore_one(connection, chosen, verdict) {
+        if let Err(failure) = self.restore_one(connection, chosen, state, verdict) {
             verdict.sqlite(&format!("restoring snapshot {}", chosen.id), &failure);
         }
     }
@@ -205,6 +192,7 @@ impl Judge<'_> {
         &self,
         connection: &Connection,
         snapshot: &Snapshot,
+        state: &Allowed<'_>,
         verdict: &mut Verdict,
     ) -> Result<(), Failure> {
         let Snapshot { id, kind, piece, image, .. } = snapshot;
@@ -221,6 +209,11 @@ impl Judge<'_> {
         if outcome != "restored" || note.contains("column") {
             return Ok(());
         }
+        // A piece whose key was changed since keeps its new one.
+        let keys = state.duty.committed.get(&(*kind, image.clone()));
+        if keys.is_none_or(|keys| keys.iter().all(|key| shown(key) != piece.to_string())) {
+            return Ok(());
+        }
         verdict.images += 1;
         let pieces = tables::pieces(connection, &self.scenario.pieces)?;
         if !pieces.iter().any(|((of, _), piece)| of == kind && piece.image == *image) {
@@ -228,6 +221,26 @@ impl Judge<'_> {
         }
         Ok(())
     }
+}
+
+/// What is stored against what must be and may be.
+fn compare((snapshots, observed): &(Vec<Snapshot>, Observed), state: &Allowed<'_>) -> Verdict {
+    let mut verdict = Verdict { images: snapshots.len() as u64, ..Verdict::default() };
+    for (kind, image) in &state.duty.required {
+        if !snapshots.iter().any(|one| one.kind == *kind && one.image == *image) {
+            verdict.lost.push(format!("no snapshot holds the committed {image}"));
+        }
+    }
+    for snapshot in snapshots {
+        if !state.duty.committed.contains_key(&(snapshot.kind, snapshot.image.clone())) {
+            verdict.wrong.push(format!(
+                "snapshot {} ({}) of {} was never committed: {}",
+                snapshot.id, snapshot.reason, snapshot.piece, snapshot.image
+            ));
+        }
+    }
+    verdict.wrong.extend(observed.difference(state.observed));
+    verdict
 }
 
 /// A key as Talon shows it.

@@ -5,6 +5,7 @@
 //! SQLite. [`judge`] holds what is left against the model.
 
 pub mod fault;
+pub mod figures;
 pub mod judge;
 pub mod model;
 pub mod observe;
@@ -13,6 +14,7 @@ pub mod scenario;
 pub mod session;
 pub mod tables;
 pub mod vfs;
+pub mod workers;
 
 use std::path::PathBuf;
 

@@ -1,22 +1,25 @@
 //! The program: `harness replay PATH…`.
 
-use harness::replay::{Event, Figures, Options};
+use harness::replay::{self, Options};
 use harness::scenario::Scenario;
-use harness::{replay, vfs};
+use harness::{vfs, workers};
 use lexopt::prelude::*;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 
 const HELP: &str = "\
 harness replay [PATH…]   runs scenarios: files, or folders of them; all of harness/scenarios where no path is given
-  --seed N        chooses what survives power cuts and which snapshots are restored (default 1)
-  --only TEXT     only faults whose name contains TEXT, as a line of output names them
-  --list          names scenarios, settings and numbers of faults, and runs nothing
-  --thorough      every fault in every combination of settings
-  --most N        at most N faults of a kind in a combination of settings, spread over all calls
-  --library PATH  the extension (default: the one built beside this program)";
+  --seed N         chooses what survives power cuts and which snapshots are restored (default 1)
+  --only TEXT      only faults whose name contains TEXT, as a line of output names them
+  --settings TEXT  only combinations of settings whose name contains TEXT, such as wal-full
+  --list           counts the calls that could fail in each scenario, and fails none
+  --thorough       every fault in every combination of settings
+  --most N         at most N calls of a kind in a combination of settings, spread over all
+  --jobs N         so many scenarios at once (default: as many as there are processors)
+  --library PATH   the extension (default: the one built beside this program)";
+
+type Problem = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
     match run() {
@@ -29,89 +32,100 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<bool, Box<dyn std::error::Error>> {
+struct Arguments {
+    command: String,
+    paths: Vec<PathBuf>,
+    options: Options,
+    jobs: usize,
+    lists: bool,
+    /// What a worker is told: the options again, as they were given.
+    passed_on: Vec<String>,
+}
+
+fn run() -> Result<bool, Problem> {
     vfs::install()?;
-    let mut arguments = lexopt::Parser::from_env();
+    let Some(arguments) = arguments()? else {
+        println!("{HELP}");
+        return Ok(true);
+    };
+    let Arguments { command, paths, options, jobs, lists, passed_on } = arguments;
+    match (command.as_str(), paths.as_slice()) {
+        ("work", [path]) => workers::work(path, &options),
+        ("replay", _) if lists => list(&scenario_files(&paths)?, &options),
+        ("replay", _) => {
+            let files: Vec<PathBuf> = scenario_files(&paths)?.into_iter().collect();
+            let total = workers::replay_all(&files, &passed_on, jobs);
+            if total.unfired > 0 {
+                println!("{} faults never happened", total.unfired);
+            }
+            println!(
+                "faults={} states={} lost={} wrong={}",
+                total.faults, total.states, total.lost, total.wrong
+            );
+            Ok(total.lost + total.wrong == 0)
+        }
+        (other, _) => Err(format!("there is no command {other:?}\n{HELP}").into()),
+    }
+}
+
+/// None where help is asked for.
+fn arguments() -> Result<Option<Arguments>, Problem> {
+    let mut given = lexopt::Parser::from_env();
     let mut command = None;
     let mut paths = Vec::new();
     let mut library = None;
-    let mut options =
-        Options { library: PathBuf::new(), seed: 1, only: None, thorough: false, most: 0 };
-    while let Some(argument) = arguments.next()? {
+    let mut jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut lists = false;
+    let mut passed_on = Vec::new();
+    let mut options = Options { seed: 1, ..Options::default() };
+    while let Some(argument) = given.next()? {
         match argument {
-            Long("seed") => options.seed = arguments.value()?.parse()?,
-            Long("only") => options.only = Some(arguments.value()?.string()?),
-            Long("thorough") => options.thorough = true,
-            Long("most") => options.most = arguments.value()?.parse()?,
-            Long("library") => library = Some(PathBuf::from(arguments.value()?)),
-            Long("help") | Short('h') => {
-                println!("{HELP}");
-                return Ok(true);
+            Long(name @ ("seed" | "only" | "settings" | "most" | "library")) => {
+                let name = name.to_owned();
+                let value = given.value()?.string()?;
+                passed_on.extend([format!("--{name}"), value.clone()]);
+                match name.as_str() {
+                    "seed" => options.seed = value.parse()?,
+                    "only" => options.only = Some(value),
+                    "settings" => options.settings = Some(value),
+                    "most" => options.most = value.parse()?,
+                    _ => library = Some(PathBuf::from(value)),
+                }
             }
+            Long("thorough") => {
+                options.thorough = true;
+                passed_on.push("--thorough".to_owned());
+            }
+            Long("jobs") => jobs = given.value()?.parse()?,
+            Long("list") => lists = true,
+            Long("help") | Short('h') => return Ok(None),
             Value(value) if command.is_none() => command = Some(value.string()?),
             Value(value) => paths.push(PathBuf::from(value)),
             other => return Err(other.unexpected().into()),
         }
     }
-    if command.as_deref() != Some("replay") {
-        return Err(format!("which command?\n{HELP}").into());
-    }
-    options.library = match library.or_else(harness::built_library) {
-        Some(library) => library,
-        None => {
-            return Err("there is no libtalon beside this program; name one with --library".into());
-        }
-    };
-    replay_all(&paths, &options)
+    let Some(command) = command else { return Ok(None) };
+    options.library = library
+        .or_else(harness::built_library)
+        .ok_or("there is no libtalon beside this program; name one with --library")?;
+    Ok(Some(Arguments { command, paths, options, jobs, lists, passed_on }))
 }
 
-fn replay_all(paths: &[PathBuf], options: &Options) -> Result<bool, Box<dyn std::error::Error>> {
-    let mut total = Figures::default();
-    let mut distinct = 0;
-    for path in scenario_files(paths)? {
-        let scenario = Scenario::read(&path)?;
-        let start = Instant::now();
-        let mut listen = |event: Event<'_>| match event {
-            Event::Begins(_) => {}
-            Event::Problem(name, verdict) => {
-                for lost in &verdict.lost {
-                    println!("LOST  {name}: {lost}");
-                }
-                for wrong in &verdict.wrong {
-                    println!("WRONG {name}: {wrong}");
-                }
-            }
-            Event::Unfired(name) => println!("never happened: {name}"),
-        };
-        let figures = replay::scenario(&scenario, options, &mut listen);
-        let families: Vec<String> =
-            figures.families.iter().map(|(family, count)| format!("{family} {count}")).collect();
-        println!(
-            "{} {}: faults={} distinct={} ({}) states={} images={} lost={} wrong={} unfired={} {:.1}s",
-            if figures.lost + figures.wrong == 0 { "ok  " } else { "FAIL" },
-            scenario.name,
-            figures.injected,
-            figures.distinct.len(),
-            families.join(", "),
-            figures.states,
-            figures.images,
-            figures.lost,
-            figures.wrong,
-            figures.unfired,
-            start.elapsed().as_secs_f64()
-        );
-        distinct += figures.distinct.len();
-        total.injected += figures.injected;
-        total.states += figures.states;
-        total.lost += figures.lost;
-        total.wrong += figures.wrong;
+fn list(files: &BTreeSet<PathBuf>, options: &Options) -> Result<bool, Problem> {
+    for path in files {
+        let scenario = Scenario::read(path)?;
+        println!("{}: {}", scenario.name, scenario.about);
+        for (setting, counted) in replay::count(&scenario, options)? {
+            let counted: Vec<String> =
+                counted.iter().map(|(kind, calls)| format!("{kind} {calls}")).collect();
+            println!("  {setting}: {}", counted.join(", "));
+        }
     }
-    println!("faults={distinct} states={} lost={} wrong={}", total.states, total.lost, total.wrong);
-    Ok(total.lost + total.wrong == 0)
+    Ok(true)
 }
 
 /// The scenario files that paths name, each once, by name.
-fn scenario_files(paths: &[PathBuf]) -> std::io::Result<BTreeSet<PathBuf>> {
+fn scenario_files(paths: &[PathBuf]) -> Result<BTreeSet<PathBuf>, Problem> {
     let own = [Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")];
     let mut found = BTreeSet::new();
     for path in if paths.is_empty() { &own[..] } else { paths } {
@@ -119,7 +133,9 @@ fn scenario_files(paths: &[PathBuf]) -> std::io::Result<BTreeSet<PathBuf>> {
             found.insert(path.clone());
             continue;
         }
-        for entry in std::fs::read_dir(path)? {
+        let entries =
+            std::fs::read_dir(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        for entry in entries {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "toml") {
                 found.insert(path);

@@ -47,6 +47,8 @@ pub struct Commit {
     pub unit: usize,
     /// Its connection loads Talon and has its triggers on.
     pub is_watched: bool,
+    /// It changed the file, or may have: Talon's statements count as if they always did.
+    pub writes: bool,
     /// What it purged.
     pub purges: Option<Purge>,
     /// The host's tables.
@@ -125,7 +127,7 @@ pub fn reference(
     let files = schema_files(scenario, setting)?;
     let disk = Disk::new(&files);
     let (dump, pieces) = look(&files, scenario)?;
-    let start = Commit { unit: 0, is_watched: false, purges: None, dump, pieces };
+    let start = Commit { unit: 0, is_watched: false, writes: true, purges: None, dump, pieces };
     let mut reference = Reference { outcomes: Vec::new(), commits: vec![start], setup: 0 };
     let mut session = Session::new(Arc::clone(&disk), setting, None, script);
     let mut purges = None;
@@ -149,7 +151,9 @@ pub fn reference(
             let (_, host) = &script.hosts[act.on];
             let is_watched = host.talon && host.triggers;
             let purges = purges.take();
-            reference.commits.push(Commit { unit, is_watched, purges, dump, pieces });
+            let before = reference.commits.last().map(|commit| &commit.dump);
+            let writes = act.instead.is_some() || before != Some(&dump);
+            reference.commits.push(Commit { unit, is_watched, writes, purges, dump, pieces });
         }
         reference.outcomes.push(Some(outcome));
     }
@@ -162,10 +166,18 @@ pub fn reference(
 pub struct Duty {
     /// Images, by kind, that a snapshot must hold.
     pub required: BTreeSet<(usize, String)>,
-    /// Images, by kind, that a snapshot may hold.
-    pub committed: BTreeSet<(usize, String)>,
+    /// Images, by kind, that a snapshot may hold, and the keys that their pieces had.
+    pub committed: BTreeMap<(usize, String), BTreeSet<Vec<Value>>>,
     /// The newest image with lines of each piece.
     pub newest: BTreeMap<(usize, Vec<Value>), String>,
+}
+
+impl Commit {
+    /// How the host's tables are defined.
+    fn definitions(&self) -> Vec<&str> {
+        let tables = self.dump.iter().filter(|line| line.starts_with("'table' "));
+        tables.map(String::as_str).collect()
+    }
 }
 
 impl Reference {
@@ -173,17 +185,22 @@ impl Reference {
     pub fn duty(&self, commits: usize) -> Duty {
         let mut duty = Duty::default();
         let mut before = &PieceMap::new();
-        for (place, commit) in self.commits.iter().take(commits).enumerate() {
+        let mut definitions = Vec::new();
+        for commit in self.commits.iter().take(commits) {
+            // No trigger sees the rows that a migration copies or gives new columns: an older image restores them.
+            let now = commit.definitions();
+            let is_migrated = definitions != now;
+            definitions = now;
             for ((kind, key), piece) in &commit.pieces {
                 let image = (*kind, piece.image.clone());
                 let is_changed = before.get(&(*kind, key.clone())) != Some(piece);
                 if piece.lines > 0 {
-                    if commit.is_watched && is_changed && place > 0 {
+                    if commit.is_watched && is_changed && !is_migrated {
                         duty.required.insert(image.clone());
                     }
                     duty.newest.insert((*kind, key.clone()), piece.image.clone());
                 }
-                duty.committed.insert(image);
+                duty.committed.entry(image).or_default().insert(key.clone());
             }
             if let Some(purge) = commit.purges {
                 duty.purge(purge, commit);

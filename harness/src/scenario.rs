@@ -34,6 +34,9 @@ pub struct Scenario {
     pub before: Vec<Step>,
     /// What faults are tried on.
     pub steps: Vec<Step>,
+    /// Faults strike while connections open and load Talon, too; otherwise they are open already.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cold: bool,
     /// What must hold when every step was done, judged where no fault stopped one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Check>,
@@ -349,6 +352,12 @@ impl Scenario {
         }
         if self.steps.is_empty() {
             return Err("it has no [[steps]]: nothing would be done".to_owned());
+        }
+        let mut steps = self.before.iter().chain(&self.steps);
+        if let Some(step) = steps
+            .find(|step| step.instead.is_some() && crate::vfs::split_script(&step.sql).len() != 1)
+        {
+            return Err(format!("a step with `instead` has one statement: {}", step.sql));
         }
         let known = ["power", "full", "io", "memory", "kill"];
         let families = self.faults.iter().flatten();

@@ -59,11 +59,7 @@ impl Script {
             self.acts.push(Act {
                 on,
                 sql,
-                // The first statement does it all, the others nothing.
-                instead: step
-                    .instead
-                    .as_ref()
-                    .map(|sql| if is_last { split_script(sql) } else { Vec::new() }),
+                instead: step.instead.as_deref().map(split_script),
                 error: step.error.clone().filter(|_| is_last),
                 purges: step.purges.filter(|_| is_last),
                 closes: step.closes && is_last,
@@ -102,6 +98,18 @@ impl<'a> Session<'a> {
         self.connections[on].as_ref().ok_or_else(|| Failure { code: 1, text: String::new() })
     }
 
+    /// Opens every connection that the steps use.
+    ///
+    /// # Errors
+    /// What SQLite or the library reports.
+    pub fn open_all(&mut self) -> Result<(), Failure> {
+        let script = self.script;
+        for act in &script.acts[script.setup..] {
+            self.connection(act.on)?;
+        }
+        Ok(())
+    }
+
     /// Runs a statement of the scenario.
     pub fn execute(&mut self, act: &Act) -> Executed {
         let is_bare = self.library.is_none();
@@ -110,6 +118,10 @@ impl<'a> Session<'a> {
             Err(failure) => return Executed { rows: Vec::new(), failure: Some(failure) },
         };
         match &act.instead {
+            _ if is_bare && act.error.is_some() => {
+                let text = "left out: Talon refuses it".to_owned();
+                Executed { rows: Vec::new(), failure: Some(Failure { code: 1, text }) }
+            }
             Some(instead) if is_bare => {
                 let mut executed = Executed { rows: Vec::new(), failure: None };
                 for sql in instead {

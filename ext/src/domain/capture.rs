@@ -38,7 +38,7 @@ impl Talon {
                 if is_refused
                     || matches!(
                         failure.primary(),
-                        code::NOMEM | code::IOERR | code::FULL | code::CORRUPT
+                        code::NOMEM | code::IOERR | code::FULL | code::CANTOPEN | code::CORRUPT
                     )
                 {
                     return Err(failure);

@@ -28,6 +28,8 @@ pub struct Talon {
     pub course: RefCell<Course>,
     /// The transaction's end will be told to us.
     pub enlisted: Cell<bool>,
+    /// SQLite rolled back while Talon was at work on the databases, which do not know yet.
+    pub ended_at_work: Cell<bool>,
     enlist: RefCell<Option<Statement>>,
     /// Somebody holds our statements who gives them back when the connection closes.
     home: Cell<bool>,
@@ -72,6 +74,7 @@ impl Talon {
             schemas_seen: RefCell::default(),
             course: RefCell::default(),
             enlisted: Cell::new(false),
+            ended_at_work: Cell::new(false),
             enlist: RefCell::default(),
             home: Cell::new(false),
             quiet: Cell::new(false),
@@ -113,7 +116,14 @@ impl Talon {
     /// When Talon is called from within itself (a host's function in a guard's expression, for instance).
     pub fn databases(&self) -> Result<RefMut<'_, Vec<Database>>> {
         self.come_home()?;
-        self.databases.try_borrow_mut().map_err(|_| at_work())
+        let mut databases = self.databases.try_borrow_mut().map_err(|_| at_work())?;
+        if self.ended_at_work.replace(false) {
+            for database in databases.iter_mut() {
+                database.end(false);
+                database.forget_definitions();
+            }
+        }
+        Ok(databases)
     }
 
     /// The databases as they are, also while the connection closes; None when Talon is at work on them.

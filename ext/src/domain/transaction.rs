@@ -110,6 +110,8 @@ impl Talon {
         if let Some(mut databases) = self.known_databases() {
             let complete = committed && !self.incomplete.replace(false);
             databases.iter_mut().for_each(|database| database.end(complete));
+        } else {
+            self.ended_at_work.set(true);
         }
         self.forget_declared(!committed, true);
     }

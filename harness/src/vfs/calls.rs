@@ -93,7 +93,8 @@ unsafe extern "C" fn open(
     let handle = inner.next_handle;
     drop(inner);
     let doomed = if flags & ffi::SQLITE_OPEN_DELETEONCLOSE == 0 { None } else { name };
-    let is_new = is_journal && !is_there;
+    // As on a Unix system: the folder is synced with the first sync of a journal by each handle that may have made it.
+    let is_new = is_journal && flags & ffi::SQLITE_OPEN_CREATE != 0;
     let open = Box::new(Open { disk, node, handle, doomed, is_new, is_mapped: false });
     // SAFETY: as above; `out_flags` is null or a number to fill in.
     unsafe {

@@ -101,6 +101,9 @@ pub struct Connection {
     handle: *mut ffi::sqlite3,
 }
 
+/// How the texts of failed loads begin. Their code says nothing: SQLite makes SQLITE_ERROR of all.
+pub const LOADING: &str = "loading the extension: ";
+
 fn c_string(text: &str) -> Result<CString, Failure> {
     let failure = |_| Failure { code: ffi::SQLITE_MISUSE, text: "a NUL in SQL".to_owned() };
     CString::new(text).map_err(failure)
@@ -178,10 +181,8 @@ impl Connection {
             if code == ffi::SQLITE_OK {
                 return Ok(());
             }
-            // The code of a load says "error" whatever it was; the connection's own says more.
-            let own = ffi::sqlite3_extended_errcode(self.handle);
-            let code = if own == ffi::SQLITE_OK { code } else { own };
-            Err(Failure { code, text: text.unwrap_or_else(|| self.failure(code).text) })
+            let text = text.unwrap_or_else(|| self.failure(code).text);
+            Err(Failure { code, text: format!("{LOADING}{text}") })
         }
     }
 

@@ -185,12 +185,14 @@ impl Disk {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a fault happen, from now on counted.
-    pub fn arm(&self, plan: Plan) {
-        self.lock().plan = Some(plan);
+    /// Counts calls from now on, and has a fault happen at one of them.
+    pub fn arm(&self, plan: Option<Plan>) {
+        let mut inner = self.lock();
+        inner.plan = plan;
+        inner.counts = [0; Call::ALL.len()];
     }
 
-    /// How many calls were made so far that count for a kind of fault.
+    /// How many calls were made since then that count for a kind of fault.
     pub fn calls(&self, kind: Kind) -> u64 {
         let counts = self.lock().counts;
         let watched = Call::ALL.into_iter().zip(counts).filter(|(call, _)| kind.watches(*call));

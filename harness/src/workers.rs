@@ -1,0 +1,115 @@
+//! Scenarios side by side, each in a process of its own: one that dies takes no other along, and says by its last words
+//! which fault killed it.
+
+use crate::figures::Total;
+use crate::replay::{Event, Options};
+use crate::scenario::Scenario;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What a worker's line says that a fault begins, for its parent alone.
+const BEGINS: &str = "\u{1}begins ";
+/// What a worker's last line begins with.
+const ENDS: &str = "\u{1}ends ";
+/// How often a long run says how far it is.
+const PROGRESS: Duration = Duration::from_secs(10);
+
+/// Runs one scenario and tells on standard output what happens: what [`replay_all`] starts.
+///
+/// # Errors
+/// A scenario that cannot be read, an output that cannot be written.
+pub fn work(path: &Path, options: &Options) -> Result<bool, Box<dyn std::error::Error>> {
+    let scenario = Scenario::read(path)?;
+    let start = Instant::now();
+    let mut out = std::io::stdout().lock();
+    let mut broken = None;
+    let mut say = |text: String| {
+        if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            broken = Some(error);
+        }
+    };
+    let figures = crate::replay::scenario(&scenario, options, &mut |event| match event {
+        Event::Begins(name) => say(format!("{BEGINS}{name}\n")),
+        Event::Problem(name, verdict) => {
+            for lost in &verdict.lost {
+                say(format!("LOST  {name}: {lost}\n"));
+            }
+            for wrong in &verdict.wrong {
+                say(format!("WRONG {name}: {wrong}\n"));
+            }
+            for told in &verdict.told {
+                say(format!("      the host was told: {told}\n"));
+            }
+        }
+        Event::Unfired(name) => say(format!("never happened: {name}\n")),
+    });
+    say(format!("{}\n", figures.line(&scenario.name, start.elapsed())));
+    say(format!("{ENDS}{}\n", figures.total()));
+    match broken {
+        Some(error) => Err(error.into()),
+        None => Ok(figures.is_clean()),
+    }
+}
+
+/// Runs scenarios, so many at once, and prints what they say; gives the sum.
+pub fn replay_all(paths: &[PathBuf], arguments: &[String], jobs: usize) -> Total {
+    let next = AtomicUsize::new(0);
+    let total = Mutex::new(Total::default());
+    std::thread::scope(|threads| {
+        for _ in 0..jobs.clamp(1, paths.len().max(1)) {
+            threads.spawn(|| {
+                while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let one = replay_one(path, arguments).unwrap_or_else(|error| {
+                        println!("WRONG {}: {error}", path.display());
+                        Total { wrong: 1, ..Total::default() }
+                    });
+                    total.lock().unwrap_or_else(PoisonError::into_inner).add(one);
+                }
+            });
+        }
+    });
+    total.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn replay_one(path: &Path, arguments: &[String]) -> std::io::Result<Total> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg("work")
+        .arg(path)
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut at = path.display().to_string();
+    let mut total = None;
+    let mut faults = 0;
+    let mut said = Instant::now();
+    // A scenario's lines stay together.
+    let mut lines = Vec::new();
+    if let Some(out) = child.stdout.take() {
+        for line in BufReader::new(out).split(b'\n') {
+            let line = String::from_utf8_lossy(&line?).into_owned();
+            if let Some(name) = line.strip_prefix(BEGINS) {
+                at = name.to_owned();
+                faults += 1;
+                if said.elapsed() > PROGRESS {
+                    said = Instant::now();
+                    eprintln!("… {at} ({faults} runs)");
+                }
+            } else if let Some(figures) = line.strip_prefix(ENDS) {
+                total = Total::parse(figures);
+            } else {
+                lines.push(line);
+            }
+        }
+    }
+    let status = child.wait()?;
+    let total = total.unwrap_or_else(|| {
+        lines.push(format!("WRONG {at}: the process ended ({status})"));
+        Total { wrong: 1, ..Total::default() }
+    });
+    println!("{}", lines.join("\n"));
+    Ok(total)
+}
