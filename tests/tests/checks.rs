@@ -185,6 +185,10 @@ fn a_definition_that_does_not_fit_is_refused_with_what_would() {
             query("SELECT load_extension(1)"),
             "lots: query: load_extension() does more than compute".into(),
         ),
+        (
+            query("SELECT 1 FROM PRAGMA_optimize(0x10002)"),
+            "lots: query: pragma_optimize runs ANALYZE, which writes, and cannot be used".into(),
+        ),
         (query("SELECT * FROM talon_lost"), "lots: query: talon_lost is Talon's own".into()),
         (query("SELECT * FROM nowhere"), "lots: query: no such table: nowhere in".into()),
         (condition("validated = 1"), "lots: blocks: ambiguous column name: validated".into()),
@@ -280,6 +284,27 @@ fn triggers_that_ask_checks_are_mended_and_follow_renames() {
         findings.len() == 1 && findings[0].starts_with("NULL|lots: it cannot be asked: blocks: "),
         "{findings:?}"
     );
+}
+
+#[test]
+fn a_table_may_be_called_what_stands_in_the_trigger_that_asks() {
+    let shop = Shop::with(
+        r#"CREATE TABLE "x WHEN (""y"(id INTEGER PRIMARY KEY, done INTEGER);
+           CREATE TABLE line(id INTEGER PRIMARY KEY, x INTEGER REFERENCES "x WHEN (""y"(id));"#,
+    );
+    let db = shop.open();
+    db.run(
+        r#"SELECT talon_guard('x', 'x WHEN ("y', 'line');
+           INSERT INTO "x WHEN (""y" VALUES (1, 0); INSERT INTO line VALUES (7, 1);
+           SELECT talon_check('none', '{"kind":"x","query":"SELECT id FROM line WHERE x = :piece","text":"it has lines",
+             "blocks":"NEW.done = 1"}')"#,
+    );
+    let update = |table: &str| db.error(&format!("UPDATE {table} SET done = 1"));
+    assert_eq!(update(r#""x WHEN (""y""#), "it has lines");
+    assert_eq!(db.rows("SELECT name, problem FROM talon_rules"), ["none|NULL"]);
+    db.run(r#"ALTER TABLE "x WHEN (""y" RENAME COLUMN done TO "ON ""a";"#);
+    assert_eq!(db.error(r#"UPDATE "x WHEN (""y" SET "ON ""a" = 1"#), "it has lines");
+    assert_eq!(db.rows("SELECT name, problem FROM talon_rules"), ["none|NULL"]);
 }
 
 #[test]

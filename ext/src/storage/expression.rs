@@ -7,6 +7,9 @@ use crate::sqlite::{Connection, Value, ValueRef, code};
 /// Marks functions that do more than compute (<https://sqlite.org/c3ref/c_deterministic.html#sqlitedirectonly>).
 const DIRECT_ONLY: i64 = 0x80000;
 
+/// The one PRAGMA that acts where a SELECT reads it as a table; SQLite calls such a SELECT read-only all the same.
+const OPTIMIZE: &str = "pragma_optimize";
+
 /// Whether a text can stand between parentheses without ending them.
 pub fn is_one_expression(text: &str) -> bool {
     let mut depth = 0i32;
@@ -127,6 +130,11 @@ pub fn forbidden(connection: Connection, text: &str) -> Result<Option<String>> {
         return Ok(Some(format!(
             "{} is Talon's own and cannot be used in a definition",
             word.name
+        )));
+    }
+    if words.iter().any(|word| word.name.eq_ignore_ascii_case(OPTIMIZE)) {
+        return Ok(Some(format!(
+            "{OPTIMIZE} runs ANALYZE, which writes, and cannot be used in a definition"
         )));
     }
     for word in words.iter().filter(|word| word.is_called) {

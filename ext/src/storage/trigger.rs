@@ -142,7 +142,16 @@ pub fn checking_suffix(check: i64) -> String {
 
 /// The condition of such a trigger that is there, with columns by their present names.
 pub fn checking_condition(sql: &str) -> Option<&str> {
-    let start = sql.find("WHEN (")? + "WHEN (".len();
+    // The table's name, always in quotes, may hold anything.
+    let table = sql.find(" ON \"")? + " ON \"".len();
+    let mut quotes = sql.get(table..)?.match_indices('"').map(|(at, _)| table + at).peekable();
+    let name_end = loop {
+        let quote = quotes.next()?;
+        if quotes.next_if_eq(&(quote + 1)).is_none() {
+            break quote;
+        }
+    };
+    let start = name_end + sql.get(name_end..)?.find("WHEN (")? + "WHEN (".len();
     let end = sql.rfind(&format!("{CONDITION_END}date('talon', "))?;
     sql.get(start..end)
 }
@@ -414,6 +423,12 @@ mod tests {
         let code = Code { kind: 7, part: 3, event: Event::Renamed };
         assert_eq!(Code::from_number(code.number()), Some(code));
         assert_eq!(Code::from_number(0xf), None);
+    }
+
+    #[test]
+    fn a_condition_is_found_behind_any_name_of_a_table() {
+        let sql = "CREATE TRIGGER \"x\" AFTER UPDATE ON \"a\"\" WHEN (b\"\"\"\nWHEN (NEW.\"c\" = 1 -- )\n) AND date('talon', 1) IS NULL BEGIN SELECT 1; END";
+        assert_eq!(checking_condition(sql), Some("NEW.\"c\" = 1 -- )"));
     }
 
     #[test]
