@@ -291,6 +291,8 @@ fn what_the_host_asks_of_its_last_statement_is_unchanged() {
     db.run("INSERT INTO sale_line VALUES (77, 2, 2, 'a', 1), (78, 2, 3, 'b', 1)");
     stage(&db, "3", IMAGE).expect("a deposit");
     assert_eq!(db.one("SELECT last_insert_rowid(), changes()"), "78|2");
+    refusal(&db, "{}");
+    assert_eq!(db.one("SELECT last_insert_rowid(), changes()"), "78|2");
 }
 
 // What is checked.
@@ -427,6 +429,32 @@ fn rows_below_the_lines_say_which_line_they_belong_to() {
     assert_eq!(db.rows("SELECT * FROM tax"), ["30|a", "31|a"]);
     assert_eq!(db.rows("SELECT * FROM payment"), ["1|3|2.0"]);
     assert_eq!(db.findings(), [""; 0]);
+}
+
+#[test]
+fn thousands_of_rows_below_the_lines_find_theirs_also_spelt_otherwise() {
+    let shop = Shop::with(
+        "CREATE TABLE piece(id INTEGER PRIMARY KEY);
+         CREATE TABLE line(code TEXT COLLATE NOCASE PRIMARY KEY, piece INTEGER NOT NULL REFERENCES piece(id)) WITHOUT ROWID;
+         CREATE TABLE serial(id INTEGER PRIMARY KEY, line TEXT NOT NULL REFERENCES line(code));",
+    );
+    let db = shop.open();
+    db.run(
+        r#"SELECT talon_guard('sale', '{"header":{"table":"piece"},"lines":{"table":"line"},
+             "details":[{"table":"serial","of":"lines"}]}')"#,
+    );
+    let count = 5_000;
+    let rows = |row: &dyn Fn(i32) -> String| (0..count).map(row).collect::<Vec<_>>().join(",");
+    let lines = rows(&|n| format!(r#"{{"code":"a{n}"}}"#));
+    let letter = |n: i32| if n % 500 == 0 { 'A' } else { 'a' };
+    let serials = rows(&|n| format!(r#"{{"id":{n},"line":"{}{n}"}}"#, letter(n)));
+    let image = format!(r#"{{{HEADER},"lines":[{lines}],"serial":[{serials}]}}"#);
+    stage(&db, "3", &image).expect("a deposit");
+    db.run(RESTORE);
+    assert_eq!(
+        db.one("SELECT count(*), sum(code = 'a' || serial.id), sum(serial.line GLOB 'A*') FROM line JOIN serial ON line.code = serial.line"),
+        format!("{count}|{count}|{}", count / 500)
+    );
 }
 
 #[test]

@@ -198,7 +198,12 @@ impl Database {
             if given.is_empty() && place <= LINES {
                 return Err(refused(&format!("it has no {}", part.name)));
             }
-            let mut filling = Filling { database: self, guard: &guard, place, key, above: &rows };
+            let owners = match part.parent {
+                HEADER => HashSet::new(),
+                parent => keys_of(&guard.parts[parent], &rows[parent])?,
+            };
+            let mut filling =
+                Filling { database: self, guard: &guard, place, key, above: &rows, owners };
             let filled = filling.rows(given)?;
             rows.try_push(filled)?;
         }
@@ -210,6 +215,14 @@ fn refused(problem: &str) -> Error {
     Error::Argument(format!("the image is refused: {problem}"))
 }
 
+fn keys_of(part: &Part, rows: &[Vec<Value>]) -> Result<HashSet<Key>> {
+    let places = part.places(&part.key);
+    let mut keys = HashSet::new();
+    keys.make_room(rows.len())?;
+    keys.extend(rows.iter().map(|row| Key::of(places.iter().map(|at| row[*at].clone()).collect())));
+    Ok(keys)
+}
+
 /// Makes whole rows of what was given of a part.
 struct Filling<'a> {
     database: &'a Database,
@@ -218,6 +231,8 @@ struct Filling<'a> {
     key: &'a Key,
     /// The parts before, filled.
     above: &'a [Vec<Vec<Value>>],
+    /// The keys of the rows that those of this part belong to, where these are not the header's.
+    owners: HashSet<Key>,
 }
 
 impl Filling<'_> {
@@ -316,6 +331,14 @@ impl Filling<'_> {
                 ))),
                 None => Ok(self.key.values().to_vec()),
             };
+        }
+        // Mostly the whole reference is given, as its row is spelt; what is not found so is looked for row by row.
+        let whole = columns.iter().zip(&parent.key);
+        let whole = whole.map(|(column, of_key)| Some(kept(parent, of_key, of(column)?)));
+        if let Some(whole) = whole.collect::<Option<Vec<Value>>>().map(Key::of)
+            && self.owners.contains(&whole)
+        {
+            return Ok(whole.values().to_vec());
         }
         let places = parent.places(&parent.key);
         let keys = self.above[part.parent].iter();
