@@ -267,6 +267,11 @@ fn what_the_host_asks_of_its_last_statement_is_unchanged() {
     assert_eq!(marie.one(answers), "79|3");
     assert_eq!(end(&marie, "1"), "ended");
     assert_eq!(marie.one(answers), "79|3");
+    marie.error("SELECT talon_edit_end('sale', 1)");
+    assert_eq!(marie.one(answers), "79|3", "a call that fails is no statement of the host's");
+    marie.error("BEGIN; SELECT talon_edit_begin('sale', 99)");
+    assert_eq!(marie.one(answers), "79|3");
+    marie.run("COMMIT");
 }
 
 #[test]

@@ -318,9 +318,13 @@ impl Talon {
         work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let result = self.atomically(schema, || {
-            let done = work()?;
+            let done = work();
+            if done.as_ref().is_err_and(Error::is_fatal) {
+                return done;
+            }
+            // Work that failed is undone after this, which the count survives.
             self.databases()?[place].store()?.leave_changes(last.changes)?;
-            Ok(done)
+            done
         });
         self.connection.set_last_insert_rowid(last.rowid);
         result
