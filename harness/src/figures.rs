@@ -1,6 +1,8 @@
 //! What is counted, and how it is shown.
 
 use crate::fault::Fault;
+use crate::judge::Verdict;
+use crate::replay::{Event, Listener};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -26,6 +28,13 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// Counts what does not hold even without a fault, and tells it.
+    pub fn problem(&mut self, name: &str, problem: String, listen: &mut Listener<'_>) {
+        self.wrong += 1;
+        let verdict = Verdict { wrong: vec![problem], ..Verdict::default() };
+        listen(Event::Problem(name, &verdict));
+    }
+
     /// Whether nothing was lost and all held.
     pub fn is_clean(&self) -> bool {
         self.lost + self.wrong == 0

@@ -178,7 +178,11 @@ impl Judge<'_> {
         for ((kind, key), newest) in &state.duty.newest {
             let Some(piece) = pieces.get(&(*kind, key.clone())) else { continue };
             let was_lost = state.observed.lost.iter().any(|lost| {
-                lost.starts_with(&format!("'{}'|{}|", self.scenario.pieces[*kind].kind, shown(key)))
+                lost.starts_with(&format!(
+                    "{}|{}|",
+                    Value::from(self.scenario.pieces[*kind].kind.as_str()),
+                    shown(key)
+                ))
             });
             verdict.images += u64::from(was_lost);
             if was_lost && piece.image != *newest {
@@ -196,9 +200,9 @@ impl Judge<'_> {
         verdict: &mut Verdict,
     ) -> Result<(), Failure> {
         let Snapshot { id, kind, piece, image, .. } = snapshot;
-        let kind_name = &self.scenario.pieces[*kind].kind;
+        let kind_name = Value::from(self.scenario.pieces[*kind].kind.as_str());
         connection.query(&format!(
-            "INSERT INTO talon_restore(kind, piece, snapshot) VALUES ('{kind_name}', {piece}, {id})"
+            "INSERT INTO talon_restore(kind, piece, snapshot) VALUES ({kind_name}, {piece}, {id})"
         ))?;
         let said = connection
             .query("SELECT outcome, note FROM talon_restore ORDER BY id DESC LIMIT 1")?

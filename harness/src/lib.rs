@@ -12,6 +12,7 @@ pub mod observe;
 pub mod replay;
 pub mod scenario;
 pub mod session;
+pub mod simulate;
 pub mod tables;
 pub mod vfs;
 pub mod workers;

@@ -2,6 +2,7 @@
 
 use harness::replay::{self, Options};
 use harness::scenario::Scenario;
+use harness::simulate::runs;
 use harness::{vfs, workers};
 use lexopt::prelude::*;
 use std::collections::BTreeSet;
@@ -17,7 +18,14 @@ harness replay [PATH…]   runs scenarios: files, or folders of them; all of har
   --thorough       every fault in every combination of settings
   --most N         at most N calls of a kind in a combination of settings, spread over all
   --jobs N         so many scenarios at once (default: as many as there are processors)
-  --library PATH   the extension (default: the one built beside this program)";
+  --library PATH   the extension (default: the one built beside this program)
+
+harness simulate   makes hosts up, each from a seed, and fails them at random moments
+  --seconds N      for so long (default 60)
+  --from N         beginning with this seed (default: one that nobody has chosen)
+  --seed N         only the host of this seed, as it was
+  --write DIR      writes hosts that fail, or the one of --seed, to DIR as scenarios
+  --jobs N, --library PATH   as above";
 
 type Problem = Box<dyn std::error::Error>;
 
@@ -38,6 +46,12 @@ struct Arguments {
     options: Options,
     jobs: usize,
     lists: bool,
+    seconds: u64,
+    /// How many hosts a simulation makes at most.
+    hosts: u64,
+    /// The seed that a simulation begins with.
+    from: Option<u64>,
+    write: Option<PathBuf>,
     /// What a worker is told: the options again, as they were given.
     passed_on: Vec<String>,
 }
@@ -48,7 +62,10 @@ fn run() -> Result<bool, Problem> {
         println!("{HELP}");
         return Ok(true);
     };
-    let Arguments { command, paths, options, jobs, lists, passed_on } = arguments;
+    if arguments.command.starts_with("simulat") {
+        return simulate(&arguments);
+    }
+    let Arguments { command, paths, options, jobs, lists, passed_on, .. } = arguments;
     match (command.as_str(), paths.as_slice()) {
         ("work", [path]) => workers::work(path, &options),
         ("replay", _) if lists => list(&scenario_files(&paths)?, &options),
@@ -68,6 +85,33 @@ fn run() -> Result<bool, Problem> {
     }
 }
 
+fn simulate(arguments: &Arguments) -> Result<bool, Problem> {
+    let Arguments { options, seconds, hosts, write, .. } = arguments;
+    if arguments.command == "simulating" {
+        return runs::work(options, *hosts, *seconds);
+    }
+    let chosen = arguments.passed_on.iter().any(|word| word == "--seed");
+    let from = match arguments.from {
+        _ if chosen => options.seed,
+        Some(from) => from,
+        // Never so large that a seed could not be typed.
+        None => u64::from(fastrand::u32(..)),
+    };
+    if let (true, Some(folder)) = (chosen, write) {
+        println!("{}", runs::write(from, folder)?.display());
+    }
+    let plan = runs::Plan {
+        length: std::time::Duration::from_secs(*seconds),
+        from,
+        hosts: if chosen { 1 } else { *hosts },
+        jobs: if chosen { 1 } else { arguments.jobs },
+        write: write.clone(),
+    };
+    let sum = runs::simulate_all(&plan, &options.library);
+    println!("{sum} from={from}");
+    Ok(sum.runs > 0 && sum.total.lost + sum.total.wrong == 0)
+}
+
 /// None where help is asked for.
 fn arguments() -> Result<Option<Arguments>, Problem> {
     let mut given = lexopt::Parser::from_env();
@@ -76,6 +120,7 @@ fn arguments() -> Result<Option<Arguments>, Problem> {
     let mut library = None;
     let mut jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let mut lists = false;
+    let (mut seconds, mut hosts, mut from, mut write) = (60, u64::MAX, None, None);
     let mut passed_on = Vec::new();
     let mut options = Options { seed: 1, ..Options::default() };
     while let Some(argument) = given.next()? {
@@ -97,6 +142,10 @@ fn arguments() -> Result<Option<Arguments>, Problem> {
                 passed_on.push("--thorough".to_owned());
             }
             Long("jobs") => jobs = given.value()?.parse()?,
+            Long("seconds") => seconds = given.value()?.parse()?,
+            Long("hosts") => hosts = given.value()?.parse()?,
+            Long("from") => from = Some(given.value()?.parse()?),
+            Long("write") => write = Some(PathBuf::from(given.value()?)),
             Long("list") => lists = true,
             Long("help") | Short('h') => return Ok(None),
             Value(value) if command.is_none() => command = Some(value.string()?),
@@ -108,7 +157,18 @@ fn arguments() -> Result<Option<Arguments>, Problem> {
     options.library = library
         .or_else(harness::built_library)
         .ok_or("there is no libtalon beside this program; name one with --library")?;
-    Ok(Some(Arguments { command, paths, options, jobs, lists, passed_on }))
+    Ok(Some(Arguments {
+        command,
+        paths,
+        options,
+        jobs,
+        lists,
+        seconds,
+        hosts,
+        from,
+        write,
+        passed_on,
+    }))
 }
 
 fn list(files: &BTreeSet<PathBuf>, options: &Options) -> Result<bool, Problem> {

@@ -168,7 +168,7 @@ pub struct Duty {
     pub required: BTreeSet<(usize, String)>,
     /// Images, by kind, that a snapshot may hold, and the keys that their pieces had.
     pub committed: BTreeMap<(usize, String), BTreeSet<Vec<Value>>>,
-    /// The newest image with lines of each piece.
+    /// The newest image with lines of each piece, where a connection with Talon committed it.
     pub newest: BTreeMap<(usize, Vec<Value>), String>,
 }
 
@@ -198,7 +198,14 @@ impl Reference {
                     if commit.is_watched && is_changed && !is_migrated {
                         duty.required.insert(image.clone());
                     }
-                    duty.newest.insert((*kind, key.clone()), piece.image.clone());
+                    if is_changed {
+                        let at = (*kind, key.clone());
+                        match commit.is_watched {
+                            true => duty.newest.insert(at, piece.image.clone()),
+                            // It may have gone before anybody with Talon saw it.
+                            false => duty.newest.remove(&at),
+                        };
+                    }
                 }
                 duty.committed.entry(image).or_default().insert(key.clone());
             }

@@ -55,7 +55,7 @@ struct Known {
 }
 
 /// A scenario in one combination of settings.
-struct Bench<'a> {
+pub(crate) struct Bench<'a> {
     scenario: &'a Scenario,
     script: &'a Script,
     setting: Setting,
@@ -98,9 +98,7 @@ pub fn scenario(scenario: &Scenario, options: &Options, listen: &mut Listener<'_
         let mut bench = match Bench::new(scenario, &script, *setting, options) {
             Ok(bench) => bench,
             Err(problem) => {
-                figures.wrong += 1;
-                let verdict = Verdict { wrong: vec![problem], ..Verdict::default() };
-                listen(Event::Problem(&name, &verdict));
+                figures.problem(&name, problem, listen);
                 continue;
             }
         };
@@ -135,7 +133,7 @@ fn fault_seed(seed: u64, fault: Fault) -> u64 {
 }
 
 impl<'a> Bench<'a> {
-    fn new(
+    pub(crate) fn new(
         scenario: &'a Scenario,
         script: &'a Script,
         setting: Setting,
@@ -196,24 +194,24 @@ impl<'a> Bench<'a> {
         guards.map_err(|failure| format!("the guard: {failure}"))?;
         observed.push(self.judge.observe(&disk.files())?);
         let mut session = Session::new(Arc::clone(&disk), self.setting, library, self.script);
-        // last_insert_rowid() before each statement, by connection, with Talon and without.
-        let mut rowids = vec![(0, 0); self.script.hosts.len()];
+        // last_insert_rowid() and changes() before each statement, by connection, with Talon and without.
+        let mut kept = vec![[(0, 0); 2]; self.script.hosts.len()];
         let acts = self.script.acts.iter().zip(&reference.outcomes).enumerate();
         for (place, (act, expected)) in acts {
             if place == self.script.setup {
                 session.close_all().map_err(|failure| failure.to_string())?;
                 self.base = disk.files();
-                rowids.fill((0, 0));
+                kept.fill([(0, 0); 2]);
             }
             let Some(expected) = expected else { continue };
             let outcome = Outcome::of(&mut session, act);
-            if let Some(difference) = difference(act, &outcome, expected, rowids[act.on]) {
+            if let Some(difference) = difference(act, &outcome, expected, kept[act.on]) {
                 return Err(format!("with Talon, {}: {difference}", act.sql));
             }
-            rowids[act.on] = (outcome.rowid, expected.rowid);
+            kept[act.on] = [(outcome.rowid, expected.rowid), (outcome.changes, expected.changes)];
             if act.closes {
                 session.close(act.on).map_err(|failure| format!("closing: {failure}"))?;
-                rowids[act.on] = (0, 0);
+                kept[act.on] = [(0, 0); 2];
             }
             if outcome.code() == 0 && outcome.ends {
                 observed.push(self.judge.observe(&disk.files())?);
@@ -261,11 +259,7 @@ impl<'a> Bench<'a> {
         listen(Event::Begins(name));
         let totals = match self.count() {
             Ok(totals) => totals,
-            Err(problem) => {
-                figures.wrong += 1;
-                let verdict = Verdict { wrong: vec![problem], ..Verdict::default() };
-                return listen(Event::Problem(name, &verdict));
-            }
+            Err(problem) => return figures.problem(name, problem, listen),
         };
         for (kind, total) in totals {
             let is_power = matches!(kind, Kind::Power(_));
@@ -290,7 +284,7 @@ impl<'a> Bench<'a> {
     }
 
     /// How many calls of each kind the steps make.
-    fn count(&mut self) -> Result<Counted, String> {
+    pub(crate) fn count(&mut self) -> Result<Counted, String> {
         vfs::seed(self.options.seed);
         let disk = Disk::new(&self.base);
         self.work(&disk, None).map(drop)?;
@@ -307,7 +301,7 @@ impl<'a> Bench<'a> {
             .collect())
     }
 
-    fn run_fault(
+    pub(crate) fn run_fault(
         &mut self,
         name: &str,
         fault: Fault,
@@ -561,7 +555,7 @@ fn difference(
     act: &session::Act,
     outcome: &Outcome,
     expected: &Outcome,
-    rowids: (i64, i64),
+    kept: [(i64, i64); 2],
 ) -> Option<String> {
     let shown = |outcome: &Outcome| match &outcome.executed.failure {
         Some(failure) => failure.to_string(),
@@ -575,10 +569,12 @@ fn difference(
     if act.instead.is_some() || outcome.code() != 0 {
         return None;
     }
-    let rowid = if expected.rowid == rowids.1 { rowids.0 } else { expected.rowid };
+    // What a statement leaves as it was, it leaves as a step of Talon's has made it.
+    let [rowid, changes] = kept
+        .map(|before| move |found, wanted| if (found, wanted) == before { found } else { wanted });
     let pairs = [
-        ("changes()", outcome.changes, expected.changes),
-        ("last_insert_rowid()", outcome.rowid, rowid),
+        ("changes()", outcome.changes, changes(outcome.changes, expected.changes)),
+        ("last_insert_rowid()", outcome.rowid, rowid(outcome.rowid, expected.rowid)),
         ("transaction", i64::from(!outcome.ends), i64::from(!expected.ends)),
     ];
     if let Some((name, found, wanted)) = pairs.into_iter().find(|(_, a, b)| a != b) {

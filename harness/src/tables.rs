@@ -23,6 +23,11 @@ pub struct Piece {
 /// Pieces by kind (its place in the scenario) and key.
 pub type PieceMap = BTreeMap<(usize, Vec<Value>), Piece>;
 
+/// A name as SQL quotes it.
+pub fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
 /// The host's tables.
 ///
 /// # Errors
@@ -39,7 +44,7 @@ pub fn dump(connection: &Connection) -> Result<Dump, Failure> {
         if kind.text() == Some("table")
             && let Some(name) = name.text()
         {
-            for row in connection.query(&format!("SELECT * FROM \"{name}\""))? {
+            for row in connection.query(&format!("SELECT * FROM {}", quote(name)))? {
                 found.push(format!("{name}: {}", joined(&row)));
             }
         }
@@ -60,7 +65,8 @@ fn joined(row: &[Value]) -> String {
 /// Columns that a table stores, in order: none that it computes.
 fn stored_columns(connection: &Connection, table: &str) -> Result<Vec<String>, Failure> {
     let rows = connection.query(&format!(
-        "SELECT name FROM pragma_table_xinfo('{table}') WHERE hidden = 0 ORDER BY cid"
+        "SELECT name FROM pragma_table_xinfo('{}') WHERE hidden = 0 ORDER BY cid",
+        table.replace('\'', "''")
     ))?;
     Ok(rows.iter().filter_map(|row| row.first()?.text()).map(str::to_owned).collect())
 }
@@ -88,7 +94,7 @@ fn condition(columns: &[String], alias: &str, values: &[Value]) -> String {
     let terms: Vec<String> = columns
         .iter()
         .zip(values)
-        .map(|(column, value)| format!("{alias}.\"{column}\" = {value}"))
+        .map(|(column, value)| format!("{alias}.{} = {value}", quote(column)))
         .collect();
     terms.join(" AND ")
 }
@@ -100,8 +106,8 @@ struct Part {
 
 fn part(connection: &Connection, table: &str, alias: &str) -> Result<Part, Failure> {
     let columns = stored_columns(connection, table)?;
-    let list: Vec<String> = columns.iter().map(|name| format!("{alias}.\"{name}\"")).collect();
-    let select = format!("SELECT {} FROM \"{table}\" AS {alias} WHERE ", list.join(", "));
+    let list: Vec<String> = columns.iter().map(|name| format!("{alias}.{}", quote(name))).collect();
+    let select = format!("SELECT {} FROM {} AS {alias} WHERE ", list.join(", "), quote(table));
     Ok(Part { columns, select })
 }
 

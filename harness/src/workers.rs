@@ -12,9 +12,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What a worker's line says that a fault begins, for its parent alone.
-const BEGINS: &str = "\u{1}begins ";
+pub(crate) const BEGINS: &str = "\u{1}begins ";
 /// What a worker's last line begins with.
-const ENDS: &str = "\u{1}ends ";
+pub(crate) const ENDS: &str = "\u{1}ends ";
 /// How often a long run says how far it is.
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -25,33 +25,52 @@ const PROGRESS: Duration = Duration::from_secs(10);
 pub fn work(path: &Path, options: &Options) -> Result<bool, Box<dyn std::error::Error>> {
     let scenario = Scenario::read(path)?;
     let start = Instant::now();
-    let mut out = std::io::stdout().lock();
-    let mut broken = None;
-    let mut say = |text: String| {
-        if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            broken = Some(error);
+    let mut say = Said::default();
+    let figures = crate::replay::scenario(&scenario, options, &mut |event| say.event(&event));
+    say.line(&figures.line(&scenario.name, start.elapsed()));
+    say.line(&format!("{ENDS}{}", figures.total()));
+    say.end()?;
+    Ok(figures.is_clean())
+}
+
+/// What a worker has told its parent on standard output.
+#[derive(Default)]
+pub struct Said {
+    broken: Option<std::io::Error>,
+}
+
+impl Said {
+    /// Tells a line at once: the next one may never come.
+    pub fn line(&mut self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+            self.broken = Some(error);
         }
-    };
-    let figures = crate::replay::scenario(&scenario, options, &mut |event| match event {
-        Event::Begins(name) => say(format!("{BEGINS}{name}\n")),
-        Event::Problem(name, verdict) => {
-            for lost in &verdict.lost {
-                say(format!("LOST  {name}: {lost}\n"));
+    }
+
+    /// Tells what happens in a run.
+    pub fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Begins(name) => self.line(&format!("{BEGINS}{name}")),
+            Event::Problem(name, verdict) => {
+                for lost in &verdict.lost {
+                    self.line(&format!("LOST  {name}: {lost}"));
+                }
+                for wrong in &verdict.wrong {
+                    self.line(&format!("WRONG {name}: {wrong}"));
+                }
+                for told in &verdict.told {
+                    self.line(&format!("      the host was told: {told}"));
+                }
             }
-            for wrong in &verdict.wrong {
-                say(format!("WRONG {name}: {wrong}\n"));
-            }
-            for told in &verdict.told {
-                say(format!("      the host was told: {told}\n"));
-            }
+            Event::Unfired(name) => self.line(&format!("never happened: {name}")),
         }
-        Event::Unfired(name) => say(format!("never happened: {name}\n")),
-    });
-    say(format!("{}\n", figures.line(&scenario.name, start.elapsed())));
-    say(format!("{ENDS}{}\n", figures.total()));
-    match broken {
-        Some(error) => Err(error.into()),
-        None => Ok(figures.is_clean()),
+    }
+
+    /// # Errors
+    /// The parent is gone.
+    pub fn end(self) -> std::io::Result<()> {
+        self.broken.map_or(Ok(()), Err)
     }
 }
 
