@@ -206,6 +206,20 @@ fn a_definition_that_does_not_fit_is_refused_with_what_would() {
             "lots: blocks: a connection without Talon may not have the collation (COLLATE)".into(),
         ),
         (
+            condition("NEW.number ->> 0 = 1"),
+            "lots: blocks: SQLite knows -> from 3.38 on only: use json_extract()".into(),
+        ),
+        (
+            condition("NEW.id IS DISTINCT FROM OLD.id"),
+            "lots: blocks: SQLite knows it here from 3.39 on only: use IS or IS NOT (DISTINCT)"
+                .into(),
+        ),
+        (
+            condition("NEW.id = 1_000"),
+            "lots: blocks: SQLite knows such numbers from 3.46 on only: leave the _ out (1_000)"
+                .into(),
+        ),
+        (
             condition("talon_version() = NEW.id"),
             "lots: blocks: talon_version is Talon's own".into(),
         ),
