@@ -90,6 +90,31 @@ fn a_kind_that_was_unguarded_keeps_its_snapshots_and_finds_what_changed_meanwhil
 }
 
 #[test]
+fn kinds_are_unguarded_one_after_the_other_right_after_they_were_guarded() {
+    let shop = Shop::with(SALES);
+    let db = shop.open();
+    db.run(
+        "CREATE TABLE ticket(id TEXT PRIMARY KEY, number TEXT);
+         CREATE TABLE ticket_line(id TEXT PRIMARY KEY, ticket TEXT REFERENCES ticket(id));",
+    );
+    db.run(GUARD_SALES);
+    assert_eq!(
+        db.one("SELECT talon_guard('ticket', 'ticket', 'ticket_line')"),
+        "ticket is guarded: header ticket (key id); lines ticket_line (ticket -> header, key id)"
+    );
+    assert_eq!(
+        db.one("SELECT talon_unguard('sale')"),
+        "sale is no longer guarded; its snapshots stay"
+    );
+    assert_eq!(
+        db.one("SELECT talon_unguard('ticket')"),
+        "ticket is no longer guarded; its snapshots stay"
+    );
+    assert_eq!(db.rows("SELECT kind FROM talon_guards"), [""; 0]);
+    assert_eq!(db.rows("SELECT name FROM sqlite_schema WHERE type = 'trigger'"), [""; 0]);
+}
+
+#[test]
 fn the_table_of_guards_says_what_there_is() {
     let shop = Shop::with(SALES);
     let db = shop.open();

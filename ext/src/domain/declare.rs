@@ -87,6 +87,9 @@ impl Talon {
     /// # Errors
     /// [`Error::UnknownKind`].
     pub fn undeclare(&self, schema: &str, kind: &str) -> Result<String> {
+        // A declaration just before has left the kinds to be read again.
+        let database = self.database_place(schema)?;
+        self.databases()?[database].refresh()?;
         let place = self.kind_place(schema, kind)?;
         let (schema, id) = {
             let databases = self.databases()?;
