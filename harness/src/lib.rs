@@ -6,6 +6,7 @@
 
 pub mod fault;
 pub mod figures;
+pub mod fuzz;
 pub mod judge;
 pub mod model;
 pub mod observe;

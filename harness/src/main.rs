@@ -3,7 +3,7 @@
 use harness::replay::{self, Options};
 use harness::scenario::Scenario;
 use harness::simulate::runs;
-use harness::{vfs, workers};
+use harness::{fuzz, vfs, workers};
 use lexopt::prelude::*;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,11 @@ harness simulate   makes hosts up, each from a seed, and fails them at random mo
   --from N         beginning with this seed (default: one that nobody has chosen)
   --seed N         only the host of this seed, as it was
   --write DIR      writes hosts that fail, or the one of --seed, to DIR as scenarios
-  --jobs N, --library PATH   as above";
+  --jobs N, --library PATH   as above
+
+harness fuzz   tries hostile inputs, mutated from harness/corpus
+  --target NAME    definition, rule, check, stage, payload, payload_hashed or calls (default: one after the other)
+  --seconds N, --seed N, --library PATH   as above";
 
 type Problem = Box<dyn std::error::Error>;
 
@@ -52,6 +56,7 @@ struct Arguments {
     /// The seed that a simulation begins with.
     from: Option<u64>,
     write: Option<PathBuf>,
+    target: Option<String>,
     /// What a worker is told: the options again, as they were given.
     passed_on: Vec<String>,
 }
@@ -64,6 +69,9 @@ fn run() -> Result<bool, Problem> {
     };
     if arguments.command.starts_with("simulat") {
         return simulate(&arguments);
+    }
+    if arguments.command.starts_with("fuzz") {
+        return try_inputs(&arguments);
     }
     let Arguments { command, paths, options, jobs, lists, passed_on, .. } = arguments;
     match (command.as_str(), paths.as_slice()) {
@@ -112,6 +120,24 @@ fn simulate(arguments: &Arguments) -> Result<bool, Problem> {
     Ok(sum.runs > 0 && sum.total.lost + sum.total.wrong == 0)
 }
 
+fn try_inputs(arguments: &Arguments) -> Result<bool, Problem> {
+    let Arguments { options, seconds, target, .. } = arguments;
+    let chosen = target.as_deref();
+    if let Some(unknown) = chosen.filter(|name| !fuzz::TARGETS.contains(name)) {
+        return Err(format!("no target {unknown:?}; there are {}", fuzz::TARGETS.join(", ")).into());
+    }
+    match (arguments.command.as_str(), chosen) {
+        ("fuzzing", Some(target)) => fuzz::work(target, options.seed, *seconds, &options.library),
+        _ => {
+            let targets = chosen.map_or(fuzz::TARGETS.to_vec(), |target| vec![target]);
+            let length = std::time::Duration::from_secs(*seconds);
+            let tried = fuzz::fuzz(&targets, options.seed, length, &options.library)?;
+            println!("inputs={} wrong={}", tried.inputs, tried.wrong);
+            Ok(tried.inputs > 0 && tried.wrong == 0)
+        }
+    }
+}
+
 /// None where help is asked for.
 fn arguments() -> Result<Option<Arguments>, Problem> {
     let mut given = lexopt::Parser::from_env();
@@ -120,7 +146,8 @@ fn arguments() -> Result<Option<Arguments>, Problem> {
     let mut library = None;
     let mut jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let mut lists = false;
-    let (mut seconds, mut hosts, mut from, mut write) = (60, u64::MAX, None, None);
+    let (mut seconds, mut hosts, mut from, mut write, mut target) =
+        (60, u64::MAX, None, None, None);
     let mut passed_on = Vec::new();
     let mut options = Options { seed: 1, ..Options::default() };
     while let Some(argument) = given.next()? {
@@ -146,6 +173,7 @@ fn arguments() -> Result<Option<Arguments>, Problem> {
             Long("hosts") => hosts = given.value()?.parse()?,
             Long("from") => from = Some(given.value()?.parse()?),
             Long("write") => write = Some(PathBuf::from(given.value()?)),
+            Long("target") => target = Some(given.value()?.string()?),
             Long("list") => lists = true,
             Long("help") | Short('h') => return Ok(None),
             Value(value) if command.is_none() => command = Some(value.string()?),
@@ -167,6 +195,7 @@ fn arguments() -> Result<Option<Arguments>, Problem> {
         hosts,
         from,
         write,
+        target,
         passed_on,
     }))
 }
