@@ -42,20 +42,42 @@ fn interrupted_every<T>(
 
 #[test]
 fn a_look_that_is_interrupted_does_not_pass_for_one_that_found_nothing() {
-    let (shop, db) = Shop::of_sales();
-    db.run("DELETE FROM sale_line WHERE sale_id = 1");
+    let shop = Shop::with(SALES);
+    let db = shop.open();
+    db.run("CREATE UNIQUE INDEX line_place ON sale_line(sale_id, position)");
+    db.run(GUARD_SALES);
+    db.run(
+        "BEGIN; INSERT INTO sale_piece VALUES (1, 'A', 0);
+         INSERT INTO sale_line VALUES (10, 1, 2, 'x', 1), (11, 1, 1, 'y', 1); COMMIT;
+         DELETE FROM sale_line WHERE sale_id = 1",
+    );
     for (look, wanted) in [
         ("SELECT piece, restorable FROM talon_lost", "1|1"),
         ("SELECT piece, finding FROM talon_audit", "1|lost"),
         ("SELECT kind, triggers FROM talon_guards", "sale|whole"),
         ("SELECT piece, reason FROM talon_snapshots WHERE piece = 1", "1|create"),
+        ("SELECT piece, number FROM talon_lost WHERE kind = 'sale' AND piece = '1'", "1|A"),
+        ("SELECT piece, finding FROM talon_audit WHERE kind = 'sale' AND piece = '1'", "1|lost"),
+        (
+            "SELECT piece, reason FROM talon_snapshots WHERE kind = 'sale' AND piece = '1'",
+            "1|create",
+        ),
+        (
+            "SELECT group_concat(json_extract(row, '$.id'), ' ') FROM talon_image(1) WHERE part = 'lines'",
+            "11 10",
+        ),
     ] {
-        interrupted_at_every_step(
+        interrupted_every(
+            3,
             |db| db.try_rows(look),
             || shop.open(),
-            |_, found| match found {
-                Ok(found) => assert_eq!(found, [wanted], "{look}"),
-                Err(text) => assert!(text.contains("interrupted"), "{text}"),
+            |db, found| {
+                match found {
+                    Ok(found) => assert_eq!(found, [wanted], "{look}"),
+                    Err(text) => assert!(text.contains("interrupted"), "{text}"),
+                }
+                // Nor does the next look believe anything that the interrupt has made of it.
+                assert_eq!(db.rows(look), [wanted], "{look}");
             },
         );
     }

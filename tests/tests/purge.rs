@@ -200,6 +200,7 @@ fn a_purge_between_two_edits_of_one_transaction_loses_no_before_image() {
     assert_eq!(db.rows("SELECT piece FROM talon_lost"), ["1"]);
     db.run("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
     assert_eq!(db.rows("SELECT id, label FROM sale_line WHERE sale_id = 1"), ["10|v2", "11|v2"]);
+    assert_eq!(db.rows("SELECT id, value FROM talon_tally"), ["1|0"]);
 }
 
 #[test]

@@ -373,7 +373,10 @@ impl Talon {
         // to be looked at.
         let mut whole = Vec::new();
         for kind in database.guarded_kinds() {
-            let Ok(guard) = database.guard(kind) else { continue };
+            if !database.fits(kind)? {
+                continue;
+            }
+            let guard = database.guard(kind)?;
             if missing_triggers(self, &guard, database)?.is_empty() {
                 whole.push(guard);
             }
@@ -456,7 +459,10 @@ impl Talon {
         let mut mended = false;
         for kind in database.guarded_kinds() {
             // A guard that does not fit stays as it is until it is declared anew.
-            let Ok(guard) = database.guard(kind) else { continue };
+            if !database.fits(kind)? {
+                continue;
+            }
+            let guard = database.guard(kind)?;
             let missing = missing_triggers(self, &guard, database)?;
             if missing.is_empty() {
                 continue;

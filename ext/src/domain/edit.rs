@@ -318,7 +318,7 @@ impl Database {
         if !self.has_edits() {
             return Ok(Vec::new());
         }
-        let columns = self.guard(kind).map_or(1, |guard| guard.header().key.len());
+        let columns = if self.fits(kind)? { self.guard(kind)?.header().key.len() } else { 1 };
         let id = self.kinds[kind].id;
         let statement = self.own_statement(
             "SELECT e.key, t.station, t.user, e.station, e.since FROM {s}.talon_edit AS e

@@ -12,23 +12,35 @@ impl Database {
     /// # Errors
     /// [`Error::Argument`] when it cannot be a key of this kind.
     pub fn named_piece(&mut self, kind: usize, piece: ValueRef<'_>) -> Result<Key> {
+        if let Some(key) = self.piece_asked(kind, piece)? {
+            return Ok(key);
+        }
         let guard = self.guard(kind)?;
         let columns = &guard.header().key;
-        let key = Key::from_shown(piece, columns.len())?.filter(|key| !key.has_null());
-        let Some(key) = key else {
-            let wanted = if let [column] = columns.as_slice() {
-                format!("a value of {column}")
-            } else {
-                format!("a JSON array of {}", columns.join(", "))
-            };
-            return Err(Error::Argument(format!(
-                "{} is no piece of {}: give {wanted}",
-                piece, self.kinds[kind].name
-            )));
+        let wanted = if let [column] = columns.as_slice() {
+            format!("a value of {column}")
+        } else {
+            format!("a JSON array of {}", columns.join(", "))
+        };
+        Err(Error::Argument(format!(
+            "{} is no piece of {}: give {wanted}",
+            piece, self.kinds[kind].name
+        )))
+    }
+
+    /// The same for a piece that a query asks about; None when it cannot be a key of this kind, and nothing is found.
+    ///
+    /// # Errors
+    /// What SQLite reports: a fault must not pass for a piece of which there is nothing.
+    pub fn piece_asked(&mut self, kind: usize, piece: ValueRef<'_>) -> Result<Option<Key>> {
+        let guard = self.guard(kind)?;
+        let key = Key::from_shown(piece, guard.header().key.len())?;
+        let Some(key) = key.filter(|key| !key.has_null()) else {
+            return Ok(None);
         };
         match self.own_key(kind, &key)? {
-            Some(own) => Ok(own),
-            None => kept_key(guard.header(), &key),
+            Some(own) => Ok(Some(own)),
+            None => kept_key(guard.header(), &key).map(Some),
         }
     }
 }

@@ -34,7 +34,10 @@ impl Database {
         let part = &guard.parts[place];
         let values: Vec<ValueRef<'_>> = key.iter().map(Value::as_ref).collect();
         for other in (0..self.kinds.len()).filter(|other| *other != kind) {
-            let Ok(other_guard) = self.guard(other) else { continue };
+            if !self.fits(other)? {
+                continue;
+            }
+            let other_guard = self.guard(other)?;
             let shared =
                 other_guard.parts.iter().enumerate().filter(|(other_place, other_part)| {
                     *other_place != HEADER

@@ -25,6 +25,9 @@ const KEPT: &str = "EXISTS (SELECT 1 FROM {s}.talon_piece AS p WHERE p.kind = s.
 const NEWEST: &str = "EXISTS (SELECT 1 FROM {s}.talon_piece AS p WHERE p.kind = s.kind AND p.saved = 1 AND p.key = s.key
     AND p.last = s.id AND p.gone_at IS NULL)";
 
+/// The open transaction has touched its piece, and it says what that was before.
+const TOUCHED: &str = "s.id IN (SELECT -t.id FROM {s}.talon_tally AS t WHERE t.id < 0)";
+
 /// A station has its piece open, and it was not deleted meanwhile.
 const EDITED: &str = "EXISTS (SELECT 1 FROM {s}.talon_edit AS e WHERE e.kind = s.kind AND e.key = s.key) AND NOT EXISTS
     (SELECT 1 FROM {s}.talon_piece AS p WHERE p.kind = s.kind AND p.saved = 1 AND p.key = s.key AND p.gone_at IS NOT NULL)";
@@ -94,10 +97,10 @@ impl Talon {
             &[],
         )? > 0;
         let mut condition = old.clone();
-        let touched = self.newest_of_touched(place)?;
+        let any_touched = self.note_touched(place)?;
         let is_any_edited = number("SELECT EXISTS (SELECT 1 FROM {s}.talon_edit)", &[])? > 0;
-        if !touched.is_empty() || is_any_edited {
-            let edited = format!("(s.id IN ({}) OR {EDITED})", touched.join(", "));
+        if any_touched || is_any_edited {
+            let edited = format!("({TOUCHED} OR {EDITED})");
             purged.kept_edited = number(
                 &format!("SELECT count(*) FROM {{s}}.talon_snapshot AS s WHERE {old} AND {edited}"),
                 &[day],
@@ -148,6 +151,9 @@ impl Talon {
             self.keep_ids_growing(&schema, newest_id)?;
         }
         self.connection.run(&fill("DELETE FROM {s}.talon_unguarded WHERE day < ?1"), &[day])?;
+        if any_touched {
+            self.connection.run(&fill("DELETE FROM {s}.talon_tally WHERE id < 0"), &[])?;
+        }
         let younger = number(
             "SELECT EXISTS (SELECT 1 FROM {s}.talon_snapshot WHERE day >= ?1 AND id < ?2)",
             &[day, ValueRef::Integer(newest_old)],
@@ -163,26 +169,29 @@ impl Talon {
         let mut databases = self.databases()?;
         let database = &mut databases[place];
         for kind in database.guarded_kinds() {
-            if database.fitted(kind).is_ok() {
+            if database.fits(kind)? {
                 self.release_deleted(database, kind, before)?;
             }
         }
         Ok(())
     }
 
-    /// The newest snapshots of the pieces that the open transaction has touched: all that says what they were before.
-    fn newest_of_touched(&self, place: usize) -> Result<Vec<String>> {
+    /// Notes the newest snapshots of the pieces that the open transaction has touched, all that says what they were before,
+    /// as negative rows of `talon_tally`, which are gone again when the purge is over; false when there are none.
+    fn note_touched(&self, place: usize) -> Result<bool> {
         let mut databases = self.databases()?;
         let database = &mut databases[place];
-        let mut newest = Vec::new();
+        let mut any = false;
         for (kind, key) in self.course.borrow().touched_in(place) {
             let id = database.kinds[kind].id;
             let state = database.store()?.piece(id, &key.shown()?)?;
             if let Some(last) = state.and_then(|state| state.last) {
-                newest.try_push(last.to_string())?;
+                let note = "INSERT OR IGNORE INTO {s}.talon_tally(id, value) VALUES (-?1, 0)";
+                database.own_statement(note)?.run(&[ValueRef::Integer(last)])?;
+                any = true;
             }
         }
-        Ok(newest)
+        Ok(any)
     }
 
     /// Notes on every piece whether it is lost today, or its header is gone and its last snapshot would be now; gives the kinds whose pieces cannot be looked at, which keep all.
@@ -195,6 +204,9 @@ impl Talon {
         for kind in database.guarded_kinds() {
             let id = database.kinds[kind].id;
             if let Err(error) = database.fitted(kind) {
+                if error.is_of_the_machine() {
+                    return Err(error);
+                }
                 purged.notes.push(format!("kept all of {}: {error}", database.kinds[kind].name));
                 kept.push(id);
                 continue;

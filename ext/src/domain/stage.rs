@@ -417,8 +417,10 @@ impl Filling<'_> {
             columns.join(", "),
             part.alias
         );
-        let Ok(mut statement) = self.database.connection.prepare(&sql) else {
-            return Ok(());
+        let mut statement = match self.database.connection.prepare(&sql) {
+            Ok(statement) => statement,
+            Err(failure) if failure.primary() == crate::sqlite::code::ERROR => return Ok(()),
+            Err(failure) => return Err(failure.into()),
         };
         let values: Vec<ValueRef<'_>> = row.iter().map(Value::as_ref).collect();
         let holds = statement.first(&values, |row| Ok(row.column(0).as_integer()))?;

@@ -361,7 +361,13 @@ impl Fitting<'_> {
                 Err(_) => Ok(()),
             }
         });
-        checked.map_err(|failure| self.problem(format!("{setting}: {failure} in {expression:?}")))
+        checked.map_err(|failure| {
+            let error = Error::Sqlite(failure);
+            if error.is_of_the_machine() {
+                return error;
+            }
+            self.problem(format!("{setting}: {error} in {expression:?}"))
+        })
     }
 }
 

@@ -69,8 +69,13 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
     let piece = constraints.equal(PIECE).map(|piece| -> Result<Value> {
         // The header's own spelling, where one kind is asked about; of all kinds it is the value that counts.
         let kind = asked.kinds.first().filter(|_| constraints.equal(KIND).is_some());
-        let own =
-            kind.and_then(|kind| talon.databases().ok()?[place].named_piece(*kind, piece).ok());
+        let mut databases = talon.databases()?;
+        let database = &mut databases[place];
+        // Of a kind that does not fit the schema any more there is no spelling.
+        let own = match kind {
+            Some(kind) if database.fits(*kind)? => database.piece_asked(*kind, piece)?,
+            _ => None,
+        };
         own.map_or_else(|| Ok(piece.to_value()?), |key| key.shown())
     });
     let piece = piece.transpose()?;

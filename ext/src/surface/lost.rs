@@ -63,7 +63,7 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
             // A person may write '42' for 42, of a kind that is named; of all kinds it is the value that counts.
             Some(piece) => {
                 let key = match constraints.equal(KIND) {
-                    Some(_) => database.named_piece(kind, piece).ok(),
+                    Some(_) => database.piece_asked(kind, piece)?,
                     None => Key::from_shown(piece, guard.header().key.len())?,
                 };
                 let Some(key) = key else { continue };

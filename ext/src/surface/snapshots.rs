@@ -2,6 +2,7 @@
 
 use super::arguments::{schema_of, shortened};
 use super::rows::{Rows, row_id};
+use crate::domain::database::Database;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{
@@ -107,13 +108,22 @@ fn own_spelling(
     kind: ValueRef<'_>,
     piece: ValueRef<'_>,
 ) -> Result<Value> {
-    if let (Some(kind), false) = (kind.as_str(), piece.is_null())
-        && let Ok(place) = talon.kind_place(schema, kind)
-        && let Ok(key) = talon.databases()?[place.database].named_piece(place.kind, piece)
-    {
-        return key.shown();
-    }
-    Ok(piece.to_value()?)
+    let (Some(kind), false) = (kind.as_str(), piece.is_null()) else {
+        return Ok(piece.to_value()?);
+    };
+    let place = match talon.kind_place(schema, kind) {
+        Ok(place) => place,
+        // Its snapshots are kept, its tables are nobody's to look into.
+        Err(Error::UnknownKind { .. }) => return Ok(piece.to_value()?),
+        Err(error) => return Err(error),
+    };
+    let mut databases = talon.databases()?;
+    let database = &mut databases[place.database];
+    let own = match database.fits(place.kind)? {
+        true => database.piece_asked(place.kind, piece)?,
+        false => None,
+    };
+    own.map_or_else(|| Ok(piece.to_value()?), |key| key.shown())
 }
 
 impl Cursor for Scan {
@@ -191,7 +201,7 @@ fn image(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
         return Ok(Rows::none());
     }
     let stored = database.stored(id)?;
-    let orders = orders(database, id);
+    let orders = orders(database, id)?;
     let asked_schema = constraints.equal(IMAGE_SCHEMA).unwrap_or(ValueRef::Null).to_value()?;
     let mut rows = Vec::new();
     // Header and lines first; details follow by name.
@@ -231,19 +241,22 @@ fn image(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
 }
 
 /// The order that each part of the snapshot's kind is shown in, as far as it is still guarded.
-fn orders(database: &mut crate::domain::database::Database, id: i64) -> Vec<(String, Vec<String>)> {
+fn orders(database: &mut Database, id: i64) -> Result<Vec<(String, Vec<String>)>> {
     let sql = format!(
         "SELECT kind FROM {}.talon_snapshot WHERE id = ?1",
         quote_identifier(&database.schema)
     );
-    let kind = match database.connection.value(&sql, &[ValueRef::Integer(id)]) {
-        Ok(Some(Value::Integer(kind))) => database.place_of(kind),
+    let kind = match database.connection.value(&sql, &[ValueRef::Integer(id)])? {
+        Some(Value::Integer(kind)) => database.place_of(kind),
         _ => None,
     };
-    let Some(guard) = kind.and_then(|kind| database.guard(kind).ok()) else {
-        return Vec::new();
-    };
-    guard.parts.iter().map(|part| (part.name.clone(), part.order.clone())).collect()
+    match kind {
+        Some(kind) if database.fits(kind)? => {
+            let guard = database.guard(kind)?;
+            Ok(guard.parts.iter().map(|part| (part.name.clone(), part.order.clone())).collect())
+        }
+        _ => Ok(Vec::new()),
+    }
 }
 
 fn object(columns: &[String], row: &[Value]) -> Result<Vec<u8>> {
