@@ -1,6 +1,6 @@
 //! What an image keeps, it keeps to the bit; and what becomes of it when the tables change.
 
-use talon_tests::{GUARD_SALES, SALES, Shop};
+use talon_tests::{Db, GUARD_SALES, SALES, Shop};
 
 const ANYTHING: &str = "
     CREATE TABLE piece(id INTEGER PRIMARY KEY, a, b);
@@ -131,29 +131,44 @@ fn a_database_in_utf16_keeps_its_texts() {
     }
 }
 
+/// A guarded sale 1 with lines 1 and 2.
+fn sale_of_two_lines() -> (Shop, Db) {
+    let shop = Shop::with(SALES);
+    let db = shop.open();
+    db.run(&format!(
+        "{GUARD_SALES} BEGIN; INSERT INTO sale_piece VALUES (1, 'A', 1);
+         INSERT INTO sale_line VALUES (1, 1, 1, 'x', 1), (2, 1, 2, 'y', 2); COMMIT"
+    ));
+    (shop, db)
+}
+
+/// Changes the schema on a connection of its own.
+fn change(shop: &Shop, with_talon: bool, change: &str) {
+    let db = if with_talon { shop.open() } else { shop.bare() };
+    db.run(change);
+}
+
+/// Loses the lines without Talon and restores them as they were; gives the outcome and its note.
+fn lose_and_restore(shop: &Shop, db: &Db) -> String {
+    let before = db.contents(&["sale_line"]);
+    shop.bare().run("DELETE FROM sale_line");
+    db.run("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
+    assert_eq!(db.contents(&["sale_line"]), before);
+    db.one("SELECT outcome, note FROM talon_restore")
+}
+
 #[test]
 fn a_column_added_since_gets_its_default_and_the_note_names_it() {
     for with_talon in [true, false] {
-        let shop = Shop::with(SALES);
-        shop.open().run(&format!(
-            "{GUARD_SALES} BEGIN; INSERT INTO sale_piece VALUES (1, 'A', 1);
-             INSERT INTO sale_line VALUES (1, 1, 1, 'x', 1), (2, 1, 2, 'y', 2); COMMIT"
-        ));
-        let change = "ALTER TABLE sale_line ADD COLUMN unit TEXT NOT NULL DEFAULT 'pc'";
-        if with_talon {
-            shop.open().run(change)
-        } else {
-            shop.bare().run(change)
-        }
-        let db = shop.open();
-        let before = db.contents(&["sale_line"]);
-        shop.bare().run("DELETE FROM sale_line");
-        db.run("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
-        assert_eq!(db.contents(&["sale_line"]), before);
-        assert_eq!(
-            db.one("SELECT outcome, note FROM talon_restore"),
-            "restored|columns new in sale_line, with their default: unit"
+        let (shop, _db) = sale_of_two_lines();
+        change(
+            &shop,
+            with_talon,
+            "ALTER TABLE sale_line ADD COLUMN unit TEXT NOT NULL DEFAULT 'pc'",
         );
+        let db = shop.open();
+        let note = lose_and_restore(&shop, &db);
+        assert_eq!(note, "restored|columns new in sale_line, with their default: unit");
         // From here on images have the column.
         db.run("UPDATE sale_line SET unit = 'kg' WHERE id = 1");
         assert_eq!(db.one("SELECT row ->> 'unit' FROM talon_image((SELECT max(id) FROM talon_snapshots)) WHERE part = 'lines' AND position = 1"), "kg");
@@ -163,26 +178,11 @@ fn a_column_added_since_gets_its_default_and_the_note_names_it() {
 #[test]
 fn a_column_dropped_since_is_named_and_the_rest_comes_back() {
     for with_talon in [true, false] {
-        let shop = Shop::with(SALES);
-        shop.open().run(&format!(
-            "{GUARD_SALES} BEGIN; INSERT INTO sale_piece VALUES (1, 'A', 1);
-             INSERT INTO sale_line VALUES (1, 1, 1, 'x', 1), (2, 1, 2, 'y', 2); COMMIT"
-        ));
-        let change = "ALTER TABLE sale_line DROP COLUMN label";
-        if with_talon {
-            shop.open().run(change)
-        } else {
-            shop.bare().run(change)
-        }
+        let (shop, _db) = sale_of_two_lines();
+        change(&shop, with_talon, "ALTER TABLE sale_line DROP COLUMN label");
         let db = shop.open();
-        let before = db.contents(&["sale_line"]);
-        shop.bare().run("DELETE FROM sale_line");
-        db.run("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
-        assert_eq!(db.contents(&["sale_line"]), before);
-        assert_eq!(
-            db.one("SELECT outcome, note FROM talon_restore"),
-            "restored|columns gone from sale_line: label"
-        );
+        let note = lose_and_restore(&shop, &db);
+        assert_eq!(note, "restored|columns gone from sale_line: label");
         assert_eq!(
             db.one("SELECT row FROM talon_image(1) WHERE part = 'lines' AND position = 2"),
             r#"{"id":2,"sale_id":1,"position":2,"label":"y","quantity":2.0}"#
@@ -193,19 +193,15 @@ fn a_column_dropped_since_is_named_and_the_rest_comes_back() {
 #[test]
 fn renamed_tables_and_key_columns_stay_guarded() {
     for with_talon in [true, false] {
-        let shop = Shop::with(SALES);
-        shop.open().run(&format!(
-            "{GUARD_SALES} BEGIN; INSERT INTO sale_piece VALUES (1, 'A', 1);
-             INSERT INTO sale_line VALUES (1, 1, 1, 'x', 1), (2, 1, 2, 'y', 2); COMMIT"
-        ));
+        let (shop, _db) = sale_of_two_lines();
         let changes = [
             "ALTER TABLE sale_piece RENAME TO sales",
             "ALTER TABLE sale_line RENAME TO \"sales line\"",
             "ALTER TABLE sales RENAME COLUMN id TO sale_number",
             "ALTER TABLE \"sales line\" RENAME COLUMN sale_id TO sale",
         ];
-        for change in changes {
-            if with_talon { shop.open().run(change) } else { shop.bare().run(change) }
+        for step in changes {
+            change(&shop, with_talon, step);
         }
         let db = shop.open();
         db.run("UPDATE \"sales line\" SET label = 'new' WHERE id = 2");
@@ -224,14 +220,11 @@ fn renamed_tables_and_key_columns_stay_guarded() {
 
 #[test]
 fn an_image_older_than_a_rename_of_its_key_columns_is_restored() {
-    let shop = Shop::with(SALES);
-    let db = shop.open();
-    db.run(&format!(
-        "{GUARD_SALES} BEGIN; INSERT INTO sale_piece VALUES (1, 'A', 1);
-         INSERT INTO sale_line VALUES (1, 1, 1, 'x', 1), (2, 1, 2, 'y', 2); COMMIT;
-         ALTER TABLE sale_piece RENAME COLUMN id TO sale_number; ALTER TABLE sale_line RENAME COLUMN sale_id TO sale;
-         ALTER TABLE sale_line RENAME COLUMN id TO line"
-    ));
+    let (_shop, db) = sale_of_two_lines();
+    db.run(
+        "ALTER TABLE sale_piece RENAME COLUMN id TO sale_number; ALTER TABLE sale_line RENAME COLUMN sale_id TO sale;
+         ALTER TABLE sale_line RENAME COLUMN id TO line",
+    );
     let before = db.contents(&["sale_piece", "sale_line"]);
     db.run("DELETE FROM sale_line; INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost");
     assert_eq!(db.rows("SELECT outcome, note FROM talon_restore"), ["restored|NULL"]);
@@ -240,15 +233,12 @@ fn an_image_older_than_a_rename_of_its_key_columns_is_restored() {
 
 #[test]
 fn a_rebuilt_table_keeps_its_snapshots() {
-    let shop = Shop::with(SALES);
-    let db = shop.open();
-    db.run(&format!(
-        "{GUARD_SALES} BEGIN; INSERT INTO sale_piece VALUES (1, 'A', 1);
-         INSERT INTO sale_line VALUES (1, 1, 1, 'x', 1), (2, 1, 2, 'y', 2); COMMIT;
-         PRAGMA foreign_keys = OFF;
+    let (_shop, db) = sale_of_two_lines();
+    db.run(
+        "PRAGMA foreign_keys = OFF;
          BEGIN; CREATE TABLE new_line(quantity REAL, label TEXT, id INTEGER PRIMARY KEY, sale_id INTEGER REFERENCES sale_piece, position INTEGER);
          INSERT INTO new_line(id, sale_id, position, label, quantity) SELECT id, sale_id, position, label, quantity FROM sale_line;
-         DROP TABLE sale_line; ALTER TABLE new_line RENAME TO sale_line; COMMIT;"
-    ));
+         DROP TABLE sale_line; ALTER TABLE new_line RENAME TO sale_line; COMMIT;",
+    );
     db.lose_and_recover(&["sale_piece", "sale_line"], "DELETE FROM sale_line", &["sale|1|2"]);
 }

@@ -126,20 +126,10 @@ impl RuleFitting<'_> {
                 key
             }
         };
-        if key.is_empty() {
-            return Err(self.problem(format!(
-                "{:?} has no primary key: name columns that identify a row with \"key\" (a unique index over them is needed)",
-                table.name
-            )));
+        match table.why_no_key(&key, "key", "\"key\"") {
+            Some(problem) => Err(self.problem(problem)),
+            None => Ok(key),
         }
-        if !table.is_unique(&key) {
-            return Err(self.problem(format!(
-                "key: {} of {:?} is not unique: a key needs a primary key or a unique index over exactly these columns",
-                key.join(", "),
-                table.name
-            )));
-        }
-        Ok(key)
     }
 
     fn no_column(&self, table: &HostTable, name: &str) -> Error {

@@ -183,20 +183,10 @@ impl Fitting<'_> {
             Some(given) => self.columns(table, given, setting)?,
             None => table.key(),
         };
-        if key.is_empty() {
-            return Err(self.problem(format!(
-                "{:?} has no primary key: name columns that identify a row with {setting} (a unique index over them is needed)",
-                table.name
-            )));
+        match table.why_no_key(&key, setting, setting) {
+            Some(problem) => Err(self.problem(problem)),
+            None => Ok(key),
         }
-        if !table.is_unique(&key) {
-            return Err(self.problem(format!(
-                "{setting}: {} of {:?} is not unique: a key needs a primary key or a unique index over exactly these columns",
-                key.join(", "),
-                table.name
-            )));
-        }
-        Ok(key)
     }
 
     /// The header's key: as given, or what the lines' one foreign key refers to, or the primary key.

@@ -249,6 +249,25 @@ impl HostTable {
         same(&self.key()) || whole.any(|index| same(&index.columns))
     }
 
+    /// Why these columns cannot identify a row, if they cannot: in words that name the setting they come from, and the one
+    /// that says which they are.
+    pub fn why_no_key(&self, key: &[String], from: &str, given_by: &str) -> Option<String> {
+        if key.is_empty() {
+            Some(format!(
+                "{:?} has no primary key: name columns that identify a row with {given_by} (a unique index over them is needed)",
+                self.name
+            ))
+        } else if !self.is_unique(key) {
+            Some(format!(
+                "{from}: {} of {:?} is not unique: a key needs a primary key or a unique index over exactly these columns",
+                key.join(", "),
+                self.name
+            ))
+        } else {
+            None
+        }
+    }
+
     /// The collation that a key column is compared under, where it is not BINARY.
     pub fn collation(&self, column: &str) -> Option<&str> {
         self.unique.iter().find_map(|index| {
