@@ -1,7 +1,7 @@
 //! The properties that must hold of a database after a fault.
 
 use crate::model::Duty;
-use crate::observe::{Observed, Reader, Snapshot};
+use crate::observe::{Observed, Reader, Snapshot, lines_of};
 use crate::scenario::{Host, Scenario, Setting};
 use crate::session;
 use crate::tables::{self, Dump};
@@ -9,6 +9,7 @@ use crate::vfs::{Connection, Disk, Failure, Files, Value};
 use std::path::Path;
 
 /// A state that the file may be in, and what is expected of it then.
+#[derive(Clone, Copy)]
 pub struct Allowed<'a> {
     /// The host's tables.
     pub dump: &'a Dump,
@@ -125,6 +126,37 @@ impl Judge<'_> {
         verdict
     }
 
+    /// Judges what is left when nothing failed: that, and what the scenario itself says must hold.
+    ///
+    /// # Errors
+    /// All that does not hold.
+    pub fn judge_whole(
+        &mut self,
+        files: &Files,
+        allowed: &Allowed<'_>,
+        seed: u64,
+    ) -> Result<(), String> {
+        self.check_after(files)?;
+        let verdict = self.judge(files, std::slice::from_ref(allowed), seed);
+        let problems: Vec<String> = verdict.lost.into_iter().chain(verdict.wrong).collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+    }
+
+    fn check_after(&self, files: &Files) -> Result<(), String> {
+        let disk = Disk::new(files);
+        let connection = self.open(&disk).map_err(|failure| failure.to_string())?;
+        for check in &self.scenario.after {
+            let found = lines_of(&connection, &check.sql)
+                .map_err(|failure| format!("{}: {failure}", check.sql))?;
+            let mut rows = check.rows.clone();
+            rows.sort_unstable();
+            if found != rows {
+                return Err(format!("{} gives {found:?}, expected {rows:?}", check.sql));
+            }
+        }
+        Ok(())
+    }
+
     /// What Talon says of the file, and the snapshots as they lie in it once it has absorbed what it did not see.
     fn look_with_talon(
         &mut self,
@@ -185,11 +217,28 @@ impl Judge<'_> {
                 ))
             });
             verdict.images += u64::from(was_lost);
-            if was_lost && piece.image != *newest {
+            if was_lost && piece.image != *newest && !self.is_withheld(connection, *kind, key)? {
                 verdict.wrong.push(format!("restored {} instead of {newest}", piece.image));
             }
         }
         Ok(())
+    }
+
+    /// Whether a restore said why it left a piece as it is: others have its lines by now, or a station has it open.
+    fn is_withheld(
+        &self,
+        connection: &Connection,
+        kind: usize,
+        key: &[Value],
+    ) -> Result<bool, Failure> {
+        let (kind, piece) = (&self.scenario.pieces[kind].kind, shown(key));
+        let said = lines_of(
+            connection,
+            &format!(
+                "SELECT outcome FROM talon_restore WHERE kind = '{kind}' AND piece = {piece} ORDER BY id DESC LIMIT 1"
+            ),
+        )?;
+        Ok(said == ["'conflict'"] || said == ["'being edited'"])
     }
 
     fn restore_one(
@@ -235,7 +284,8 @@ fn compare((snapshots, observed): &(Vec<Snapshot>, Observed), state: &Allowed<'_
             verdict.lost.push(format!("no snapshot holds the committed {image}"));
         }
     }
-    for snapshot in snapshots {
+    // A deposit is no state that anybody committed.
+    for snapshot in snapshots.iter().filter(|snapshot| snapshot.reason != "stage") {
         if !state.duty.committed.contains_key(&(snapshot.kind, snapshot.image.clone())) {
             verdict.wrong.push(format!(
                 "snapshot {} ({}) of {} was never committed: {}",

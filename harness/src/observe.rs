@@ -89,7 +89,7 @@ impl Reader {
             .query(
                 "SELECT s.id, k.kind, s.key, s.lines, s.reason, s.payload, c.columns
                    FROM talon_snapshot AS s LEFT JOIN talon_kind AS k ON k.id = s.kind
-                   LEFT JOIN talon_shape AS c ON c.id = s.shape ORDER BY s.id",
+                   LEFT JOIN talon_shape AS c ON c.id = s.shape WHERE s.kind <> 0 ORDER BY s.id",
             )
             .map_err(|failure| failure.to_string())?;
         let mut found = Vec::new();

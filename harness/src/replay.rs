@@ -4,7 +4,7 @@ use crate::fault::{Fault, Kind, Plan, Survival};
 use crate::figures::Figures;
 use crate::judge::{Allowed, Judge, Verdict};
 use crate::model::{self, Duty, Excluded, Outcome, Reference, Units};
-use crate::observe::{Observed, Reader, lines_of};
+use crate::observe::{Observed, Reader};
 use crate::scenario::{Journal, Scenario, Setting, Synchronous};
 use crate::session::{self, Script, Session};
 use crate::vfs::{self, Disk, Files};
@@ -218,9 +218,6 @@ impl<'a> Bench<'a> {
             }
         }
         session.close_all().map_err(|failure| format!("closing: {failure}"))?;
-        if is_whole {
-            self.check_after(&disk.files())?;
-        }
         if observed.len() != reference.commits.len() + 1 {
             return Err(format!(
                 "{} commits with Talon, {} without",
@@ -228,25 +225,15 @@ impl<'a> Bench<'a> {
                 reference.commits.len()
             ));
         }
-        Ok(observed)
-    }
-
-    /// What the scenario itself says must hold when all was done.
-    fn check_after(&self, files: &Files) -> Result<(), String> {
-        let disk = Disk::new(files);
-        let host = crate::scenario::Host::default();
-        let connection = session::open(&disk, self.setting, Some(self.judge.library), &host)
-            .map_err(|failure| failure.to_string())?;
-        for check in &self.scenario.after {
-            let found = lines_of(&connection, &check.sql)
-                .map_err(|failure| format!("{}: {failure}", check.sql))?;
-            let mut rows = check.rows.clone();
-            rows.sort_unstable();
-            if found != rows {
-                return Err(format!("{} gives {found:?}, expected {rows:?}", check.sql));
-            }
+        let commits = reference.commits.len();
+        if is_whole
+            && let (Some(commit), Some(observed)) = (reference.commits.last(), observed.last())
+        {
+            let duty = &reference.duty(commits);
+            let allowed = Allowed { dump: &commit.dump, duty, observed };
+            self.judge.judge_whole(&disk.files(), &allowed, self.options.seed)?;
         }
-        Ok(())
+        Ok(observed)
     }
 
     fn run_all(
