@@ -87,6 +87,8 @@ pub enum Kind {
     Io(Call),
     /// SQLite gets no memory.
     Memory,
+    /// The host's process is killed, at moments that are numbered.
+    Kill,
 }
 
 impl Kind {
@@ -96,7 +98,7 @@ impl Kind {
         let mut kinds: Vec<Kind> = survivals.map(Kind::Power).to_vec();
         kinds.push(Kind::Full);
         kinds.extend(Call::ALL.map(Kind::Io));
-        kinds.push(Kind::Memory);
+        kinds.extend([Kind::Memory, Kind::Kill]);
         kinds
     }
 
@@ -106,22 +108,23 @@ impl Kind {
             Kind::Power(_) => call.changes_disk(),
             Kind::Full => call == Call::Write,
             Kind::Io(watched) => call == watched,
-            Kind::Memory => false,
+            Kind::Memory | Kind::Kill => false,
         }
     }
 
-    /// Whether "from then on" differs from "once": after a power cut nothing works anyway.
+    /// Whether "from then on" differs from "once": after a power cut or a kill nothing works anyway.
     pub fn can_last(self) -> bool {
-        !matches!(self, Kind::Power(_))
+        !matches!(self, Kind::Power(_) | Kind::Kill)
     }
 
-    /// The family it is counted and chosen by: `power`, `full`, `io`, `memory`.
+    /// The family it is counted and chosen by: `power`, `full`, `io`, `memory`, `kill`.
     pub fn family(self) -> &'static str {
         match self {
             Kind::Power(_) => "power",
             Kind::Full => "full",
             Kind::Io(_) => "io",
             Kind::Memory => "memory",
+            Kind::Kill => "kill",
         }
     }
 }
@@ -136,6 +139,7 @@ impl fmt::Display for Kind {
             Kind::Full => to.write_str("full"),
             Kind::Io(call) => write!(to, "io-{}", call.name()),
             Kind::Memory => to.write_str("memory"),
+            Kind::Kill => to.write_str("kill"),
         }
     }
 }

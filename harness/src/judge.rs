@@ -7,6 +7,7 @@ use crate::session;
 use crate::tables::{self, Dump};
 use crate::vfs::{Connection, Disk, Failure, Files, Value};
 use std::path::Path;
+use std::sync::Arc;
 
 /// A state that the file may be in, and what is expected of it then.
 #[derive(Clone, Copy)]
@@ -57,7 +58,7 @@ pub struct Judge<'a> {
 
 impl Judge<'_> {
     /// A connection with Talon.
-    fn open(&self, disk: &Disk) -> Result<Connection, Failure> {
+    fn open(&self, disk: &Arc<Disk>) -> Result<Connection, Failure> {
         session::open(disk, self.setting, Some(self.library), &Host::default())
     }
 

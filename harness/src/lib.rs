@@ -4,12 +4,15 @@
 //! [`model`] of what was committed; then with Talon and with each [`fault`], on a disk in memory that [`vfs`] puts under
 //! SQLite. [`judge`] holds what is left against the model.
 
+pub(crate) mod bench;
 pub mod fault;
+pub(crate) mod faulted;
 pub mod figures;
 pub mod fuzz;
 pub mod judge;
 pub mod model;
 pub mod observe;
+pub mod process;
 pub mod replay;
 pub mod scenario;
 pub mod session;

@@ -3,7 +3,7 @@
 use harness::replay::{self, Options};
 use harness::scenario::Scenario;
 use harness::simulate::runs;
-use harness::{fuzz, vfs, workers};
+use harness::{fuzz, process, vfs, workers};
 use lexopt::prelude::*;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -75,7 +75,12 @@ fn run() -> Result<bool, Problem> {
     }
     let Arguments { command, paths, options, jobs, lists, passed_on, .. } = arguments;
     match (command.as_str(), paths.as_slice()) {
+        // What this program starts of itself: a scenario's worker, and a host to be killed.
         ("work", [path]) => workers::work(path, &options),
+        ("host", [path, setting, folder]) => {
+            let scenario = Scenario::read(path)?;
+            process::host(&scenario, &setting.to_string_lossy(), folder, &options)
+        }
         ("replay", _) if lists => list(&scenario_files(&paths)?, &options),
         ("replay", _) => {
             let files: Vec<PathBuf> = scenario_files(&paths)?.into_iter().collect();
@@ -182,6 +187,7 @@ fn arguments() -> Result<Option<Arguments>, Problem> {
         }
     }
     let Some(command) = command else { return Ok(None) };
+    options.program = Some(std::env::current_exe()?);
     options.library = library
         .or_else(harness::built_library)
         .ok_or("there is no libtalon beside this program; name one with --library")?;

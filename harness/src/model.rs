@@ -5,7 +5,6 @@ use crate::session::{Act, DATABASE, Script, Session};
 use crate::tables::{self, Dump, PieceMap};
 use crate::vfs::{Connection, Disk, Executed, Failure, Files, Value};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// Transactions that did not come to pass, by their number.
 pub type Excluded = BTreeSet<usize>;
@@ -129,7 +128,7 @@ pub fn reference(
     let (dump, pieces) = look(&files, scenario)?;
     let start = Commit { unit: 0, is_watched: false, writes: true, purges: None, dump, pieces };
     let mut reference = Reference { outcomes: Vec::new(), commits: vec![start], setup: 0 };
-    let mut session = Session::new(Arc::clone(&disk), setting, None, script);
+    let mut session = Session::new(&disk, setting, None, script);
     let mut purges = None;
     for (place, act) in script.acts.iter().enumerate() {
         if place == script.setup {

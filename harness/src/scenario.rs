@@ -3,7 +3,7 @@
 use crate::fault::Kind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A scenario as its file says it. The harness's README explains each entry.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -12,6 +12,9 @@ pub struct Scenario {
     /// The file's name without `.toml`.
     #[serde(skip)]
     pub name: String,
+    /// The file.
+    #[serde(skip)]
+    pub path: Option<PathBuf>,
     /// What is replayed, in a sentence.
     pub about: String,
     /// A schema that the harness brings along: `sales` or `shop`.
@@ -298,7 +301,9 @@ impl Scenario {
         let text = std::fs::read_to_string(path)
             .map_err(|error| ScenarioError::File { path: shown.clone(), error })?;
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        Scenario::parse(&name.unwrap_or_default(), &text).map_err(|error| match error {
+        let parsed = Scenario::parse(&name.unwrap_or_default(), &text);
+        let known = parsed.map(|scenario| Scenario { path: Some(path.to_owned()), ..scenario });
+        known.map_err(|error| match error {
             ScenarioError::Format { error, .. } => ScenarioError::Format { path: shown, error },
             ScenarioError::Content { problem, .. } => {
                 ScenarioError::Content { path: shown, problem }

@@ -2,7 +2,7 @@
 
 use crate::scenario::{Host, Journal, Scenario, Setting, Synchronous};
 use crate::vfs::{Connection, Disk, Executed, Failure, split_script};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// One statement of a scenario.
@@ -68,9 +68,36 @@ impl Script {
     }
 }
 
+/// Where a host's database lies.
+#[derive(Clone)]
+pub enum Place {
+    /// On a disk in memory.
+    Disk(Arc<Disk>),
+    /// In a folder of the machine's.
+    Folder(PathBuf),
+}
+
+impl From<&Arc<Disk>> for Place {
+    fn from(disk: &Arc<Disk>) -> Place {
+        Place::Disk(Arc::clone(disk))
+    }
+}
+
+impl From<&Path> for Place {
+    fn from(folder: &Path) -> Place {
+        Place::Folder(folder.to_owned())
+    }
+}
+
+impl From<&Place> for Place {
+    fn from(place: &Place) -> Place {
+        place.clone()
+    }
+}
+
 /// A host's connections.
 pub struct Session<'a> {
-    disk: Arc<Disk>,
+    place: Place,
     setting: Setting,
     library: Option<&'a Path>,
     script: &'a Script,
@@ -80,20 +107,20 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// A host without a connection yet; without a library no connection loads Talon.
     pub fn new(
-        disk: Arc<Disk>,
+        place: impl Into<Place>,
         setting: Setting,
         library: Option<&'a Path>,
         script: &'a Script,
     ) -> Session<'a> {
         let connections = script.hosts.iter().map(|_| None).collect();
-        Session { disk, setting, library, script, connections }
+        Session { place: place.into(), setting, library, script, connections }
     }
 
     fn connection(&mut self, on: usize) -> Result<&Connection, Failure> {
         if self.connections[on].is_none() {
             let (_, host) = &self.script.hosts[on];
             let library = self.library.filter(|_| host.talon);
-            self.connections[on] = Some(open(&self.disk, self.setting, library, host)?);
+            self.connections[on] = Some(open(&self.place, self.setting, library, host)?);
         }
         self.connections[on].as_ref().ok_or_else(|| Failure { code: 1, text: String::new() })
     }
@@ -181,12 +208,15 @@ pub const DATABASE: &str = "shop.db";
 /// # Errors
 /// What SQLite or the library reports.
 pub fn open(
-    disk: &Disk,
+    place: impl Into<Place>,
     setting: Setting,
     library: Option<&Path>,
     host: &Host,
 ) -> Result<Connection, Failure> {
-    let connection = Connection::open(&disk.path(DATABASE))?;
+    let connection = match place.into() {
+        Place::Disk(disk) => Connection::open(&disk.path(DATABASE))?,
+        Place::Folder(folder) => Connection::open_file(&folder.join(DATABASE))?,
+    };
     connection.busy_timeout(host.busy_timeout_ms);
     let level = match setting.synchronous {
         Synchronous::Normal => "NORMAL",

@@ -22,6 +22,7 @@ fn replayed(path: &Path, settings: &str, only: Option<&str>, most: u64) -> Figur
     vfs::install().expect("nothing has used SQLite before");
     let options = Options {
         library: harness::built_library().expect("cargo builds the extension, a dependency"),
+        program: Some(env!("CARGO_BIN_EXE_harness").into()),
         seed: 1,
         only: only.map(str::to_owned),
         settings: Some(settings.to_owned()),

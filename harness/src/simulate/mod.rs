@@ -4,9 +4,10 @@ pub mod runs;
 mod shape;
 mod work;
 
+use crate::bench::Bench;
 use crate::fault::{Fault, Kind};
 use crate::figures::Figures;
-use crate::replay::{Bench, Counted, Listener, Options};
+use crate::replay::{Counted, Listener, Options};
 use crate::scenario::{Host, Journal, Runs, Scenario, Synchronous};
 use crate::session::Script;
 use fastrand::Rng;

@@ -1,0 +1,214 @@
+//! A run with a fault: the host does what it can, and what may have become of its transactions is kept in mind.
+
+use crate::bench::{Bench, Known, is_expected};
+use crate::fault::{Fault, Kind, Plan};
+use crate::model::{self, Excluded, Outcome};
+use crate::scenario::{Journal, Synchronous};
+use crate::session::{Act, Session};
+use crate::vfs::{self, Disk, Files};
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Which run of the reference a faulted one may have come to.
+pub(crate) struct Candidate {
+    pub excluded: Excluded,
+    pub known: Rc<Known>,
+}
+
+/// What a faulted run came to.
+pub(crate) struct Faulted {
+    pub fired: bool,
+    pub files: Files,
+    pub candidates: Vec<Candidate>,
+    /// After a power cut, how many commits there may be; otherwise all of a candidate's.
+    pub commits: Option<RangeInclusive<usize>>,
+    pub problems: Vec<String>,
+    /// Errors that the host was told of.
+    pub told: Vec<String>,
+}
+
+impl Bench<'_> {
+    /// Does the steps, with a fault and the seed that it takes, or counting calls.
+    pub fn work(
+        &mut self,
+        disk: &Arc<Disk>,
+        fault: Option<(Fault, u64)>,
+    ) -> Result<Faulted, String> {
+        let script = self.script;
+        let library = self.options.library.as_path();
+        let mut session = Session::new(disk, self.setting, Some(library), script);
+        if !self.scenario.cold {
+            session.open_all().map_err(|failure| failure.to_string())?;
+        }
+        let none = Excluded::new();
+        let mut candidates = vec![Candidate { known: self.known(&none)?, excluded: none }];
+        disk.arm(fault.map(|(fault, seed)| Plan::new(fault, seed)));
+        let fault = fault.map(|(fault, _)| fault);
+        match fault.filter(|fault| fault.kind == Kind::Memory) {
+            Some(fault) => vfs::arm_memory(fault.call, fault.lasting),
+            None => vfs::arm_memory(0, false),
+        }
+        let setup = candidates[0].known.reference.setup;
+        let mut failed = BTreeSet::new();
+        let mut problems = Vec::new();
+        let mut told = Vec::new();
+        let mut committed = setup;
+        let mut in_doubt = false;
+        for (place, act) in script.acts.iter().enumerate().skip(script.setup) {
+            let unit = self.units[place];
+            if failed.contains(&unit) {
+                continue;
+            }
+            let had_fired = disk.has_fired() || vfs::memory().fired > 0;
+            let outcome = Outcome::of(&mut session, act);
+            if let Some(failure) = &outcome.executed.failure {
+                told.push(format!("{}: {failure}", act.sql));
+            }
+            if disk.is_dead() && outcome.code() != 0 {
+                in_doubt = self.is_last(place);
+                break;
+            }
+            let fits = candidates.iter().any(|candidate| {
+                let expected = candidate.known.reference.outcomes[place].as_ref();
+                expected.is_some_and(|expected| is_expected(act, &outcome, expected))
+            });
+            if fits {
+                if outcome.code() != 0 && self.units.iter().filter(|one| **one == unit).count() == 1
+                {
+                    // It failed on what another transaction holds, and did so even if that one fails later.
+                    failed.insert(unit);
+                }
+                committed += usize::from(outcome.code() == 0 && outcome.ends);
+                if act.closes {
+                    session.close(act.on).map_err(|failure| format!("closing: {failure}"))?;
+                }
+                continue;
+            }
+            problems.extend(complaint(disk, fault, had_fired, act, &outcome));
+            session.roll_back(act.on);
+            failed.insert(unit);
+            let before = candidates.len();
+            candidates =
+                vfs::without_memory_faults(|| self.without(unit, &failed, candidates, disk))?;
+            if candidates.len() > before {
+                // It may come back when the file is opened anew, after what the host did meanwhile: it stops here.
+                let rest = self.units[place..].iter().copied().filter(|other| *other != unit);
+                let rest = rest.collect::<BTreeSet<_>>();
+                candidates = vfs::without_memory_faults(|| self.without_all(candidates, &rest))?;
+                break;
+            }
+        }
+        if let Err(failure) = session.close_all() {
+            problems.push(format!("closing: {failure}"));
+        }
+        drop(session);
+        let is_dead = disk.is_dead();
+        if disk.open_files() > 0 {
+            problems.push(format!("{} files are still open", disk.open_files()));
+        }
+        let plan = disk.disarm();
+        let fired = match fault.map(|fault| fault.kind) {
+            Some(Kind::Memory) => vfs::disarm_memory().fired > 0,
+            _ => plan.is_some_and(|plan| plan.fired > 0),
+        };
+        let commits = is_dead.then(|| {
+            let certain = match (self.setting.journal, self.setting.synchronous) {
+                // SQLite does not sync these commits: any number of the last may be gone.
+                (Journal::Wal, Synchronous::Normal) => setup,
+                // Nor the end of the journal, which undoes the last commit when it comes back.
+                (Journal::Delete, _) | (Journal::Truncate, Synchronous::Normal) => {
+                    let commits = &candidates[0].known.reference.commits;
+                    commits[..committed].iter().rposition(|one| one.writes).unwrap_or(setup)
+                }
+                _ => committed,
+            };
+            certain.max(setup)..=committed + usize::from(in_doubt)
+        });
+        Ok(Faulted { fired, files: disk.files(), candidates, commits, problems, told })
+    }
+
+    /// The candidates without what the host did not come to.
+    fn without_all(
+        &mut self,
+        candidates: Vec<Candidate>,
+        rest: &BTreeSet<usize>,
+    ) -> Result<Vec<Candidate>, String> {
+        candidates
+            .into_iter()
+            .map(|candidate| {
+                let excluded: Excluded = candidate.excluded.union(rest).copied().collect();
+                Ok(Candidate { known: self.known(&excluded)?, excluded })
+            })
+            .collect()
+    }
+
+    /// Whether a statement is the last of its transaction.
+    fn is_last(&self, place: usize) -> bool {
+        !self.units[place + 1..].contains(&self.units[place])
+    }
+
+    /// The candidates once a transaction has failed: all that have `failed` are left out, the last one unless the file shows that it may have come to pass.
+    fn without(
+        &mut self,
+        unit: usize,
+        failed: &BTreeSet<usize>,
+        candidates: Vec<Candidate>,
+        disk: &Disk,
+    ) -> Result<Vec<Candidate>, String> {
+        let now = model::look(&disk.files(), self.scenario).map(|(dump, _)| dump);
+        let mut found = Vec::new();
+        for Candidate { excluded, known } in candidates {
+            let commits = &known.reference.commits;
+            let may_stand = commits
+                .iter()
+                .position(|commit| commit.unit == unit)
+                .is_some_and(|place| now.as_ref().is_ok_and(|now| commits[place].dump == *now));
+            let shorter: Excluded = excluded.union(failed).copied().collect();
+            found.push(Candidate { known: self.known(&shorter)?, excluded: shorter });
+            if may_stand {
+                found.push(Candidate { excluded, known });
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What is wrong with an error that was not expected, where something is.
+fn complaint(
+    disk: &Disk,
+    fault: Option<Fault>,
+    had_fired: bool,
+    act: &Act,
+    outcome: &Outcome,
+) -> Option<String> {
+    let (sql, code) = (&act.sql, outcome.code());
+    let Some(failure) = &outcome.executed.failure else {
+        return Some(format!("no error in {sql}"));
+    };
+    let problem = || Some(format!("{sql} gave {failure}"));
+    let Some(fault) = fault else { return problem() };
+    let has_fired = disk.has_fired() || vfs::memory().fired > 0;
+    let fits = match fault.kind {
+        Kind::Memory => code == NOMEM || failure.code == IOERR_NOMEM,
+        Kind::Full => matches!(code, FULL | IOERR | CANTOPEN),
+        // A journal that cannot be looked at may be hot: SQLite then wants the file for itself.
+        Kind::Io(_) | Kind::Power(_) | Kind::Kill => {
+            matches!(code, IOERR | CANTOPEN | FULL | PROTOCOL | BUSY)
+        }
+    };
+    if had_fired && !fault.lasting {
+        return Some(format!("{sql} gave {failure}, although the fault was over"));
+    }
+    let fits = fits || failure.text.starts_with(vfs::LOADING);
+    if has_fired && fits { None } else { problem() }
+}
+
+const BUSY: i32 = 5;
+const NOMEM: i32 = 7;
+const IOERR: i32 = 10;
+const IOERR_NOMEM: i32 = 3082;
+const FULL: i32 = 13;
+const CANTOPEN: i32 = 14;
+const PROTOCOL: i32 = 15;
