@@ -154,6 +154,26 @@ pub enum Error {
     /// A check is violated that forbids an UPDATE: its own text.
     #[error("{0}")]
     Forbidden(String),
+    /// Bytes that are no sound flow, or one that is not to be taken here: what is wrong, and what to do.
+    #[error("{problem}")]
+    Flow {
+        /// In words.
+        problem: String,
+    },
+    /// A flow of a format that this library does not know.
+    #[error(
+        "the flow has format {found}, written by talon {program}; this is talon {}, which reads up to {known}: load a newer \
+         libtalon here, or write the flow with an older one",
+        env!("CARGO_PKG_VERSION")
+    )]
+    NewerFlow {
+        /// What it says.
+        found: i64,
+        /// The newest format that this library reads.
+        known: i64,
+        /// The version that wrote it.
+        program: String,
+    },
     /// A snapshot that cannot be read.
     #[error("snapshot {snapshot} cannot be read: {problem}")]
     Unreadable {

@@ -3,6 +3,7 @@
 
 use crate::error::Error;
 use crate::sqlite::{Bytes, Failure, Room, Value};
+use std::borrow::Cow;
 
 /// Why a payload could not be read.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ impl<'a> Reader<'a> {
         Reader { json, at: 0 }
     }
 
-    fn damaged<T>(&self, wanted: &str) -> Result<T> {
+    pub(super) fn damaged<T>(&self, wanted: &str) -> Result<T> {
         let found = self.json.get(self.at..).unwrap_or_default();
         let found = String::from_utf8_lossy(&found[..found.len().min(20)]).into_owned();
         let found = if found.is_empty() { "its end".to_owned() } else { format!("{found:?}") };
@@ -96,7 +97,8 @@ impl<'a> Reader<'a> {
         self.json.get(self.at).copied()
     }
 
-    fn want(&mut self, byte: u8) -> Result<()> {
+    /// This byte must come next.
+    pub(super) fn want(&mut self, byte: u8) -> Result<()> {
         if self.peek() == Some(byte) {
             self.at += 1;
             Ok(())
@@ -135,7 +137,50 @@ impl<'a> Reader<'a> {
     pub(super) fn name(&mut self) -> Result<String> {
         let name = self.text()?;
         self.want(b':')?;
-        Ok(String::from_utf8_lossy(&name).into_owned())
+        Ok(String::from_utf8(name).unwrap_or_default())
+    }
+
+    /// A string; a copy only where it has escapes.
+    pub(super) fn string(&mut self) -> Result<Cow<'a, str>> {
+        if self.peek() == Some(b'"') {
+            let plain = self.json.get(self.at + 1..).unwrap_or_default();
+            let length = plain.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20));
+            if let Some(length) = length.filter(|length| plain[*length] == b'"')
+                && let Ok(text) = std::str::from_utf8(&plain[..length])
+            {
+                self.at += length + 2;
+                return Ok(Cow::Borrowed(text));
+            }
+        }
+        Ok(Cow::Owned(String::from_utf8(self.text()?).unwrap_or_default()))
+    }
+
+    /// The text of the next value, whatever it is, looked at only as far as to find its end.
+    pub(super) fn raw(&mut self) -> Result<&'a [u8]> {
+        self.peek();
+        let json = self.json;
+        let rest = json.get(self.at..).unwrap_or_default();
+        let (mut depth, mut length) = (0_usize, 0_usize);
+        while let Some(byte) = rest.get(length) {
+            match byte {
+                b'"' => length += length_of_string(&rest[length..]),
+                b'[' | b'{' => depth += 1,
+                b']' | b'}' | b',' if depth == 0 => break,
+                b']' | b'}' => depth -= 1,
+                _ => {}
+            }
+            length += 1;
+            if depth == 0 && matches!(byte, b'"' | b']' | b'}') {
+                break;
+            }
+        }
+        match rest.get(..length) {
+            Some(value) if depth == 0 && !value.is_empty() => {
+                self.at += length;
+                Ok(value.trim_ascii_end())
+            }
+            _ => self.damaged("a value"),
+        }
     }
 
     fn rows(&mut self) -> Result<Vec<Vec<Value>>> {
@@ -245,6 +290,19 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Bytes of the string that stands first, without its closing quote; more than there are where it has none.
+fn length_of_string(json: &[u8]) -> usize {
+    let mut length = 1;
+    loop {
+        match json.get(length) {
+            Some(b'\\') => length += 2,
+            Some(b'"') => return length,
+            Some(_) => length += 1,
+            None => return json.len(),
+        }
+    }
+}
+
 /// Resolves escapes into a list that has room for them; None at one that JSON does not know.
 fn unescape(mut raw: &[u8], text: &mut Vec<u8>) -> Option<()> {
     while let Some(plain) = raw.iter().position(|byte| *byte == b'\\') {
@@ -343,6 +401,31 @@ mod tests {
         assert_eq!(value("5e-324"), Value::Real(5e-324));
         for bad in ["9223372036854775808", "1e999", "--1", "+1", "1-1", "0x1", "-"] {
             assert!(read_row(format!("[{bad}]").as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_passed_over_as_it_stands() {
+        for (json, value) in [
+            (r#" {"a": [1, "]}\"", {}]} , 7"#, r#"{"a": [1, "]}\"", {}]}"#),
+            (r#" -1.5e3 ]"#, "-1.5e3"),
+            (r#""x,y" "#, r#""x,y""#),
+            ("null}", "null"),
+        ] {
+            assert_eq!(Reader::new(json.as_bytes()).raw().unwrap(), value.as_bytes(), "{json}");
+        }
+        for bad in ["", " ", ",", "]", "[1", r#"{"a":"b"#, r#""\"#, r#"["\"]"#] {
+            assert!(Reader::new(bad.as_bytes()).raw().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_string_is_copied_only_where_it_has_escapes() {
+        let read = |json: &'static str| Reader::new(json.as_bytes()).string();
+        assert!(matches!(read(r#" "é" "#), Ok(Cow::Borrowed("é"))));
+        assert_eq!(read(r#""a\nb""#).unwrap(), "a\nb");
+        for bad in ["", "7", r#"""#.trim_end(), r#""a"#, "\"a\u{1}\""] {
+            assert!(read(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,0 +1,406 @@
+//! What a flow says, line by line: JSON that a person can read with `zstd -dc`.
+//!
+//! The first line is the flow's head. Each shape (the columns of a kind's parts) stands before the first document that
+//! needs it. A document is a piece or a record, its image verbatim as the payload has it; one that was deleted, or has left what
+//! the receiver gets, has none. What the sender refused of the receiver stands in lines of its own. The last line counts.
+//!
+//! `document_reader` reads what is written here.
+
+use super::frame::{FlowName, hexadecimal};
+use super::payload::{put, write_value};
+use super::store::Hash;
+use crate::error::Result;
+use crate::sqlite::{Value, ValueRef};
+use std::borrow::Cow;
+
+/// A line of a flow.
+#[derive(Debug, PartialEq)]
+pub enum Line<'a> {
+    /// The first one.
+    Head(Box<Head>),
+    /// How a kind's images are to be read.
+    Shape(Shape<'a>),
+    /// A piece or a record.
+    Document(Document<'a>),
+    /// A document of the receiver's that the sender did not take.
+    Refused(Refused<'a>),
+    /// The last one.
+    End(End),
+}
+
+/// What a flow says of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Head {
+    /// Which flow.
+    pub flow: FlowName,
+    /// `changes`, `full` or `return`.
+    pub mode: String,
+    /// Which answer its sender wants: `now`, `later` or `none`.
+    pub answer: String,
+    /// The number of the receiver's flow that it answers.
+    pub answers: Option<i64>,
+    /// The sender's clock when it was written.
+    pub stamp: i64,
+    /// It covers the sender's changes after this one,
+    pub since: i64,
+    /// up to this one.
+    pub until: i64,
+    /// The sender lost what it had, and takes part anew from here.
+    pub rejoins: bool,
+    /// The version of Talon that wrote it.
+    pub program: String,
+    /// What the sender has of the receiver's.
+    pub acknowledges: Option<Acknowledged>,
+    /// The sites there are, where the sender is the central one.
+    pub sites: Vec<SiteLine>,
+    /// The sender's list of tables and their versions, as JSON, where it asks for a load.
+    pub tables: Option<String>,
+}
+
+/// How far one site has the changes of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Of the database that made them.
+    pub incarnation: i64,
+    /// Its newest flow that was applied.
+    pub number: i64,
+    /// Its changes up to here are there.
+    pub until: i64,
+}
+
+/// A site as the central one knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteLine {
+    /// Its code.
+    pub code: String,
+    /// `central` or `remote`.
+    pub role: String,
+    /// What people call it.
+    pub name: Option<String>,
+}
+
+/// The columns that images of a kind were written with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shape<'a> {
+    /// What documents of this flow call it by.
+    pub number: i64,
+    /// Of which kind.
+    pub kind: Cow<'a, str>,
+    /// Names by part, as JSON: the text that `talon_shape` keeps.
+    pub columns: Cow<'a, str>,
+    /// Declared types by part, as JSON in the same order; empty lists where they are not known any more.
+    pub types: Cow<'a, str>,
+    /// Columns that refer to other pieces and records.
+    pub references: Vec<ShapeReference>,
+}
+
+/// A column that refers to another piece, record or line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShapeReference {
+    /// `header`, `lines` or a detail's name.
+    pub part: String,
+    /// The column.
+    pub column: String,
+    /// A kind, or `kind.part`.
+    pub kind: String,
+    /// Whose numbers stand there unless the document says otherwise: a site's code; None for the document's own origin.
+    pub origin: Option<String>,
+}
+
+/// A piece or a record, as it travels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document<'a> {
+    /// Its kind.
+    pub kind: Cow<'a, str>,
+    /// Its key at its origin, as it is shown: a value, or a JSON array as a text.
+    pub key: Value,
+    /// Code of the site that created it.
+    pub origin: Cow<'a, str>,
+    /// What travels of it.
+    pub body: Body<'a>,
+}
+
+/// What travels of a document.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body<'a> {
+    /// All of it.
+    Whole(Change<'a>, Whole<'a>),
+    /// That it was deleted.
+    Gone(Change<'a>),
+    /// That the receiver is to have it no longer, though it exists.
+    Left,
+}
+
+/// The change that made a document what it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change<'a> {
+    /// How many changes it has seen.
+    pub version: i64,
+    /// When it was changed.
+    pub stamp: i64,
+    /// Code of the site that changed it.
+    pub site: Cow<'a, str>,
+    /// Stamps by column, as JSON, where it is merged by field.
+    pub fields: Option<Cow<'a, str>>,
+}
+
+/// The rows of a document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Whole<'a> {
+    /// Number of a shape that stands before it in the flow.
+    pub shape: i64,
+    /// How many lines it has.
+    pub lines: i64,
+    /// BLAKE3 over the image.
+    pub hash: Hash,
+    /// References that mean another site's numbers than the shape says.
+    pub references: Vec<Reference<'a>>,
+    /// The canonical image, verbatim.
+    pub image: &'a [u8],
+}
+
+/// A reference whose number is a certain site's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reference<'a> {
+    /// `header`, `lines` or a detail's name.
+    pub part: Cow<'a, str>,
+    /// The column.
+    pub column: Cow<'a, str>,
+    /// What stands there.
+    pub key: Value,
+    /// Code of the site whose number it is.
+    pub origin: Cow<'a, str>,
+}
+
+/// A document that was not taken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refused<'a> {
+    /// Its kind.
+    pub kind: Cow<'a, str>,
+    /// Code of the site that created it.
+    pub origin: Cow<'a, str>,
+    /// Its key there.
+    pub key: Value,
+    /// Why.
+    pub reason: Cow<'a, str>,
+}
+
+/// What was written before the last line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct End {
+    /// Documents of all sorts.
+    pub documents: i64,
+    /// Headers, lines and details of whole ones.
+    pub rows: i64,
+}
+
+impl Whole<'_> {
+    /// Whether the image is the one that the hash was made of.
+    pub fn is_sound(&self) -> bool {
+        *blake3::hash(self.image).as_bytes() == self.hash
+    }
+}
+
+/// Writes an object member by member.
+struct Object<'a>(&'a mut Vec<u8>);
+
+impl Object<'_> {
+    fn begin<'a>(text: &'a mut Vec<u8>, opening: &str) -> Result<Object<'a>> {
+        put(text, opening.as_bytes())?;
+        Ok(Object(text))
+    }
+
+    fn name(&mut self, name: &str) -> Result<&mut Vec<u8>> {
+        if self.0.last() != Some(&b'{') {
+            put(self.0, b",")?;
+        }
+        put(self.0, b"\"")?;
+        put(self.0, name.as_bytes())?;
+        put(self.0, b"\":")?;
+        Ok(self.0)
+    }
+
+    fn text(&mut self, name: &str, value: &str) -> Result<()> {
+        write_value(self.name(name)?, ValueRef::Text(value.as_bytes()))
+    }
+
+    fn number(&mut self, name: &str, value: i64) -> Result<()> {
+        write_value(self.name(name)?, ValueRef::Integer(value))
+    }
+
+    fn raw(&mut self, name: &str, json: &[u8]) -> Result<()> {
+        put(self.name(name)?, json)
+    }
+
+    /// An array, each item written by `write`.
+    fn list<T>(
+        &mut self,
+        name: &str,
+        items: &[T],
+        write: impl Fn(&mut Vec<u8>, &T) -> Result<()>,
+    ) -> Result<()> {
+        let text = self.name(name)?;
+        put(text, b"[")?;
+        for (place, item) in items.iter().enumerate() {
+            if place > 0 {
+                put(text, b",")?;
+            }
+            write(text, item)?;
+        }
+        put(text, b"]")
+    }
+}
+
+impl Head {
+    /// Appends the line.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Memory`].
+    pub fn write(&self, text: &mut Vec<u8>) -> Result<()> {
+        let mut object = Object::begin(text, "{\"flow\":{")?;
+        object.text("from", &self.flow.from)?;
+        object.text("to", &self.flow.to)?;
+        object.number("incarnation", self.flow.incarnation)?;
+        object.number("number", self.flow.number)?;
+        object.text("mode", &self.mode)?;
+        object.text("answer", &self.answer)?;
+        if let Some(answers) = self.answers {
+            object.number("answers", answers)?;
+        }
+        object.number("stamp", self.stamp)?;
+        object.number("since", self.since)?;
+        object.number("until", self.until)?;
+        if self.rejoins {
+            object.raw("rejoins", b"true")?;
+        }
+        object.text("program", &self.program)?;
+        if let Some(acknowledged) = &self.acknowledges {
+            let mut object = Object::begin(object.name("acknowledges")?, "{")?;
+            object.number("incarnation", acknowledged.incarnation)?;
+            object.number("number", acknowledged.number)?;
+            object.number("until", acknowledged.until)?;
+            put(object.0, b"}")?;
+        }
+        if !self.sites.is_empty() {
+            object.list("sites", &self.sites, |text, site| {
+                let mut object = Object::begin(text, "{")?;
+                object.text("code", &site.code)?;
+                object.text("role", &site.role)?;
+                if let Some(name) = &site.name {
+                    object.text("name", name)?;
+                }
+                put(object.0, b"}")
+            })?;
+        }
+        if let Some(tables) = &self.tables {
+            object.raw("tables", tables.as_bytes())?;
+        }
+        put(text, b"}}")
+    }
+}
+
+impl Shape<'_> {
+    /// Appends the line.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Memory`].
+    pub fn write(&self, text: &mut Vec<u8>) -> Result<()> {
+        let mut object = Object::begin(text, "{")?;
+        object.number("shape", self.number)?;
+        object.text("kind", &self.kind)?;
+        object.raw("columns", self.columns.as_bytes())?;
+        object.raw("types", self.types.as_bytes())?;
+        object.list("references", &self.references, |text, reference| {
+            let mut object = Object::begin(text, "{")?;
+            object.text("part", &reference.part)?;
+            object.text("column", &reference.column)?;
+            object.text("kind", &reference.kind)?;
+            if let Some(origin) = &reference.origin {
+                object.text("origin", origin)?;
+            }
+            put(object.0, b"}")
+        })?;
+        put(text, b"}")
+    }
+}
+
+impl Document<'_> {
+    /// Appends the line.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Memory`].
+    pub fn write(&self, text: &mut Vec<u8>) -> Result<()> {
+        let mut object = Object::begin(text, "{\"document\":{")?;
+        object.text("kind", &self.kind)?;
+        write_value(object.name("key")?, self.key.as_ref())?;
+        object.text("origin", &self.origin)?;
+        match &self.body {
+            Body::Left => object.raw("left", b"true")?,
+            Body::Gone(change) => {
+                change.write(&mut object)?;
+                object.raw("gone", b"true")?;
+            }
+            Body::Whole(change, whole) => {
+                change.write(&mut object)?;
+                object.number("shape", whole.shape)?;
+                object.number("lines", whole.lines)?;
+                object.text("hash", &hexadecimal(&whole.hash))?;
+                if !whole.references.is_empty() {
+                    object.list("references", &whole.references, |text, reference| {
+                        put(text, b"[")?;
+                        write_value(text, ValueRef::Text(reference.part.as_bytes()))?;
+                        put(text, b",")?;
+                        write_value(text, ValueRef::Text(reference.column.as_bytes()))?;
+                        put(text, b",")?;
+                        write_value(text, reference.key.as_ref())?;
+                        put(text, b",")?;
+                        write_value(text, ValueRef::Text(reference.origin.as_bytes()))?;
+                        put(text, b"]")
+                    })?;
+                }
+                object.raw("image", whole.image)?;
+            }
+        }
+        put(text, b"}}")
+    }
+}
+
+impl Change<'_> {
+    fn write(&self, object: &mut Object<'_>) -> Result<()> {
+        object.number("version", self.version)?;
+        object.number("stamp", self.stamp)?;
+        object.text("site", &self.site)?;
+        match &self.fields {
+            Some(fields) => object.raw("fields", fields.as_bytes()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Refused<'_> {
+    /// Appends the line.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Memory`].
+    pub fn write(&self, text: &mut Vec<u8>) -> Result<()> {
+        let mut object = Object::begin(text, "{\"refused\":{")?;
+        object.text("kind", &self.kind)?;
+        write_value(object.name("key")?, self.key.as_ref())?;
+        object.text("origin", &self.origin)?;
+        object.text("reason", &self.reason)?;
+        put(text, b"}}")
+    }
+}
+
+impl End {
+    /// Appends the line.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Memory`].
+    pub fn write(&self, text: &mut Vec<u8>) -> Result<()> {
+        let mut object = Object::begin(text, "{\"end\":{")?;
+        object.number("documents", self.documents)?;
+        object.number("rows", self.rows)?;
+        put(text, b"}}")
+    }
+}

@@ -1,0 +1,564 @@
+//! Reads the lines that `document` writes. They come from elsewhere: what is copied of them is reserved before, an image is
+//! never copied, and what is wrong is said with its place.
+
+use super::document::{
+    Acknowledged, Body, Change, Document, End, Head, Line, Reference, Refused, Shape,
+    ShapeReference, SiteLine, Whole,
+};
+use super::frame::{FlowName, from_hexadecimal};
+use super::payload_reader::{Reader, Result as Reading, Unread};
+use super::store::Hash;
+use crate::error::{Error, Result};
+use crate::sqlite::{Room, Value};
+use std::borrow::Cow;
+
+/// Reads a line.
+///
+/// # Errors
+/// [`Error::Flow`] with what is wrong and where in the line; [`Error::Memory`].
+pub fn read(line: &[u8]) -> Result<Line<'_>> {
+    read_line(line).map_err(|unread| match unread {
+        Unread::Memory => Error::Memory,
+        Unread::Damaged(problem) => {
+            let begin = String::from_utf8_lossy(&line[..line.len().min(60)]).into_owned();
+            Error::Flow { problem: format!("a line cannot be read: {problem}, in {begin}…") }
+        }
+    })
+}
+
+/// Reads the names that stand by part in a shape's columns or types.
+///
+/// # Errors
+/// [`Error::Flow`]; [`Error::Memory`].
+pub fn names_by_part(json: &str) -> Result<Vec<(String, Vec<String>)>> {
+    let read = || {
+        let (mut reader, mut parts) = (Reader::new(json.as_bytes()), Vec::new());
+        reader.list(b'{', b'}', |reader| {
+            let part = reader.name()?;
+            let mut names = Vec::new();
+            reader.list(b'[', b']', |reader| Ok(names.try_push(owned(reader.string()?)?)?))?;
+            Ok(parts.try_push((part, names))?)
+        })?;
+        reader.end()?;
+        Ok(parts)
+    };
+    read().map_err(|unread| match unread {
+        Unread::Memory => Error::Memory,
+        Unread::Damaged(problem) => {
+            Error::Flow { problem: format!("a shape cannot be read: {problem}") }
+        }
+    })
+}
+
+fn read_line(line: &[u8]) -> Reading<Line<'_>> {
+    // The first name tells.
+    let mut ahead = Reader::new(line);
+    ahead.want(b'{')?;
+    let sort = ahead.name()?;
+    let mut reader = Reader::new(line);
+    let line = match sort.as_str() {
+        "shape" => Line::Shape(shape(&mut reader)?),
+        "flow" => Line::Head(Box::new(within(&mut reader, head)?)),
+        "document" => Line::Document(within(&mut reader, document)?),
+        "refused" => Line::Refused(within(&mut reader, refused)?),
+        "end" => Line::End(within(&mut reader, end)?),
+        _ => return Err(Unread::Damaged(format!("{sort:?} is nothing that this version knows"))),
+    };
+    reader.end()?;
+    Ok(line)
+}
+
+/// Reads the object of a line that has one member.
+fn within<'a, T>(
+    reader: &mut Reader<'a>,
+    read: impl Fn(&mut Reader<'a>) -> Reading<T>,
+) -> Reading<T> {
+    let mut found = None;
+    reader.list(b'{', b'}', |reader| {
+        reader.name()?;
+        found = Some(read(reader)?);
+        Ok(())
+    })?;
+    found.ok_or_else(|| missing("its contents"))
+}
+
+fn missing(what: &str) -> Unread {
+    Unread::Damaged(format!("{what} is missing"))
+}
+
+fn owned(text: Cow<'_, str>) -> Reading<String> {
+    match text {
+        Cow::Owned(text) => Ok(text),
+        Cow::Borrowed(text) => {
+            let mut copied = String::new();
+            copied.try_reserve_exact(text.len()).map_err(|_| Unread::Memory)?;
+            copied.push_str(text);
+            Ok(copied)
+        }
+    }
+}
+
+fn integer(reader: &mut Reader<'_>) -> Reading<i64> {
+    let value = reader.value()?;
+    value.as_ref().as_integer().ok_or_else(|| Unread::Damaged(format!("{value} is no integer")))
+}
+
+fn boolean(reader: &mut Reader<'_>) -> Reading<bool> {
+    match reader.raw()? {
+        b"true" => Ok(true),
+        b"false" => Ok(false),
+        _ => reader.damaged("true or false"),
+    }
+}
+
+fn optional_string(reader: &mut Reader<'_>) -> Reading<Option<String>> {
+    if reader.peek() == Some(b'n') {
+        reader.value()?;
+        return Ok(None);
+    }
+    Ok(Some(owned(reader.string()?)?))
+}
+
+/// JSON text as it stands.
+fn raw_text<'a>(reader: &mut Reader<'a>) -> Reading<Cow<'a, str>> {
+    match std::str::from_utf8(reader.raw()?) {
+        Ok(text) => Ok(Cow::Borrowed(text)),
+        Err(_) => reader.damaged("text in UTF-8"),
+    }
+}
+
+fn hash(reader: &mut Reader<'_>) -> Reading<Hash> {
+    let text = reader.string()?;
+    from_hexadecimal(&text).ok_or_else(|| Unread::Damaged("its hash is none".to_owned()))
+}
+
+fn head(reader: &mut Reader<'_>) -> Reading<Head> {
+    let (mut from, mut to, mut mode, mut answer) = (None, None, None, None);
+    let (mut incarnation, mut number) = (None, None);
+    let (mut stamp, mut since, mut until) = (None, None, None);
+    let (mut answers, mut acknowledges, mut tables) = (None, None, None);
+    let (mut rejoins, mut program, mut sites) = (false, String::new(), Vec::new());
+    reader.list(b'{', b'}', |reader| {
+        match reader.name()?.as_str() {
+            "from" => from = Some(owned(reader.string()?)?),
+            "to" => to = Some(owned(reader.string()?)?),
+            "mode" => mode = Some(owned(reader.string()?)?),
+            "answer" => answer = Some(owned(reader.string()?)?),
+            "program" => program = owned(reader.string()?)?,
+            "incarnation" => incarnation = Some(integer(reader)?),
+            "number" => number = Some(integer(reader)?),
+            "answers" => answers = Some(integer(reader)?),
+            "stamp" => stamp = Some(integer(reader)?),
+            "since" => since = Some(integer(reader)?),
+            "until" => until = Some(integer(reader)?),
+            "rejoins" => rejoins = boolean(reader)?,
+            "acknowledges" => acknowledges = Some(acknowledged(reader)?),
+            "sites" => {
+                reader.list(b'[', b']', |reader| Ok(sites.try_push(site(reader)?)?))?;
+            }
+            "tables" => tables = Some(owned(raw_text(reader)?)?),
+            _ => drop(reader.raw()?),
+        }
+        Ok(())
+    })?;
+    let need = |value: Option<i64>, what: &str| value.ok_or_else(|| missing(what));
+    Ok(Head {
+        flow: FlowName {
+            from: from.ok_or_else(|| missing("from"))?,
+            to: to.ok_or_else(|| missing("to"))?,
+            incarnation: need(incarnation, "incarnation")?,
+            number: need(number, "number")?,
+        },
+        mode: mode.ok_or_else(|| missing("mode"))?,
+        answer: answer.ok_or_else(|| missing("answer"))?,
+        answers,
+        stamp: need(stamp, "stamp")?,
+        since: need(since, "since")?,
+        until: need(until, "until")?,
+        rejoins,
+        program,
+        acknowledges,
+        sites,
+        tables,
+    })
+}
+
+fn acknowledged(reader: &mut Reader<'_>) -> Reading<Acknowledged> {
+    let mut read = Acknowledged { incarnation: 0, number: 0, until: 0 };
+    reader.list(b'{', b'}', |reader| {
+        match reader.name()?.as_str() {
+            "incarnation" => read.incarnation = integer(reader)?,
+            "number" => read.number = integer(reader)?,
+            "until" => read.until = integer(reader)?,
+            _ => drop(reader.raw()?),
+        }
+        Ok(())
+    })?;
+    Ok(read)
+}
+
+fn site(reader: &mut Reader<'_>) -> Reading<SiteLine> {
+    let (mut code, mut role, mut name) = (None, None, None);
+    reader.list(b'{', b'}', |reader| {
+        match reader.name()?.as_str() {
+            "code" => code = Some(owned(reader.string()?)?),
+            "role" => role = Some(owned(reader.string()?)?),
+            "name" => name = optional_string(reader)?,
+            _ => drop(reader.raw()?),
+        }
+        Ok(())
+    })?;
+    Ok(SiteLine {
+        code: code.ok_or_else(|| missing("a site's code"))?,
+        role: role.ok_or_else(|| missing("a site's role"))?,
+        name,
+    })
+}
+
+fn shape<'a>(reader: &mut Reader<'a>) -> Reading<Shape<'a>> {
+    let (mut number, mut kind, mut columns, mut types) = (None, None, None, None);
+    let mut references = Vec::new();
+    reader.list(b'{', b'}', |reader| {
+        match reader.name()?.as_str() {
+            "shape" => number = Some(integer(reader)?),
+            "kind" => kind = Some(reader.string()?),
+            "columns" => columns = Some(raw_text(reader)?),
+            "types" => types = Some(raw_text(reader)?),
+            "references" => reader
+                .list(b'[', b']', |reader| Ok(references.try_push(shape_reference(reader)?)?))?,
+            _ => drop(reader.raw()?),
+        }
+        Ok(())
+    })?;
+    Ok(Shape {
+        number: number.ok_or_else(|| missing("its number"))?,
+        kind: kind.ok_or_else(|| missing("its kind"))?,
+        columns: columns.ok_or_else(|| missing("columns"))?,
+        types: types.ok_or_else(|| missing("types"))?,
+        references,
+    })
+}
+
+fn shape_reference(reader: &mut Reader<'_>) -> Reading<ShapeReference> {
+    let (mut part, mut column, mut kind, mut origin) = (None, None, None, None);
+    reader.list(b'{', b'}', |reader| {
+        match reader.name()?.as_str() {
+            "part" => part = Some(owned(reader.string()?)?),
+            "column" => column = Some(owned(reader.string()?)?),
+            "kind" => kind = Some(owned(reader.string()?)?),
+            "origin" => origin = optional_string(reader)?,
+            _ => drop(reader.raw()?),
+        }
+        Ok(())
+    })?;
+    Ok(ShapeReference {
+        part: part.ok_or_else(|| missing("a reference's part"))?,
+        column: column.ok_or_else(|| missing("a reference's column"))?,
+        kind: kind.ok_or_else(|| missing("a reference's kind"))?,
+        origin,
+    })
+}
+
+/// What may stand in a document.
+#[derive(Default)]
+struct Members<'a> {
+    kind: Option<Cow<'a, str>>,
+    key: Option<Value>,
+    origin: Option<Cow<'a, str>>,
+    version: Option<i64>,
+    stamp: Option<i64>,
+    site: Option<Cow<'a, str>>,
+    fields: Option<Cow<'a, str>>,
+    shape: Option<i64>,
+    lines: Option<i64>,
+    hash: Option<Hash>,
+    references: Vec<Reference<'a>>,
+    image: Option<&'a [u8]>,
+    is_gone: bool,
+    has_left: bool,
+}
+
+fn document<'a>(reader: &mut Reader<'a>) -> Reading<Document<'a>> {
+    let mut read = Members::default();
+    reader.list(b'{', b'}', |reader| {
+        match reader.name()?.as_str() {
+            "kind" => read.kind = Some(reader.string()?),
+            "key" => read.key = Some(reader.value()?),
+            "origin" => read.origin = Some(reader.string()?),
+            "version" => read.version = Some(integer(reader)?),
+            "stamp" => read.stamp = Some(integer(reader)?),
+            "site" => read.site = Some(reader.string()?),
+            "fields" => read.fields = Some(raw_text(reader)?),
+            "shape" => read.shape = Some(integer(reader)?),
+            "lines" => read.lines = Some(integer(reader)?),
+            "hash" => read.hash = Some(hash(reader)?),
+            "references" => reader
+                .list(b'[', b']', |reader| Ok(read.references.try_push(reference(reader)?)?))?,
+            "image" => read.image = Some(reader.raw()?),
+            "gone" => read.is_gone = boolean(reader)?,
+            "left" => read.has_left = boolean(reader)?,
+            _ => drop(reader.raw()?),
+        }
+        Ok(())
+    })?;
+    let key = read.key.take().filter(|key| *key != Value::Null);
+    Ok(Document {
+        kind: read.kind.take().ok_or_else(|| missing("kind"))?,
+        key: key.ok_or_else(|| missing("key"))?,
+        origin: read.origin.take().ok_or_else(|| missing("origin"))?,
+        body: read.body()?,
+    })
+}
+
+impl<'a> Members<'a> {
+    fn body(self) -> Reading<Body<'a>> {
+        if self.has_left {
+            return Ok(Body::Left);
+        }
+        let change = Change {
+            version: self.version.ok_or_else(|| missing("version"))?,
+            stamp: self.stamp.ok_or_else(|| missing("stamp"))?,
+            site: self.site.ok_or_else(|| missing("site"))?,
+            fields: self.fields,
+        };
+        if self.is_gone {
+            return Ok(Body::Gone(change));
+        }
+        let whole = Whole {
+            shape: self.shape.ok_or_else(|| missing("shape"))?,
+            lines: self.lines.ok_or_else(|| missing("lines"))?,
+            hash: self.hash.ok_or_else(|| missing("hash"))?,
+            references: self.references,
+            image: self.image.ok_or_else(|| missing("image"))?,
+        };
+        Ok(Body::Whole(change, whole))
+    }
+}
+
+/// `["lines","article_id",77,"BSOC"]`
+fn reference<'a>(reader: &mut Reader<'a>) -> Reading<Reference<'a>> {
+    let (mut texts, mut key, mut place) = ([None, None, None], None, 0);
+    reader.list(b'[', b']', |reader| {
+        match place {
+            0 | 1 => texts[place] = Some(reader.string()?),
+            2 => key = Some(reader.value()?),
+            3 => texts[2] = Some(reader.string()?),
+            _ => return reader.damaged("the end of a reference"),
+        }
+        place += 1;
+        Ok(())
+    })?;
+    match (texts, key) {
+        ([Some(part), Some(column), Some(origin)], Some(key)) => {
+            Ok(Reference { part, column, key, origin })
+        }
+        _ => Err(missing("a part of a reference")),
+    }
+}
+
+fn refused<'a>(reader: &mut Reader<'a>) -> Reading<Refused<'a>> {
+    let (mut kind, mut key, mut origin, mut reason) = (None, None, None, None);
+    reader.list(b'{', b'}', |reader| {
+        match reader.name()?.as_str() {
+            "kind" => kind = Some(reader.string()?),
+            "key" => key = Some(reader.value()?),
+            "origin" => origin = Some(reader.string()?),
+            "reason" => reason = Some(reader.string()?),
+            _ => drop(reader.raw()?),
+        }
+        Ok(())
+    })?;
+    Ok(Refused {
+        kind: kind.ok_or_else(|| missing("kind"))?,
+        key: key.ok_or_else(|| missing("key"))?,
+        origin: origin.ok_or_else(|| missing("origin"))?,
+        reason: reason.ok_or_else(|| missing("reason"))?,
+    })
+}
+
+fn end(reader: &mut Reader<'_>) -> Reading<End> {
+    let (mut documents, mut rows) = (None, None);
+    reader.list(b'{', b'}', |reader| {
+        match reader.name()?.as_str() {
+            "documents" => documents = Some(integer(reader)?),
+            "rows" => rows = Some(integer(reader)?),
+            _ => drop(reader.raw()?),
+        }
+        Ok(())
+    })?;
+    Ok(End {
+        documents: documents.ok_or_else(|| missing("documents"))?,
+        rows: rows.ok_or_else(|| missing("rows"))?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head() -> Head {
+        let flow = FlowName { from: "BSOC".into(), to: "ASOC".into(), incarnation: -3, number: 12 };
+        Head {
+            flow,
+            mode: "changes".into(),
+            answer: "now".into(),
+            answers: Some(11),
+            stamp: i64::MAX,
+            since: 4,
+            until: 9,
+            rejoins: true,
+            program: "0.1.0".into(),
+            acknowledges: Some(Acknowledged { incarnation: 5, number: 6, until: 7 }),
+            sites: vec![
+                SiteLine { code: "ASOC".into(), role: "central".into(), name: Some("É\"".into()) },
+                SiteLine { code: "BSOC".into(), role: "remote".into(), name: None },
+            ],
+            tables: Some(r#"[{"table":"article","version":3}]"#.into()),
+        }
+    }
+
+    fn change(fields: Option<&str>) -> Change<'_> {
+        let fields = fields.map(Cow::Borrowed);
+        Change { version: 3, stamp: 77, site: "CSOC".into(), fields }
+    }
+
+    fn document<'a>(key: Value, body: Body<'a>) -> Document<'a> {
+        Document { kind: "sale \"1\"".into(), key, origin: "BSOC".into(), body }
+    }
+
+    fn whole(image: &[u8]) -> Whole<'_> {
+        let reference = Reference {
+            part: "lines".into(),
+            column: "article_id".into(),
+            key: Value::Integer(77),
+            origin: "CSOC".into(),
+        };
+        let hash = *blake3::hash(image).as_bytes();
+        Whole { shape: 2, lines: 1, hash, references: vec![reference], image }
+    }
+
+    const IMAGE: &[u8] = br#"{"header":[42,"a\\\"}]",{"blob":"00ff"}],"lines":[[1,42,1.0]]}"#;
+
+    fn all() -> Vec<Line<'static>> {
+        let columns = r#"{"header":["id","a,\"b"],"lines":["id"]}"#;
+        let types = r#"{"header":["INTEGER",""],"lines":["TEXT"]}"#;
+        let reference = |origin: Option<&str>| ShapeReference {
+            part: "lines".into(),
+            column: "article_id".into(),
+            kind: "article".into(),
+            origin: origin.map(str::to_owned),
+        };
+        let fields = change(Some(r#"{"name":[5,"ASOC",8]}"#));
+        vec![
+            Line::Head(Box::new(head())),
+            Line::Shape(Shape {
+                number: 2,
+                kind: "sale".into(),
+                columns: columns.into(),
+                types: types.into(),
+                references: vec![reference(Some("ASOC")), reference(None)],
+            }),
+            Line::Document(document(Value::Integer(42), Body::Whole(fields, whole(IMAGE)))),
+            Line::Document(document(Value::text("[\"A\",7]"), Body::Gone(change(None)))),
+            Line::Document(document(Value::Blob(vec![0, 255].into()), Body::Left)),
+            Line::Refused(Refused {
+                kind: "sale".into(),
+                origin: "BSOC".into(),
+                key: Value::Integer(-1),
+                reason: "no article 7\n".into(),
+            }),
+            Line::End(End { documents: 3, rows: 2 }),
+        ]
+    }
+
+    fn text(line: &Line<'_>) -> Vec<u8> {
+        let mut text = Vec::new();
+        match line {
+            Line::Head(head) => head.write(&mut text),
+            Line::Shape(shape) => shape.write(&mut text),
+            Line::Document(document) => document.write(&mut text),
+            Line::Refused(refused) => refused.write(&mut text),
+            Line::End(end) => end.write(&mut text),
+        }
+        .unwrap();
+        text
+    }
+
+    fn problem(line: &str) -> String {
+        read(line.as_bytes()).expect_err(line).to_string()
+    }
+
+    #[test]
+    fn every_line_reads_back_and_is_json() {
+        for line in all() {
+            let text = text(&line);
+            assert!(!text.contains(&b'\n'));
+            let _: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            assert_eq!(read(&text).unwrap(), line);
+        }
+    }
+
+    #[test]
+    fn an_image_stays_verbatim_and_its_hash_tells_when_it_is_another() {
+        let line = text(&all()[2]);
+        let Ok(Line::Document(Document { body: Body::Whole(_, read), .. })) = read(&line) else {
+            panic!("no whole document");
+        };
+        assert_eq!(read.image, IMAGE);
+        assert!(read.is_sound());
+        let other = Whole { image: &IMAGE[1..], ..read };
+        assert!(!other.is_sound());
+    }
+
+    #[test]
+    fn a_line_that_is_cut_off_anywhere_is_an_error() {
+        for line in all() {
+            let text = text(&line);
+            for length in 0..text.len() {
+                assert!(read(&text[..length]).is_err(), "{length} of {line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_passed_over() {
+        let line = r#"{"end":{"documents":3,"colour":{"a":["}"]},"rows":2}}"#;
+        assert_eq!(read(line.as_bytes()).unwrap(), Line::End(End { documents: 3, rows: 2 }));
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        for (line, said) in [
+            ("", "'{' is wanted at byte 0, not its end"),
+            (r#"{"colour":1}"#, r#""colour" is nothing that this version knows"#),
+            (r#"{"end":{"documents":3}}"#, "rows is missing"),
+            (r#"{"end":{"documents":"3"}}"#, "3 is no integer"),
+            (r#"{"document":{"kind":"sale"}}"#, "key is missing"),
+            (r#"{"document":{"kind":"sale","key":null}}"#, "key is missing"),
+            (r#"{"document":{"kind":"sale","key":1,"origin":"B"}}"#, "version is missing"),
+            (r#"{"document":{"kind":7}}"#, "'\"' is wanted at byte 20, not \"7}}\""),
+            (r#"{"document":{"left":1}}"#, "true or false is wanted"),
+            (r#"{"document":{"hash":"00"}}"#, "its hash is none"),
+            (r#"{"document":{"references":[["lines"]]}}"#, "a part of a reference is missing"),
+            (
+                r#"{"document":{"references":[["a","b",1,"C",2]]}}"#,
+                "the end of a reference is wanted",
+            ),
+            (r#"{"shape":1}"#, "its kind is missing"),
+            (r#"{"flow":{"from":"A"}}"#, "to is missing"),
+            (r#"{"end":{"documents":3,"rows":2}} x"#, "the end is wanted"),
+        ] {
+            let problem = problem(line);
+            let wanted = format!("a line cannot be read: {said}");
+            assert!(problem.starts_with(&wanted), "{line}: {problem}");
+        }
+    }
+
+    #[test]
+    fn names_stand_by_part() {
+        let parts = names_by_part(r#"{"header":["id","a\"b"],"lines":[]}"#).unwrap();
+        assert_eq!(parts[0], ("header".to_owned(), vec!["id".to_owned(), "a\"b".to_owned()]));
+        assert_eq!(parts[1], ("lines".to_owned(), vec![]));
+        assert!(names_by_part("{").is_err() && names_by_part(r#"{"a":[1]}"#).is_err());
+    }
+}
