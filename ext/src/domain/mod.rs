@@ -32,6 +32,7 @@ pub mod rules;
 pub mod settle;
 pub mod snapshot;
 pub mod stage;
+pub mod sync;
 mod taking;
 pub mod talon;
 mod transaction;

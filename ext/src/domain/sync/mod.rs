@@ -1,0 +1,7 @@
+//! Synchronisation: what travels between sites, and what becomes of it there.
+
+pub mod decide;
+pub mod merge;
+
+#[cfg(test)]
+mod orders;
