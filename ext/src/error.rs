@@ -49,12 +49,12 @@ pub enum Error {
     },
     /// The application has a table that is called as one of Talon's own is to be.
     #[error(
-        "{schema:?} has a {taken} already that is none of Talon's: rename it, names with talon_ are Talon's own"
+        "{schema:?} has {taken} already that is none of Talon's: rename it, names with talon_ are Talon's own"
     )]
     NameTaken {
         /// The schema's name.
         schema: String,
-        /// What has the name: its type and the name.
+        /// What has the name: its type with an article, and the name.
         taken: String,
     },
     /// No guard of this name.

@@ -167,14 +167,12 @@ impl Database {
         if self.begun && enlisted {
             return Ok(());
         }
-        if self.store.is_none() {
-            self.store = Some(Store::prepare(self.connection, &self.schema, true)?);
-        }
         let version = self.connection.data_version(&self.schema_text);
         self.trusted = version.is_some() && version == self.committed_version;
         if !self.trusted {
             self.refresh()?;
         }
+        self.store()?;
         self.begun = true;
         self.absorbed = self.trusted;
         Ok(())
@@ -194,17 +192,21 @@ impl Database {
         let version = asked.first(&[], |row| Ok(row.column(0).as_integer()))?;
         let version = version.flatten().unwrap_or(0);
         if version != self.schema_version {
+            // Another connection may have upgraded the tables.
             if let Some(facts) = facts(self.connection, &self.schema)? {
-                self.format = facts.format;
+                self.is_of_format(facts.format);
             }
             self.refit()?;
             self.schema_version = version;
-            // Another connection may have upgraded the tables.
-            if let Some(facts) = facts(self.connection, &self.schema)? {
-                self.format = facts.format;
-            }
         }
         Ok(())
+    }
+
+    /// Talon's tables have this format: statements that were made for another one are made anew.
+    pub fn is_of_format(&mut self, format: i64) {
+        if std::mem::replace(&mut self.format, format) != format {
+            self.store = None;
+        }
     }
 
     /// A transaction that had changed the guards was undone: they are read again before they are used again.
@@ -271,7 +273,7 @@ impl Database {
     pub fn store(&mut self) -> Result<&mut Store> {
         let store = match self.store.take() {
             Some(store) => store,
-            None => Store::prepare(self.connection, &self.schema, true)?,
+            None => Store::prepare(self.connection, &self.schema, self.format)?,
         };
         Ok(self.store.insert(store))
     }

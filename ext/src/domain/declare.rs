@@ -356,7 +356,7 @@ impl Talon {
             database.schema.clone()
         };
         self.atomically(&schema, || self.upgrade_tables(&mut self.databases()?[place]))?;
-        self.databases()?[place].format = FORMAT;
+        self.databases()?[place].is_of_format(FORMAT);
         self.declared()
     }
 

@@ -131,12 +131,12 @@ pub fn judge(was: Option<&PieceState>, seen: Option<Seen>, about: Circumstances)
         saved: true,
         version: was.version + 1,
         staged: false,
-        last: was.last,
         lines: seen.lines,
         hash: Some(seen.hash),
         lost_at: None,
         gone_at: None,
         dismissed_at: None,
+        ..was.clone()
     })
 }
 

@@ -75,7 +75,10 @@ impl Talon {
             },
             lines: rows.get(LINES).map_or(0, Vec::len) as i64,
             hash: Some(hash),
-            ..PieceState::new()
+            lost_at: None,
+            gone_at: None,
+            dismissed_at: None,
+            ..was.clone().unwrap_or_default()
         };
         database.image.payload = payload;
         let at = self.clock.now_ms();

@@ -195,7 +195,7 @@ impl Talon {
             match known {
                 Some(known) => {
                     known.live = true;
-                    known.format = facts.format;
+                    known.is_of_format(facts.format);
                 }
                 None => databases.push(Database::open(
                     self.connection,

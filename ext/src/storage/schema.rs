@@ -5,15 +5,18 @@ use crate::error::{Error, Result};
 use crate::sqlite::{Connection, Value, ValueRef, code};
 
 /// What each format adds to the one before it, the first one to an empty file.
-const FORMATS: [&str; 2] = [
+const FORMATS: [&str; 3] = [
     include_str!("../../../sql/create_tables.sql"),
     include_str!("../../../sql/create_tables_2.sql"),
+    include_str!("../../../sql/create_tables_3.sql"),
 ];
 
 /// The format of the tables that this library writes.
 pub const FORMAT: i64 = FORMATS.len() as i64;
 /// The format that brought the tables of edits, days and rules.
 pub const EDITS_SINCE: i64 = 2;
+/// The format that brought the tables of synchronisation, and what `talon_piece` says of it.
+pub const SYNC_SINCE: i64 = 3;
 
 /// What a file says of itself.
 pub struct Facts {
@@ -88,10 +91,17 @@ fn refuse_names_taken(connection: Connection, schema: &str, script: &str) -> Res
         "SELECT type, name FROM {}.sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type <> 'trigger'",
         quote_identifier(schema)
     ))?;
-    let created = script.split("CREATE TABLE {schema}.").skip(1);
-    for name in created.filter_map(|rest| rest.split('(').next()) {
+    let created = ["TABLE", "INDEX"].into_iter().flat_map(|what| {
+        script.split('\n').filter_map(move |line| {
+            let (before, name) = line.split_once(" {schema}.")?;
+            (before.starts_with("CREATE") && before.ends_with(what)).then_some(name)
+        })
+    });
+    for name in created.filter_map(|rest| rest.split(['(', ' ']).next()) {
         let taken = find.first(&[ValueRef::Text(name.trim().as_bytes())], |row| {
-            Ok(format!("{} {}", row.column(0).to_value()?, row.column(1).to_value()?))
+            let what = row.column(0).as_str().unwrap_or_default();
+            let article = if what == "index" { "an" } else { "a" };
+            Ok(format!("{article} {what} {}", row.column(1).to_value()?))
         })?;
         if let Some(taken) = taken {
             return Err(Error::NameTaken { schema: schema.to_owned(), taken });

@@ -1,5 +1,6 @@
 //! Every statement on Talon's own tables that capture runs, kept prepared.
 
+use super::schema::SYNC_SINCE;
 use super::shape::quote_identifier;
 use crate::error::{Error, Result};
 use crate::sqlite::{Connection, Statement, Value, ValueRef};
@@ -28,6 +29,12 @@ pub struct PieceState {
     pub gone_at: Option<i64>,
     /// When its being empty was accepted, in ms since 1970.
     pub dismissed_at: Option<i64>,
+    /// Its newest row of `talon_change`, where its kind is synchronised.
+    pub change: Option<i64>,
+    /// The site that created it; None for this one.
+    pub origin: Option<i64>,
+    /// The key that it has there, where that is another than here.
+    pub origin_key: Option<i64>,
 }
 
 impl PieceState {
@@ -43,7 +50,15 @@ impl PieceState {
             lost_at: None,
             gone_at: None,
             dismissed_at: None,
+            change: None,
+            origin: None,
+            origin_key: None,
         }
+    }
+
+    /// Whether there is anything to be said of it that concerns other sites.
+    fn is_synchronised(&self) -> bool {
+        self.change.is_some() || self.origin.is_some() || self.origin_key.is_some()
     }
 }
 
@@ -91,7 +106,20 @@ pub struct Store {
     update_piece: Statement,
     delete_piece: Statement,
     insert_unguarded: Option<Statement>,
+    /// The file has the columns of synchronisation.
+    has_sync: bool,
+    /// The same two with these columns too: only pieces that have something there pay for them.
+    synchronised: Option<Synchronised>,
 }
+
+/// What is written of synchronised pieces.
+pub struct Synchronised {
+    insert_piece: Statement,
+    update_piece: Statement,
+}
+
+/// What is written of every piece.
+const COLUMNS: &str = "version, last, lines, hash, lost_at, gone_at, dismissed_at";
 
 /// Rows that are counted at a commit at most: some hundredths of a second's work, however much was deleted at a stroke.
 pub const MOST_COUNTED: i32 = 100_000;
@@ -101,21 +129,21 @@ fn optional(value: Option<i64>) -> ValueRef<'static> {
 }
 
 impl Store {
-    /// Prepares the statements, to be kept for the connection's life or for one call.
+    /// Prepares the statements for tables of this format, to be kept for the connection's life.
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn prepare(connection: Connection, schema: &str, kept: bool) -> Result<Store> {
+    pub fn prepare(connection: Connection, schema: &str, format: i64) -> Result<Store> {
         let quoted = quote_identifier(schema);
-        let prepare = |sql: String| {
-            if kept { connection.prepare_kept(&sql) } else { connection.prepare(&sql) }
-        };
-        let columns = "version, last, lines, hash, lost_at, gone_at, dismissed_at";
+        let prepare = |sql: String| connection.prepare_kept(&sql);
+        let has_sync = format >= SYNC_SINCE;
+        let asked = format!(
+            "SELECT saved, {COLUMNS}, {} FROM {quoted}.talon_piece WHERE kind = ?1",
+            if has_sync { "change, origin, origin_key" } else { "NULL, NULL, NULL" }
+        );
         Ok(Store {
             piece: prepare(format!(
-                "SELECT saved, {columns} FROM {quoted}.talon_piece WHERE kind = ?1 AND saved = 1 AND key = ?2
-                 UNION ALL
-                 SELECT saved, {columns} FROM {quoted}.talon_piece WHERE kind = ?1 AND saved = 0 AND key = ?2"
+                "{asked} AND saved = 1 AND key = ?2 UNION ALL {asked} AND saved = 0 AND key = ?2"
             ))?,
             insert_snapshot: prepare(format!(
                 "INSERT INTO {quoted}.talon_snapshot(id, kind, key, version, previous, shape, taken_at, day, reason,
@@ -123,17 +151,19 @@ impl Store {
                  VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
             ))?,
             insert_piece: prepare(format!(
-                "INSERT INTO {quoted}.talon_piece(kind, saved, key, {columns})
+                "INSERT INTO {quoted}.talon_piece(kind, saved, key, {COLUMNS})
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
             ))?,
             update_piece: prepare(format!(
-                "UPDATE {quoted}.talon_piece SET ({columns}) = (?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                "UPDATE {quoted}.talon_piece SET ({COLUMNS}) = (?4, ?5, ?6, ?7, ?8, ?9, ?10)
                  WHERE kind = ?1 AND saved = ?2 AND key = ?3"
             ))?,
             delete_piece: prepare(format!(
                 "DELETE FROM {quoted}.talon_piece WHERE kind = ?1 AND saved = ?2 AND key = ?3"
             ))?,
             insert_unguarded: None,
+            has_sync,
+            synchronised: None,
             connection,
             schema: schema.to_owned(),
         })
@@ -170,6 +200,9 @@ impl Store {
                 lost_at: integer(5),
                 gone_at: integer(6),
                 dismissed_at: integer(7),
+                change: integer(8),
+                origin: integer(9),
+                origin_key: integer(10),
             })
         })?)
     }
@@ -195,11 +228,9 @@ impl Store {
         }
         let Some(now) = now else { return Ok(()) };
         let [kind, saved, key] = place(now.saved);
-        let statement = match was {
-            Some(was) if was.saved == now.saved => &mut self.update_piece,
-            _ => &mut self.insert_piece,
-        };
-        statement.run(&[
+        let is_update = was.is_some_and(|was| was.saved == now.saved);
+        let is_synchronised = now.is_synchronised() || was.is_some_and(PieceState::is_synchronised);
+        let values = [
             kind,
             saved,
             key,
@@ -210,8 +241,46 @@ impl Store {
             optional(now.lost_at),
             optional(now.gone_at),
             optional(now.dismissed_at),
-        ])?;
-        Ok(())
+            optional(now.change),
+            optional(now.origin),
+            optional(now.origin_key),
+        ];
+        let (statement, count) = match is_synchronised && self.has_sync {
+            false if is_update => (&mut self.update_piece, values.len() - 3),
+            false => (&mut self.insert_piece, values.len() - 3),
+            true => {
+                let wide = self.prepare_synchronised()?;
+                let wide = if is_update { &mut wide.update_piece } else { &mut wide.insert_piece };
+                (wide, values.len())
+            }
+        };
+        Ok(statement.run(&values[..count])?)
+    }
+
+    /// Prepares what is written of synchronised pieces, before the writes that it belongs to.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn prepare_synchronised(&mut self) -> Result<&mut Synchronised> {
+        let statements = match self.synchronised.take() {
+            Some(statements) => statements,
+            None => {
+                let quoted = quote_identifier(&self.schema);
+                let columns = format!("{COLUMNS}, change, origin, origin_key");
+                Synchronised {
+                    insert_piece: self.connection.prepare_kept(&format!(
+                        "INSERT INTO {quoted}.talon_piece(kind, saved, key, {columns})
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+                    ))?,
+                    update_piece: self.connection.prepare_kept(&format!(
+                        "UPDATE {quoted}.talon_piece
+                         SET ({columns}) = (?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                         WHERE kind = ?1 AND saved = ?2 AND key = ?3"
+                    ))?,
+                }
+            }
+        };
+        Ok(self.synchronised.insert(statements))
     }
 
     /// Removes whatever is known of a piece.
