@@ -7,7 +7,7 @@
 //! `document_reader` reads what is written here.
 
 use super::frame::{FlowName, hexadecimal};
-use super::payload::{put, write_value};
+use super::payload::{put, write_row, write_value};
 use super::store::Hash;
 use crate::error::Result;
 use crate::sqlite::{Value, ValueRef};
@@ -159,7 +159,8 @@ pub struct Whole<'a> {
     pub image: &'a [u8],
 }
 
-/// A reference whose number is a certain site's.
+/// A reference whose number means something else than the shape says: another site's number, a line of another piece, or
+/// nothing but itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference<'a> {
     /// `header`, `lines` or a detail's name.
@@ -168,8 +169,12 @@ pub struct Reference<'a> {
     pub column: Cow<'a, str>,
     /// What stands there.
     pub key: Value,
-    /// Code of the site whose number it is.
-    pub origin: Cow<'a, str>,
+    /// Code of the site whose number it is; None where the sender knows nothing by that number.
+    pub origin: Option<Cow<'a, str>>,
+    /// The piece that the line belongs to, as its origin numbers it, where it refers to a line of another piece.
+    pub piece: Option<Value>,
+    /// Which rows of the part it speaks of, from 0; all that have this number there, where the list is empty.
+    pub rows: Vec<i64>,
 }
 
 /// A document that was not taken.
@@ -347,21 +352,37 @@ impl Document<'_> {
                 object.text("hash", &hexadecimal(&whole.hash))?;
                 if !whole.references.is_empty() {
                     object.list("references", &whole.references, |text, reference| {
-                        put(text, b"[")?;
-                        write_value(text, ValueRef::Text(reference.part.as_bytes()))?;
-                        put(text, b",")?;
-                        write_value(text, ValueRef::Text(reference.column.as_bytes()))?;
-                        put(text, b",")?;
-                        write_value(text, reference.key.as_ref())?;
-                        put(text, b",")?;
-                        write_value(text, ValueRef::Text(reference.origin.as_bytes()))?;
-                        put(text, b"]")
+                        reference.write(text)
                     })?;
                 }
                 object.raw("image", whole.image)?;
             }
         }
         put(text, b"}}")
+    }
+}
+
+impl Reference<'_> {
+    /// `["lines","article_id",77,"BSOC"]`, further `,12` for the piece and `,[0,3]` for the rows.
+    fn write(&self, text: &mut Vec<u8>) -> Result<()> {
+        put(text, b"[")?;
+        write_value(text, ValueRef::Text(self.part.as_bytes()))?;
+        put(text, b",")?;
+        write_value(text, ValueRef::Text(self.column.as_bytes()))?;
+        put(text, b",")?;
+        write_value(text, self.key.as_ref())?;
+        put(text, b",")?;
+        let origin = self.origin.as_ref();
+        write_value(text, origin.map_or(ValueRef::Null, |site| ValueRef::Text(site.as_bytes())))?;
+        if self.piece.is_some() || !self.rows.is_empty() {
+            put(text, b",")?;
+            write_value(text, self.piece.as_ref().map_or(ValueRef::Null, Value::as_ref))?;
+        }
+        if !self.rows.is_empty() {
+            put(text, b",")?;
+            write_row(text, self.rows.iter().map(|row| ValueRef::Integer(*row)))?;
+        }
+        put(text, b"]")
     }
 }
 

@@ -335,22 +335,30 @@ impl<'a> Members<'a> {
     }
 }
 
-/// `["lines","article_id",77,"BSOC"]`
+/// `["lines","article_id",77,"BSOC"]`, with a piece and rows behind it where it needs them.
 fn reference<'a>(reader: &mut Reader<'a>) -> Reading<Reference<'a>> {
-    let (mut texts, mut key, mut place) = ([None, None, None], None, 0);
+    let (mut part, mut column, mut key, mut origin) = (None, None, None, None);
+    let (mut piece, mut rows, mut place) = (None, Vec::new(), 0);
     reader.list(b'[', b']', |reader| {
         match place {
-            0 | 1 => texts[place] = Some(reader.string()?),
+            0 => part = Some(reader.string()?),
+            1 => column = Some(reader.string()?),
             2 => key = Some(reader.value()?),
-            3 => texts[2] = Some(reader.string()?),
+            3 if reader.peek() == Some(b'n') => {
+                reader.value()?;
+                origin = Some(None);
+            }
+            3 => origin = Some(Some(reader.string()?)),
+            4 => piece = Some(reader.value()?).filter(|piece| *piece != Value::Null),
+            5 => reader.list(b'[', b']', |reader| Ok(rows.try_push(integer(reader)?)?))?,
             _ => return reader.damaged("the end of a reference"),
         }
         place += 1;
         Ok(())
     })?;
-    match (texts, key) {
-        ([Some(part), Some(column), Some(origin)], Some(key)) => {
-            Ok(Reference { part, column, key, origin })
+    match (part, column, key, origin) {
+        (Some(part), Some(column), Some(key), Some(origin)) => {
+            Ok(Reference { part, column, key, origin, piece, rows })
         }
         _ => Err(missing("a part of a reference")),
     }
@@ -427,14 +435,22 @@ mod tests {
     }
 
     fn whole(image: &[u8]) -> Whole<'_> {
-        let reference = Reference {
+        let reference = |column: &'static str| Reference {
             part: "lines".into(),
-            column: "article_id".into(),
+            column: column.into(),
             key: Value::Integer(77),
-            origin: "CSOC".into(),
+            origin: Some("CSOC".into()),
+            piece: None,
+            rows: Vec::new(),
         };
+        let references = vec![
+            reference("article_id"),
+            Reference { origin: None, ..reference("seller_id") },
+            Reference { piece: Some(Value::Integer(12)), ..reference("upstream_line_id") },
+            Reference { rows: vec![0, 3], ..reference("lot_id") },
+        ];
         let hash = *blake3::hash(image).as_bytes();
-        Whole { shape: 2, lines: 1, hash, references: vec![reference], image }
+        Whole { shape: 2, lines: 1, hash, references, image }
     }
 
     const IMAGE: &[u8] = br#"{"header":[42,"a\\\"}]",{"blob":"00ff"}],"lines":[[1,42,1.0]]}"#;
@@ -541,7 +557,7 @@ mod tests {
             (r#"{"document":{"hash":"00"}}"#, "its hash is none"),
             (r#"{"document":{"references":[["lines"]]}}"#, "a part of a reference is missing"),
             (
-                r#"{"document":{"references":[["a","b",1,"C",2]]}}"#,
+                r#"{"document":{"references":[["a","b",1,"C",2,[1],7]]}}"#,
                 "the end of a reference is wanted",
             ),
             (r#"{"shape":1}"#, "its kind is missing"),

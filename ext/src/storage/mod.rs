@@ -1,5 +1,6 @@
 //! SQL text: the host's tables, the triggers on them, and Talon's own tables.
 
+pub mod cells;
 pub mod check;
 pub mod definition;
 pub mod deposit;

@@ -82,6 +82,11 @@ impl<'a> Reader<'a> {
         Reader { json, at: 0 }
     }
 
+    /// How far it has read.
+    pub(super) fn place(&self) -> usize {
+        self.at
+    }
+
     pub(super) fn damaged<T>(&self, wanted: &str) -> Result<T> {
         let found = self.json.get(self.at..).unwrap_or_default();
         let found = String::from_utf8_lossy(&found[..found.len().min(20)]).into_owned();
