@@ -75,6 +75,14 @@ pub enum Error {
         /// What there is.
         known: String,
     },
+    /// No site of this code.
+    #[error("{code:?} is no site; there are: {known}")]
+    UnknownSite {
+        /// What was asked for.
+        code: String,
+        /// What there is.
+        known: String,
+    },
     /// Neither a header nor a snapshot.
     #[error("there is no {kind} {piece}")]
     UnknownPiece {

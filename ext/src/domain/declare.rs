@@ -36,18 +36,7 @@ impl Talon {
         // Nothing may fail once the guard is there: what has failed is not there.
         self.declared()?;
         let guard = self.atomically(schema, || {
-            self.discover()?;
-            let number = match self.database_place(schema) {
-                Ok(place) => {
-                    let database = &mut self.databases()?[place];
-                    self.upgrade_tables(database)?;
-                    // Before it is noted that all triggers are whole.
-                    self.mend_at_commit(database)?;
-                    database.number
-                }
-                Err(Error::NotInstalled(_)) => install(self.connection, schema)?,
-                Err(error) => return Err(error),
-            };
+            let number = self.have_tables(schema)?;
             let id = self.kind_row(schema, kind, definition)?;
             let guard = fit::fit(self.connection, schema, id, kind, definition)?;
             let installed = trigger::installed(self.connection, schema, id)?;
@@ -59,6 +48,23 @@ impl Talon {
         })?;
         self.forget_definitions();
         Ok(described(&guard, schema))
+    }
+
+    /// Makes Talon's tables in a file that has none, brings older ones up to date; gives the file's number. Run inside a
+    /// savepoint.
+    pub(super) fn have_tables(&self, schema: &str) -> Result<i64> {
+        self.discover()?;
+        match self.database_place(schema) {
+            Ok(place) => {
+                let database = &mut self.databases()?[place];
+                self.upgrade_tables(database)?;
+                // Before it is noted that all triggers are whole.
+                self.mend_at_commit(database)?;
+                Ok(database.number)
+            }
+            Err(Error::NotInstalled(_)) => install(self.connection, schema),
+            Err(error) => Err(error),
+        }
     }
 
     fn kind_row(&self, schema: &str, kind: &str, definition: &Definition) -> Result<i64> {

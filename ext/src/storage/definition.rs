@@ -1,5 +1,6 @@
 //! The JSON of `talon_guard(kind, definition)`.
 
+use super::policy::{self, PolicyDefinition};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,9 @@ pub struct Definition {
     /// Who may write to a piece that a station has open.
     #[serde(default, skip_serializing_if = "Edits::are_free")]
     pub edit: Edits,
+    /// How it is synchronised with other sites; not at all where left out.
+    #[serde(default, deserialize_with = "policy::read", skip_serializing_if = "Option::is_none")]
+    pub sync: Option<PolicyDefinition>,
 }
 
 /// The header table.
@@ -174,6 +178,7 @@ impl Definition {
             details: Vec::new(),
             unloaded: Unloaded::Mark,
             edit: Edits::Free,
+            sync: None,
         }
     }
 

@@ -3,9 +3,10 @@
 use super::definition::{Columns, Definition, Labels, Unloaded};
 use super::expression::is_one_expression;
 use super::guard::{Guard, HEADER, LABELS, MOST_KEY_COLUMNS, Part};
-use super::shape::{Found, HostTable, quote_identifier, read_table};
+use super::policy::Policy;
+use super::shape::{Column, Found, HostTable, quote_identifier, read_table};
 use crate::error::{Error, Result};
-use crate::sqlite::{Connection, ValueRef};
+use crate::sqlite::Connection;
 
 struct Fitting<'a> {
     connection: Connection,
@@ -97,9 +98,11 @@ pub fn fit(
         parts,
         labels,
         refuses_unloaded: definition.unloaded == Unloaded::Refuse,
+        sync: None,
     };
     fitting.check_expressions(&guard)?;
-    Ok(guard)
+    let sync = fitting.policy(definition, &guard)?;
+    Ok(Guard { sync, ..guard })
 }
 
 struct Child<'a> {
@@ -331,7 +334,51 @@ impl Fitting<'_> {
         Ok(())
     }
 
+    /// What the definition says of other sites, held against the schema.
+    fn policy(&self, definition: &Definition, guard: &Guard) -> Result<Option<Policy>> {
+        let Some(sync) = &definition.sync else { return Ok(None) };
+        let header = guard.header();
+        let translates = match header.key.as_slice() {
+            [key] => header.table.column(key).is_some_and(Column::holds_integers),
+            _ => false,
+        };
+        let policy = sync.policy(false, translates).map_err(|problem| self.problem(problem))?;
+        if let Some(when) = &policy.when {
+            self.check_expression(header, when, "sync.when")?;
+        }
+        if let Some(filter) = &policy.filter {
+            self.check_expression_with(header, filter, "sync.filter", &[":site"])?;
+        }
+        for declared in &policy.references {
+            let setting = format!("sync.references: {}.{}", declared.part, declared.column);
+            let part = guard.parts.iter().find(|part| part.name == declared.part);
+            let part = part.ok_or_else(|| {
+                let known: Vec<&str> = guard.parts.iter().map(|part| part.name.as_str()).collect();
+                self.problem(format!(
+                    "{setting}: no part of that name; there are: {}",
+                    known.join(", ")
+                ))
+            })?;
+            self.columns(&part.table, &Columns::One(declared.column.clone()), &setting)?;
+            if declared.kind.is_empty() || declared.to_part.is_empty() {
+                return Err(self.problem(format!("{setting}: it names no kind")));
+            }
+        }
+        Ok(Some(policy))
+    }
+
     fn check_expression(&self, part: &Part, expression: &str, setting: &str) -> Result<()> {
+        self.check_expression_with(part, expression, setting, &[])
+    }
+
+    /// Compiles an expression that may have these parameters.
+    fn check_expression_with(
+        &self,
+        part: &Part,
+        expression: &str,
+        setting: &str,
+        parameters: &[&str],
+    ) -> Result<()> {
         if !is_one_expression(expression) {
             return Err(self.problem(format!(
                 "{setting}: {expression:?} is not one SQL expression (unbalanced quotes or parentheses, or a semicolon)"
@@ -344,11 +391,18 @@ impl Fitting<'_> {
             quote_identifier(&part.table.name),
             part.alias
         );
-        let checked = self.connection.prepare(&sql).and_then(|mut statement| {
-            // A parameter would stay NULL for ever: binding one that does not exist fails, as it should.
-            match statement.query(&[ValueRef::Null]) {
-                Ok(_) => Err(crate::sqlite::Failure::new("it has a parameter")),
-                Err(_) => Ok(()),
+        let checked = self.connection.prepare(&sql).and_then(|statement| {
+            // A parameter that nobody binds would stay NULL for ever.
+            let has = statement.parameters();
+            match has.iter().find(|name| !parameters.contains(&name.as_str())) {
+                None => Ok(()),
+                Some(_) if parameters.is_empty() => {
+                    Err(crate::sqlite::Failure::new("it has a parameter"))
+                }
+                Some(name) => Err(crate::sqlite::Failure::new(format!(
+                    "it has a parameter {name}; there is {} only",
+                    parameters.join(", ")
+                ))),
             }
         });
         checked.map_err(|failure| {

@@ -1,5 +1,6 @@
 //! A guard: a definition fitted to the schema.
 
+use super::policy::Policy;
 use super::shape::{Column, HostTable, quote_identifier, quote_list};
 
 /// A piece's key has at most this many columns: a mark has room for two keys.
@@ -46,6 +47,8 @@ pub struct Guard {
     pub labels: [Option<String>; 5],
     /// Writes without Talon are refused.
     pub refuses_unloaded: bool,
+    /// How it is synchronised with other sites, where it is.
+    pub sync: Option<Policy>,
 }
 
 /// The names of the labels, in the order of [`Guard::labels`].

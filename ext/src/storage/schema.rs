@@ -110,7 +110,23 @@ fn refuse_names_taken(connection: Connection, schema: &str, script: &str) -> Res
     Ok(())
 }
 
-fn set_fact(connection: Connection, schema: &str, name: &str, value: i64) -> Result<()> {
+/// A number that the file keeps under a name.
+///
+/// # Errors
+/// What SQLite reports.
+pub fn fact(connection: Connection, schema: &str, name: &str) -> Result<Option<i64>> {
+    let sql = format!("SELECT value FROM {}.talon_meta WHERE name = ?1", quote_identifier(schema));
+    match connection.value(&sql, &[ValueRef::Text(name.as_bytes())])? {
+        Some(Value::Integer(value)) => Ok(Some(value)),
+        _ => Ok(None),
+    }
+}
+
+/// Keeps a number under a name.
+///
+/// # Errors
+/// What SQLite reports.
+pub fn set_fact(connection: Connection, schema: &str, name: &str, value: i64) -> Result<()> {
     let sql = format!(
         "INSERT OR REPLACE INTO {}.talon_meta(name, value) VALUES (?1, ?2)",
         quote_identifier(schema)

@@ -307,6 +307,11 @@ impl Column {
 }
 
 impl Column {
+    /// Whether it is declared as a column of integers.
+    pub fn holds_integers(&self) -> bool {
+        self.declared_type.to_ascii_uppercase().contains("INT")
+    }
+
     /// A value as the column keeps it when it is written there, where that can be said without loss; SQLite does the same to
     /// whatever is left. See <https://sqlite.org/datatype3.html#type_affinity>.
     pub fn kept(&self, value: Value) -> Value {

@@ -29,7 +29,15 @@ pub struct PieceState {
     pub gone_at: Option<i64>,
     /// When its being empty was accepted, in ms since 1970.
     pub dismissed_at: Option<i64>,
-    /// Its newest row of `talon_change`, where its kind is synchronised.
+    /// What other sites have to do with it; None where nothing, and for kinds that are not synchronised. Apart, because every
+    /// touched piece of a transaction has such a state in memory.
+    pub sync: Option<Box<SyncState>>,
+}
+
+/// What is known of a piece or record that other sites have something to do with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SyncState {
+    /// Its newest row of `talon_change`.
     pub change: Option<i64>,
     /// The site that created it; None for this one.
     pub origin: Option<i64>,
@@ -50,15 +58,28 @@ impl PieceState {
             lost_at: None,
             gone_at: None,
             dismissed_at: None,
-            change: None,
-            origin: None,
-            origin_key: None,
+            sync: None,
         }
     }
 
-    /// Whether there is anything to be said of it that concerns other sites.
-    fn is_synchronised(&self) -> bool {
-        self.change.is_some() || self.origin.is_some() || self.origin_key.is_some()
+    /// Its newest row of `talon_change`.
+    pub fn change(&self) -> Option<i64> {
+        self.sync.as_ref()?.change
+    }
+
+    /// The site that created it; None for this one.
+    pub fn origin(&self) -> Option<i64> {
+        self.sync.as_ref()?.origin
+    }
+
+    /// The key that it has where it was created, where that is another than here.
+    pub fn origin_key(&self) -> Option<i64> {
+        self.sync.as_ref()?.origin_key
+    }
+
+    /// What other sites have to do with it, to be changed.
+    pub fn sync_mut(&mut self) -> &mut SyncState {
+        self.sync.get_or_insert_default()
     }
 }
 
@@ -200,9 +221,13 @@ impl Store {
                 lost_at: integer(5),
                 gone_at: integer(6),
                 dismissed_at: integer(7),
-                change: integer(8),
-                origin: integer(9),
-                origin_key: integer(10),
+                sync: (8..11).any(|index| !row.column(index).is_null()).then(|| {
+                    Box::new(SyncState {
+                        change: integer(8),
+                        origin: integer(9),
+                        origin_key: integer(10),
+                    })
+                }),
             })
         })?)
     }
@@ -229,7 +254,7 @@ impl Store {
         let Some(now) = now else { return Ok(()) };
         let [kind, saved, key] = place(now.saved);
         let is_update = was.is_some_and(|was| was.saved == now.saved);
-        let is_synchronised = now.is_synchronised() || was.is_some_and(PieceState::is_synchronised);
+        let is_synchronised = now.sync.is_some() || was.is_some_and(|was| was.sync.is_some());
         let values = [
             kind,
             saved,
@@ -241,9 +266,9 @@ impl Store {
             optional(now.lost_at),
             optional(now.gone_at),
             optional(now.dismissed_at),
-            optional(now.change),
-            optional(now.origin),
-            optional(now.origin_key),
+            optional(now.change()),
+            optional(now.origin()),
+            optional(now.origin_key()),
         ];
         let (statement, count) = match is_synchronised && self.has_sync {
             false if is_update => (&mut self.update_piece, values.len() - 3),

@@ -11,6 +11,7 @@ mod journals;
 mod lost;
 mod rows;
 mod rules;
+mod sites;
 mod snapshots;
 mod stage;
 mod touch;
@@ -53,5 +54,6 @@ pub fn register(connection: Connection) -> Result<(), Failure> {
     edits::register(connection, &talon)?;
     daily::register(connection, &talon)?;
     stage::register(connection, &talon)?;
+    sites::register(connection, &talon)?;
     connection.note_loaded(VERSION)
 }

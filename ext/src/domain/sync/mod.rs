@@ -2,6 +2,7 @@
 
 pub mod decide;
 pub mod merge;
+pub mod sites;
 
 #[cfg(test)]
 mod orders;
