@@ -91,6 +91,23 @@ impl Statement {
         Ok(())
     }
 
+    /// Runs the statement to its end with values of one's own.
+    ///
+    /// # Errors
+    /// What SQLite reports; the statement is reset all the same.
+    pub fn run_values(&mut self, values: &[super::Value]) -> Result<(), Failure> {
+        for (index, value) in values.iter().enumerate() {
+            // SAFETY: the values outlive this call, which resets the statement before it returns.
+            if let Err(failure) = unsafe { self.bind(index as c_int + 1, value.as_ref()) } {
+                self.reset();
+                return Err(failure);
+            }
+        }
+        let mut rows = Rows { statement: self };
+        while rows.next()? {}
+        Ok(())
+    }
+
     /// Runs the statement and gives its rows one by one.
     ///
     /// # Errors

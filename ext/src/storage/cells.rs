@@ -4,7 +4,8 @@ use super::image::compare_keys;
 use super::payload::{put, write_value};
 use super::payload_reader::{Reader, Result, Unread};
 use crate::error::Error;
-use crate::sqlite::{Room, Value};
+use crate::sqlite::{Room, RoomForKeys, Value};
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// Which columns of a part are wanted.
@@ -43,6 +44,7 @@ pub struct Cells {
 #[derive(Debug)]
 struct Row {
     part: usize,
+    place: usize,
     cells: Range<usize>,
     text: Range<usize>,
 }
@@ -104,7 +106,8 @@ fn row(
     if next < columns.len() {
         return Err(Unread::Damaged(format!("a row has {column} values, which is too few")));
     }
-    let row = Row { part, cells: first..found.cells.len(), text: start..reader.place() };
+    let row =
+        Row { part, place: row, cells: first..found.cells.len(), text: start..reader.place() };
     Ok(found.rows.try_push(row)?)
 }
 
@@ -127,19 +130,7 @@ impl Cells {
             let count = rows.iter().take_while(|row| row.part == first.part).count();
             let (part, rest) = rows.split_at(count);
             rows = rest;
-            let mut order = Vec::new();
-            for row in part {
-                order.try_push(row)?;
-            }
-            let key = |row: &Row| -> Vec<Value> {
-                let places = wanted[row.part].key.iter();
-                let cell = |column: &usize| {
-                    row.cells.clone().find(|cell| self.cells[*cell].column == *column)
-                };
-                places.filter_map(cell).map(|cell| values[cell].clone()).collect()
-            };
-            order.sort_by(|a, b| compare_keys(&key(a), &key(b)));
-            for (place, row) in part.iter().zip(order) {
+            for (place, row) in part.iter().zip(self.in_order(part, wanted, values)?) {
                 put(text, &payload[at..place.text.start])?;
                 at = place.text.end;
                 let mut within = row.text.start;
@@ -153,6 +144,54 @@ impl Cells {
             }
         }
         put(text, &payload[at..])
+    }
+}
+
+impl Cells {
+    /// Where [`Cells::put_in`] puts each row: by its part and place before, its place then.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn places(
+        &self,
+        wanted: &[Wanted],
+        values: &[Value],
+    ) -> std::result::Result<HashMap<(usize, usize), usize>, Error> {
+        let mut places = HashMap::new();
+        places.make_room(self.rows.len())?;
+        for part in self.rows.chunk_by(|a, b| a.part == b.part) {
+            for (place, row) in self.in_order(part, wanted, values)?.into_iter().enumerate() {
+                places.insert((row.part, row.place), place);
+            }
+        }
+        Ok(places)
+    }
+
+    /// The rows of one part in the order of the keys that they are to have.
+    fn in_order<'r>(
+        &self,
+        part: &'r [Row],
+        wanted: &[Wanted],
+        values: &[Value],
+    ) -> std::result::Result<Vec<&'r Row>, Error> {
+        let mut keyed = Vec::new();
+        keyed.make_room(part.len())?;
+        for row in part {
+            let mut key = Vec::new();
+            for column in &wanted[row.part].key {
+                let mut cells = row.cells.clone();
+                let cell = cells.find(|cell| self.cells[*cell].column == *column);
+                key.extend(cell.map(|cell| values[cell].clone()));
+            }
+            keyed.push((key, row));
+        }
+        keyed.sort_unstable_by(|(a, first), (b, second)| {
+            compare_keys(a, b).then(first.text.start.cmp(&second.text.start))
+        });
+        let mut rows = Vec::new();
+        rows.make_room(keyed.len())?;
+        rows.extend(keyed.into_iter().map(|(_, row)| row));
+        Ok(rows)
     }
 }
 

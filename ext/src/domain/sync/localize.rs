@@ -1,0 +1,287 @@
+//! A document's rows in the numbers of this database.
+
+use super::identity::{Identities, Identity};
+use super::incoming::{Fitting, FittingPart, Role};
+use crate::domain::database::Database;
+use crate::error::Result;
+use crate::sqlite::{Room, RoomForKeys, Value};
+use crate::storage::document::Reference;
+use crate::storage::guard::HEADER;
+use crate::storage::payload_reader::{Unread, read};
+use std::collections::HashMap;
+
+/// What succeeds, or why the document is set aside.
+pub type Attempt<T> = Result<std::result::Result<T, String>>;
+
+/// A document's rows, by the parts of its shape.
+#[derive(Debug)]
+pub struct LocalRows {
+    /// Each part's rows, values in the order of the shape's columns.
+    pub parts: Vec<Vec<Vec<Value>>>,
+    /// Nothing was translated.
+    pub is_verbatim: bool,
+    /// Lines that have another number here than elsewhere: the part's place in the guard, the number there and here.
+    pub aliases: Vec<(usize, i64, i64)>,
+}
+
+/// Where a document's rows go.
+#[derive(Debug, Clone)]
+pub struct Target<'a> {
+    /// The site that created it.
+    pub origin: i64,
+    /// Its key there.
+    pub origin_key: &'a Value,
+    /// Its key here.
+    pub key: &'a Value,
+    /// Numbers of lines are taken as they come: the piece is new, and they are probably free.
+    pub is_optimistic: bool,
+}
+
+/// The numbers that a document's rows have here, by their numbers there; by part.
+type Numbers = Vec<HashMap<i64, i64>>;
+
+impl Identities {
+    /// Reads an image and puts this database's numbers in.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn localize(
+        &mut self,
+        database: &mut Database,
+        fitting: &Fitting,
+        target: &Target<'_>,
+        image: &[u8],
+        references: &[Reference<'_>],
+    ) -> Attempt<LocalRows> {
+        let mut read = match read(image) {
+            Ok(parts) => parts,
+            Err(Unread::Memory) => return Err(crate::error::Error::Memory),
+            Err(Unread::Damaged(problem)) => {
+                return Ok(Err(format!("its image cannot be read: {problem}")));
+            }
+        };
+        let mut local = LocalRows {
+            parts: Vec::new(),
+            is_verbatim: fitting.is_verbatim && target.key == target.origin_key,
+            aliases: Vec::new(),
+        };
+        for part in &fitting.parts {
+            let rows = read.iter_mut().find(|(name, _)| *name == part.name);
+            let rows = rows.map(|(_, rows)| std::mem::take(rows)).unwrap_or_default();
+            if let Some(row) = rows.iter().find(|row| row.len() != part.columns.len()) {
+                return Ok(Err(format!(
+                    "a row of {} has {} values for {} columns",
+                    part.name,
+                    row.len(),
+                    part.columns.len()
+                )));
+            }
+            local.parts.try_push(rows)?;
+        }
+        if local.parts.first().is_none_or(|rows| rows.len() != 1) {
+            return Ok(Err("its image has no header".to_owned()));
+        }
+        let numbers = match self.numbers(database, fitting, target, &mut local)? {
+            Ok(numbers) => numbers,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        for (at, part) in fitting.parts.iter().enumerate() {
+            if part.roles.is_empty() {
+                continue;
+            }
+            for row in 0..local.parts[at].len() {
+                for (column, role) in &part.roles {
+                    let Some(wire) = local.parts[at][row][*column].as_ref().as_integer() else {
+                        continue;
+                    };
+                    let here = match role {
+                        Role::Number if part.part == HEADER => Ok(None),
+                        Role::Number => Ok(numbers[part.part].get(&wire).copied()),
+                        Role::Link { parent: HEADER } => Ok(None),
+                        Role::Link { parent } => match numbers[*parent].get(&wire) {
+                            Some(number) => Ok(Some(*number)),
+                            None if target.is_optimistic => Ok(None),
+                            None => {
+                                Err(format!("a row of {} belongs to none of its rows", part.name))
+                            }
+                        },
+                        Role::Reference { target: to, origin } => {
+                            let said = said(references, part, *column, wire, row);
+                            let asked = Asked { to: *to, origin: *origin, wire, said };
+                            self.reference(database, fitting, target, &numbers, &asked)?
+                        }
+                    };
+                    let is_own = part.part == HEADER && *role == Role::Number
+                        || *role == (Role::Link { parent: HEADER });
+                    let value = match here {
+                        Ok(_) if is_own => target.key.clone(),
+                        Ok(Some(here)) => Value::Integer(here),
+                        Ok(None) => continue,
+                        Err(reason) => {
+                            let name = &part.columns[*column];
+                            return Ok(Err(format!("{}.{name}: {reason}", part.name)));
+                        }
+                    };
+                    let cell = &mut local.parts[at][row][*column];
+                    if *cell != value {
+                        local.is_verbatim = false;
+                        *cell = value;
+                    }
+                }
+            }
+        }
+        Ok(Ok(local))
+    }
+
+    /// Gives each numbered line or detail the number it has here, or is to have.
+    fn numbers(
+        &mut self,
+        database: &mut Database,
+        fitting: &Fitting,
+        target: &Target<'_>,
+        local: &mut LocalRows,
+    ) -> Attempt<Numbers> {
+        let mut numbers: Numbers = Vec::new();
+        numbers.resize_with(fitting.layout.guard.parts.len(), HashMap::new);
+        if target.is_optimistic {
+            return Ok(Ok(numbers));
+        }
+        let kind = fitting.kind;
+        for (at, part) in fitting.parts.iter().enumerate() {
+            let number = part.roles.iter().find(|(_, role)| *role == Role::Number);
+            let Some((column, _)) = number.filter(|_| part.part != HEADER) else { continue };
+            let known: HashMap<i64, i64> =
+                database.aliases(kind, part.part, target.key)?.into_iter().collect();
+            let mut taken: HashMap<i64, ()> = HashMap::new();
+            let mut needed = Vec::new();
+            for row in &local.parts[at] {
+                let Some(wire) = row[*column].as_ref().as_integer() else { continue };
+                let is_mine = |owner: Option<Value>| owner.is_none_or(|owner| owner == *target.key);
+                let here = match known.get(&wire) {
+                    // The row may have gone and its number been used again by somebody else's.
+                    Some(here) if is_mine(database.piece_of_row(kind, part.part, *here)?) => {
+                        Some(*here)
+                    }
+                    None if database.is_free_or_of(kind, part.part, wire, target.key)?
+                        && !known.values().any(|here| *here == wire) =>
+                    {
+                        Some(wire)
+                    }
+                    _ => None,
+                };
+                match here {
+                    Some(here) => {
+                        numbers[part.part].make_room(1)?;
+                        numbers[part.part].insert(wire, here);
+                        taken.make_room(1)?;
+                        taken.insert(here, ());
+                    }
+                    None => needed.try_push(wire)?,
+                }
+            }
+            for wire in needed {
+                let here = match database.free_number(kind, part.part, &taken)? {
+                    Ok(here) => here,
+                    Err(reason) => return Ok(Err(reason)),
+                };
+                numbers[part.part].make_room(1)?;
+                numbers[part.part].insert(wire, here);
+                taken.make_room(1)?;
+                taken.insert(here, ());
+                local.aliases.try_push((part.part, wire, here))?;
+            }
+        }
+        Ok(Ok(numbers))
+    }
+
+    fn reference(
+        &mut self,
+        database: &mut Database,
+        fitting: &Fitting,
+        target: &Target<'_>,
+        numbers: &Numbers,
+        asked: &Asked<'_>,
+    ) -> Attempt<Option<i64>> {
+        let wire = asked.wire;
+        let (origin, piece) = match asked.said {
+            Some(Reference { origin: None, .. }) => return Ok(Ok(None)),
+            Some(Reference { origin: Some(code), piece, .. }) => match self.site(code) {
+                Some(site) => (site, piece.as_ref()),
+                None => {
+                    return Ok(Err(format!("{wire} is of {code}, which is no site known here")));
+                }
+            },
+            None => (asked.origin.unwrap_or(target.origin), None),
+        };
+        let to = &fitting.layout.targets[asked.to];
+        for (kind, part) in &to.to {
+            if *kind == fitting.kind && origin == target.origin {
+                if *part == HEADER && *target.origin_key == Value::Integer(wire) {
+                    return Ok(Ok(target.key.as_ref().as_integer()));
+                }
+                if *part != HEADER && piece.is_none_or(|piece| piece == target.origin_key) {
+                    // One of its own lines; where numbers are taken as they come, so is this.
+                    return match numbers[*part].get(&wire) {
+                        None if !target.is_optimistic => {
+                            Ok(Err(format!("{wire} is none of its own")))
+                        }
+                        here => Ok(Ok(here.copied())),
+                    };
+                }
+            }
+            let identity = Identity { origin, key: wire, piece: piece.cloned() };
+            if let Some(here) = self.key_here(database, *kind, *part, identity)? {
+                return Ok(Ok(Some(here)));
+            }
+        }
+        let names = to.to.iter().map(|(kind, _)| database.kinds[*kind].name.as_str());
+        let names = names.collect::<Vec<_>>().join(" or ");
+        let of = match piece {
+            Some(piece) => format!("line {wire} of {names} {piece}"),
+            None => format!("{names} {wire}"),
+        };
+        Ok(Err(format!("{of} of {} is not here", self.code(origin))))
+    }
+}
+
+/// A reference as it stands in a document.
+struct Asked<'a> {
+    to: usize,
+    origin: Option<i64>,
+    wire: i64,
+    said: Option<&'a Reference<'a>>,
+}
+
+/// What a document says of a number in a column and row.
+fn said<'a>(
+    references: &'a [Reference<'a>],
+    part: &FittingPart,
+    column: usize,
+    wire: i64,
+    row: usize,
+) -> Option<&'a Reference<'a>> {
+    references.iter().find(|said| {
+        said.key == Value::Integer(wire)
+            && *said.column == part.columns[column]
+            && *said.part == part.name
+            && (said.rows.is_empty() || said.rows.contains(&(row as i64)))
+    })
+}
+
+impl Database {
+    /// Whether no row of a part has this number, or one of this very piece.
+    fn is_free_or_of(
+        &mut self,
+        kind: usize,
+        part: usize,
+        number: i64,
+        piece: &Value,
+    ) -> Result<bool> {
+        let guard = self.guard(kind)?;
+        match self.piece_of_row(kind, part, number)? {
+            Some(owner) => Ok(owner == *piece),
+            // Such a row may be there without belonging to anybody.
+            None => Ok(!self.has_number(kind, &guard.parts[part], number)?),
+        }
+    }
+}
