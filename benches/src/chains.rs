@@ -45,9 +45,9 @@ pub fn run(options: &Options, library: &Library) -> Outcome {
         .execute_batch(&format!("CREATE TEMP TABLE shop_size AS SELECT {pieces} AS pieces"))?;
     connection.execute_batch(GENERATE)?;
     library.load(&connection)?;
-    connection.execute_batch(GUARD)?;
-    connection.execute_batch(RULES)?;
-    connection.execute_batch(CHAINS_ONLY)?;
+    for script in [GUARD, RULES, CHAINS_ONLY] {
+        schema::run_script(&connection, script)?;
+    }
     let before = fingerprint(&connection)?;
     let intact = restore(&connection, LOSE, &before)?;
     let disturbed = restore(&connection, &format!("{LOSE}; {DISTURB}"), &before)?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, fallible_iterator::FallibleIterator};
 
 use crate::{
     report::Outcome,
@@ -44,6 +44,16 @@ pub fn open(path: &Path) -> Outcome<Connection> {
     Synchronous::Normal.apply(&connection)?;
     connection.pragma_update(None, "foreign_keys", false)?;
     Ok(connection)
+}
+
+/// Runs a script to the last row of each statement, whose functions may do something row by row: `execute_batch` reads one.
+pub fn run_script(connection: &Connection, script: &str) -> Outcome {
+    let mut batch = rusqlite::Batch::new(connection, script);
+    while let Some(mut statement) = batch.next()? {
+        let mut rows = statement.raw_query();
+        while rows.next()?.is_some() {}
+    }
+    Ok(())
 }
 
 /// Makes a bare shop of `pieces` pieces, each of `lines` lines, whose keys are those of `Host::create`.

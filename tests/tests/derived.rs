@@ -319,6 +319,27 @@ fn rows_are_corrected_in_the_order_that_the_select_gives_them() {
 }
 
 #[test]
+fn a_select_that_two_rules_share_is_asked_again_once_the_first_has_corrected_something() {
+    let (_shop, db) = Shop::of_sales();
+    db.run("CREATE TABLE chain(id INTEGER PRIMARY KEY, next INTEGER, n INTEGER); INSERT INTO chain VALUES (1, NULL, 0), (2, NULL, 0)");
+    for (column, value) in [("next", "CASE id WHEN 1 THEN 2 END"), ("n", "id * 10")] {
+        db.run(&format!(
+            "SELECT talon_derive('{column}', '{{\"table\": \"chain\", \"column\": \"{column}\", \"value\": \"{value}\",
+             \"after_restore\": \"SELECT 1 UNION ALL SELECT next FROM chain\"}}')"
+        ));
+    }
+    assert_eq!(
+        restore_one(&db),
+        "corrected chain 1.next from NULL to 2; corrected chain 1.n from 0 to 10; corrected chain 2.n from 0 to 20"
+    );
+    db.run("UPDATE chain SET n = 0");
+    assert_eq!(
+        restore_one(&db),
+        "corrected chain 1.n from 0 to 10; corrected chain 2.n from 0 to 20"
+    );
+}
+
+#[test]
 fn rules_that_depend_on_each_other_in_a_circle_end_and_say_so() {
     let (_shop, db) = Shop::of_sales();
     db.run("CREATE TABLE pair(id INTEGER PRIMARY KEY, a, b); INSERT INTO pair VALUES (1, 0, 0)");

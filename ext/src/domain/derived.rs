@@ -75,6 +75,14 @@ struct Sight {
     corrected: bool,
 }
 
+/// What the SELECTs of `after_restore` gave, each asked once for all the rules that have it: the values of one header
+/// share theirs.
+#[derive(Default)]
+struct Answers(Vec<(String, Rc<Answer>)>);
+
+/// The keys of the rows to look at, or why they cannot be told.
+type Answer = std::result::Result<Vec<Key>, String>;
+
 /// The derived values that a restore looks at, and what it does about them.
 pub struct Corrections {
     sights: Vec<Sight>,
@@ -114,6 +122,7 @@ impl Corrections {
             owners: Vec::new(),
             notes: Vec::new(),
         };
+        let mut answers = Answers::default();
         for rule in database.rules()? {
             if !rule.is(RuleType::Derived) {
                 continue;
@@ -132,7 +141,7 @@ impl Corrections {
                         problem: None,
                         corrected: false,
                     };
-                    sight.add_keys(database, &kind_name, piece)?;
+                    sight.add_keys(database, &mut answers, &kind_name, piece)?;
                     corrections.sights.push(sight);
                 }
                 _ => {}
@@ -148,15 +157,20 @@ impl Corrections {
     pub fn apply(&mut self, database: &mut Database, asker: &Asker<'_>) -> Result<()> {
         let kind_name = database.kinds[self.piece.0].name.clone();
         let mut sights = std::mem::take(&mut self.sights);
+        let mut answers = Answers::default();
         for sight in &mut sights {
             // The order is that of what the piece is now; what it was before comes after.
             let before = std::mem::take(&mut sight.keys);
             sight.seen.clear();
-            sight.add_keys(database, &kind_name, &self.piece.1)?;
+            sight.add_keys(database, &mut answers, &kind_name, &self.piece.1)?;
             for key in before {
                 sight.add(key)?;
             }
             self.apply_one(database, asker, sight)?;
+            if sight.corrected {
+                // What was corrected may be what a later SELECT asks for.
+                answers = Answers::default();
+            }
         }
         // A later value may have changed what an earlier one is computed from.
         for (place, sight) in sights.iter().enumerate() {
@@ -303,41 +317,22 @@ impl Corrections {
 
 impl Sight {
     /// Asks which rows to look at; what goes wrong is noted.
-    fn add_keys(&mut self, database: &mut Database, kind: &str, piece: &Key) -> Result<()> {
+    fn add_keys(
+        &mut self,
+        database: &mut Database,
+        answers: &mut Answers,
+        kind: &str,
+        piece: &Key,
+    ) -> Result<()> {
         let rule = Rc::clone(&self.rule);
         let Some(derived) = rule.derived() else { return Ok(()) };
         let Some(select) = derived.after_restore.get(kind) else { return Ok(()) };
-        match self.read_keys(database, derived.key.len(), select, piece) {
-            Err(error) if error.is_of_the_machine() => Err(error),
-            Err(error) => {
-                self.problem = Some(error.to_string());
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
-    }
-
-    fn read_keys(
-        &mut self,
-        database: &mut Database,
-        width: usize,
-        select: &str,
-        piece: &Key,
-    ) -> Result<()> {
-        let shown = piece.shown()?;
-        let statement = database.rule_statement(select)?;
-        let values = [shown.as_ref()];
-        let used = statement.parameters().len();
-        let mut rows = statement.query(&values[..used.min(1)])?;
-        let mut given = 0;
-        while rows.next()? {
-            given += 1;
-            if given > MOST_ROWS {
-                return Err(Error::Argument(format!("it asks for more than {MOST_ROWS} rows")));
-            }
-            let key = Key::of(rows.values(0..width)?);
-            if !key.has_null() {
-                self.add(key)?;
+        match &*answers.ask(database, derived.key.len(), select, piece)? {
+            Err(problem) => self.problem = Some(problem.clone()),
+            Ok(keys) => {
+                for key in keys {
+                    self.add(key.clone())?;
+                }
             }
         }
         Ok(())
@@ -351,6 +346,47 @@ impl Sight {
         self.seen.insert(key.clone());
         Ok(self.keys.try_push(key)?)
     }
+}
+
+impl Answers {
+    fn ask(
+        &mut self,
+        database: &mut Database,
+        width: usize,
+        select: &str,
+        piece: &Key,
+    ) -> Result<Rc<Answer>> {
+        if let Some((_, answer)) = self.0.iter().find(|(asked, _)| asked == select) {
+            return Ok(Rc::clone(answer));
+        }
+        let answer = match read_keys(database, width, select, piece) {
+            Err(error) if error.is_of_the_machine() => return Err(error),
+            answer => Rc::new(answer.map_err(|error| error.to_string())),
+        };
+        self.0.push((select.to_owned(), Rc::clone(&answer)));
+        Ok(answer)
+    }
+}
+
+fn read_keys(database: &mut Database, width: usize, select: &str, piece: &Key) -> Result<Vec<Key>> {
+    let shown = piece.shown()?;
+    let statement = database.rule_statement(select)?;
+    let values = [shown.as_ref()];
+    let used = statement.parameters().len();
+    let mut rows = statement.query(&values[..used.min(1)])?;
+    let mut keys = Vec::new();
+    let mut given = 0;
+    while rows.next()? {
+        given += 1;
+        if given > MOST_ROWS {
+            return Err(Error::Argument(format!("it asks for more than {MOST_ROWS} rows")));
+        }
+        let key = Key::of(rows.values(0..width)?);
+        if !key.has_null() {
+            keys.try_push(key)?;
+        }
+    }
+    Ok(keys)
 }
 
 impl Database {
