@@ -147,12 +147,12 @@ impl Identities {
         let layout = &lens.layout;
         let mut canonical = Canonical {
             origin: self.origin(layout, state),
-            key: state.origin_key.map_or_else(|| key.clone(), Value::Integer),
+            key: state.origin_key().map_or_else(|| key.clone(), Value::Integer),
             image: Cow::Borrowed(payload),
             references: Vec::new(),
         };
         let mut aliases = Aliases::read(database, kind, key, layout)?;
-        let is_translated = state.origin_key.is_some() || !aliases.is_empty();
+        let is_translated = state.origin_key().is_some() || !aliases.is_empty();
         if layout.targets.is_empty() && !is_translated {
             return Ok(canonical);
         }

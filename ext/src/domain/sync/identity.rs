@@ -111,7 +111,7 @@ impl Identities {
 
     /// The site that created a piece.
     pub fn origin(&self, layout: &Layout, state: &PieceState) -> i64 {
-        match state.origin {
+        match state.origin() {
             Some(origin) => origin,
             // Whatever stands in such a table came from central, one way or another.
             None if layout.policy.owner == Owner::Central => self.central.unwrap_or(self.own),
@@ -154,7 +154,7 @@ impl Identities {
         }
         let Some(state) = database.store()?.piece(id, key)? else { return Ok(None) };
         let is_it = !layout.is_numbered[HEADER]
-            || state.origin_key.is_none() && self.origin(&layout, &state) == origin;
+            || state.origin_key().is_none() && self.origin(&layout, &state) == origin;
         Ok(is_it.then(|| (key.clone(), state)))
     }
 
@@ -190,7 +190,7 @@ impl Identities {
             let state = database.store()?.piece(id, &Value::Integer(key))?;
             return Ok(state.map(|state| Identity {
                 origin: self.origin(&layout, &state),
-                key: state.origin_key.unwrap_or(key),
+                key: state.origin_key().unwrap_or(key),
                 piece: None,
             }));
         }
@@ -213,7 +213,7 @@ impl Identities {
         Ok(Some(Identity {
             origin: self.origin(&layout, &state),
             key: alias.flatten().unwrap_or(key),
-            piece: Some(state.origin_key.map_or(piece, Value::Integer)),
+            piece: Some(state.origin_key().map_or(piece, Value::Integer)),
         }))
     }
 
