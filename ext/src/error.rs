@@ -101,6 +101,16 @@ pub enum Error {
         /// How many it has.
         lines: i64,
     },
+    /// A record that is there.
+    #[error(
+        "{kind} {piece} is there, and a record has no lines to lose; to bring an older state back, name its snapshot"
+    )]
+    NothingLost {
+        /// Its kind.
+        kind: String,
+        /// Its key.
+        piece: String,
+    },
     /// Nothing to restore from.
     #[error("{kind} {piece} has no snapshot{detail}")]
     NoSnapshot {

@@ -8,7 +8,7 @@ use super::snapshot::{Stored, StoredPart};
 use super::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{Statement, Value, ValueRef};
-use crate::storage::guard::{Guard, LINES, parameters};
+use crate::storage::guard::{Guard, Part, parameters};
 use crate::storage::key::Key;
 use crate::storage::payload_reader::{Parts, Unread, read};
 use crate::storage::shape::{quote_identifier, quote_list};
@@ -300,10 +300,13 @@ impl Audit {
                     Some(piece) => Key::from_shown(piece, columns)?,
                     None => None,
                 };
-                Scan::Lost(Box::new(LostSearch::begin(database, kind, key.as_ref())?))
+                let search = LostSearch::begin(database, kind, key.as_ref())?;
+                return Ok(search.map(|search| Scan::Lost(Box::new(search))));
             }
             Kind::Orphaned => {
-                let mut statement = connection.prepare(&orphans(&guard, &database.schema))?;
+                let Some(lines) = guard.lines() else { return Ok(None) };
+                let mut statement =
+                    connection.prepare(&orphans(&guard, lines, &database.schema))?;
                 statement.start(&[])?;
                 Scan::Orphaned(statement)
             }
@@ -326,8 +329,7 @@ impl Audit {
 }
 
 /// Lines that refer to a header that is not there, by what they refer to.
-fn orphans(guard: &Guard, schema: &str) -> String {
-    let lines = guard.lines();
+fn orphans(guard: &Guard, lines: &Part, schema: &str) -> String {
     let header = guard.header();
     let links = quote_list("l.", &lines.link);
     let present: Vec<String> =
@@ -338,7 +340,7 @@ fn orphans(guard: &Guard, schema: &str) -> String {
         "SELECT {links}, count(*) FROM {} WHERE {}{} AND NOT EXISTS (SELECT 1 FROM {} WHERE {}) GROUP BY {}",
         lines.from_clause(schema),
         present.join(" AND "),
-        guard.parts[LINES].and_condition(),
+        lines.and_condition(),
         header.from_clause(schema),
         guard.header_matches(&link_values),
         parameters(lines.link.len())
@@ -392,7 +394,8 @@ impl Database {
                 // It is of another kind by now.
                 Some(_) => None,
                 None => {
-                    Some((Kind::Vanished, "its header is gone, and no DELETE was seen".to_owned()))
+                    let what = if guard.is_of_records() { "it" } else { "its header" };
+                    Some((Kind::Vanished, format!("{what} is gone, and no DELETE was seen")))
                 }
             });
         }

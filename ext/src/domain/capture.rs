@@ -291,7 +291,9 @@ impl Talon {
         state: Option<PieceState>,
         is_known: bool,
     ) -> Result<Option<PieceState>> {
-        if !database.read(kind, key)? || database.image.lines == 0 {
+        let is_imaged = database.read(kind, key)?
+            && (database.image.lines > 0 || database.guard(kind)?.is_of_records());
+        if !is_imaged {
             return Ok(state);
         }
         let at = self.clock.now_ms();

@@ -37,6 +37,7 @@ impl Talon {
         self.declared()?;
         let guard = self.atomically(schema, || {
             let number = self.have_tables(schema)?;
+            self.check_nature(schema, kind, definition)?;
             let id = self.kind_row(schema, kind, definition)?;
             let guard = fit::fit(self.connection, schema, id, kind, definition)?;
             let installed = trigger::installed(self.connection, schema, id)?;
@@ -65,6 +66,31 @@ impl Talon {
             Err(Error::NotInstalled(_)) => install(self.connection, schema),
             Err(error) => Err(error),
         }
+    }
+
+    /// Pieces do not become records, nor records pieces: what is stored of them speaks of lines, or does not.
+    fn check_nature(&self, schema: &str, kind: &str, definition: &Definition) -> Result<()> {
+        let quoted = quote_identifier(schema);
+        let sql = format!(
+            "SELECT k.definition FROM {quoted}.talon_kind AS k WHERE k.kind = ?1
+               AND EXISTS (SELECT 1 FROM {quoted}.talon_piece AS p WHERE p.kind = k.id)"
+        );
+        let known = self.connection.value(&sql, &[ValueRef::Text(kind.as_bytes())])?;
+        let known = known.as_ref().and_then(|known| known.as_ref().as_str());
+        let Some(known) = known.and_then(|known| Definition::from_json(kind, known).ok()) else {
+            return Ok(());
+        };
+        if known.is_of_records() == definition.is_of_records() {
+            return Ok(());
+        }
+        let (are, other) = match known.is_of_records() {
+            true => ("records", "guarded as pieces"),
+            false => ("pieces", "tracked as records"),
+        };
+        Err(Error::Definition {
+            kind: kind.to_owned(),
+            problem: format!("there are {are} of this kind: what is to be {other} needs another"),
+        })
     }
 
     fn kind_row(&self, schema: &str, kind: &str, definition: &Definition) -> Result<i64> {
@@ -241,6 +267,11 @@ impl Talon {
             let unknown = || Error::UnknownPiece { kind: kind.to_owned(), piece: key.to_string() };
             if !database.read(place.kind, &key)? {
                 return self.accept_as_deleted(database, place.kind, &key)?.ok_or_else(unknown);
+            }
+            if database.guard(place.kind)?.is_of_records() {
+                return Err(Error::Argument(format!(
+                    "{kind} {key} is there, and a record has no lines to miss: there is nothing to dismiss"
+                )));
             }
             if database.image.lines > 0 {
                 return Err(Error::HasLines {
@@ -532,6 +563,11 @@ fn described(guard: &Guard, schema: &str) -> String {
         .collect();
     let place =
         if schema.eq_ignore_ascii_case("main") { String::new() } else { format!(" in {schema}") };
+    if guard.is_of_records() {
+        let header = guard.header();
+        let (table, key) = (quote_if_needed(&header.table.name), header.key.join(", "));
+        return format!("{} is tracked{place}: {table} (key {key})", guard.kind);
+    }
     format!("{} is guarded{place}: {}", guard.kind, parts.join("; "))
 }
 

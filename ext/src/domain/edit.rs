@@ -78,6 +78,7 @@ impl Talon {
         let database = &mut databases[place.database];
         let is_there = database.read(place.kind, key)?;
         let lines = database.image.lines;
+        let is_record = database.guard(place.kind)?.is_of_records();
         let id = database.kinds[place.kind].id;
         let state = database.store()?.piece(id, &key.shown()?)?;
         if !is_there {
@@ -99,7 +100,7 @@ impl Talon {
         database.put_edit(place.kind, key, station, since_ms)?;
         // Lines that it shares with another piece may have come back with that one.
         let is_lost = !is_touched && state.as_ref().is_some_and(|state| state.lost_at.is_some());
-        if lines > 0 && !is_lost {
+        if is_record || lines > 0 && !is_lost {
             if !is_touched {
                 let is_known = state.as_ref().is_some_and(|state| state.saved);
                 self.take_before_image(database, place.kind, key, state, is_known)?;

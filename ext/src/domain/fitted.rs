@@ -84,7 +84,10 @@ fn followed(connection: Connection, schema: &str, kind: &Kind) -> Result<Definit
         let columns = Columns::Several(trigger::named_columns(&installed.sql));
         let (table, link) = match part {
             guard::HEADER => (&mut definition.header.table, &mut definition.header.key),
-            guard::LINES => (&mut definition.lines.table, &mut definition.lines.piece),
+            guard::LINES => match &mut definition.lines {
+                Some(lines) => (&mut lines.table, &mut lines.piece),
+                None => continue,
+            },
             part => match definition.details.get_mut(part - 2) {
                 Some(detail) => (&mut detail.table, &mut detail.piece),
                 None => continue,

@@ -40,12 +40,12 @@ impl PresentHeader {
 }
 
 impl Database {
-    /// The image of a piece that has no lines now; None when it has some, or no header.
+    /// The image of a piece that has no lines now; None when it has some, or no header, and for records.
     ///
     /// # Errors
     /// What SQLite reports.
     pub fn present_header(&mut self, kind: usize, key: &Key) -> Result<Option<PresentHeader>> {
-        if !self.read(kind, key)? || self.image.lines > 0 {
+        if self.guard(kind)?.is_of_records() || !self.read(kind, key)? || self.image.lines > 0 {
             return Ok(None);
         }
         Ok(Some(PresentHeader { payload: gather(self.image.payload.iter().copied())? }))

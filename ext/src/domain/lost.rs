@@ -31,14 +31,19 @@ pub struct LostSearch {
 }
 
 impl LostSearch {
-    /// Prepares the search over the saved pieces of a kind, or over one of them.
+    /// Prepares the search over the saved pieces of a kind, or over one of them; None for records, which have no lines to
+    /// lose.
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn begin(database: &mut Database, kind: usize, piece: Option<&Key>) -> Result<LostSearch> {
+    pub fn begin(
+        database: &mut Database,
+        kind: usize,
+        piece: Option<&Key>,
+    ) -> Result<Option<LostSearch>> {
         let guard = database.guard(kind)?;
         let schema = database.schema.clone();
-        let lines = guard.lines();
+        let Some(lines) = guard.lines() else { return Ok(None) };
         let header = guard.header();
         let columns = header.key.len();
         let has_lines = |values: &[String]| {
@@ -85,7 +90,7 @@ impl LostSearch {
         let mut values = vec![ValueRef::Integer(database.kinds[kind].id)];
         values.extend(shown.as_ref().map(Value::as_ref));
         scan.start(&values)?;
-        Ok(LostSearch { scan, columns, probes })
+        Ok(Some(LostSearch { scan, columns, probes }))
     }
 
     /// The next lost piece.
@@ -127,8 +132,10 @@ impl Talon {
         kind: usize,
         piece: Option<&Key>,
     ) -> Result<Vec<Lost>> {
-        let mut search = LostSearch::begin(database, kind, piece)?;
         let mut found = Vec::new();
+        let Some(mut search) = LostSearch::begin(database, kind, piece)? else {
+            return Ok(found);
+        };
         while let Some(lost) = search.find_next()? {
             found.try_push(lost)?;
         }

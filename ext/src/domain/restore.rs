@@ -406,6 +406,7 @@ fn choose(
     let (kind_name, piece) = (name.clone(), key.to_string());
     let is_there = database.read(kind, key)?;
     let lines = database.image.lines;
+    let is_record = database.guard(kind)?.is_of_records();
     let id = database.kinds[kind].id;
     let state = database.store()?.piece(id, &key.shown()?)?;
     if !is_there && state.is_none() {
@@ -430,7 +431,8 @@ fn choose(
         let mut candidates = Vec::new();
         for id in &chain[place..] {
             // In place of a damaged one an older image may be taken, but never one without lines.
-            candidates.extend(database.head(*id)?.filter(|head| *id == named || head.lines > 0));
+            let head = database.head(*id)?;
+            candidates.extend(head.filter(|head| *id == named || is_record || head.lines > 0));
         }
         return Ok(Choice { candidates, named: true });
     }
@@ -442,7 +444,10 @@ fn choose(
     if !is_there && state.as_ref().is_some_and(|state| state.gone_at.is_some()) {
         return Err(Error::Deleted { kind: kind_name, piece });
     }
-    let candidates = database.candidates(last)?;
+    if is_record && is_there {
+        return Err(Error::NothingLost { kind: kind_name, piece });
+    }
+    let candidates = database.candidates(kind, last)?;
     if candidates.is_empty() {
         let detail = if last.is_some() { " with lines" } else { "" };
         return Err(Error::NoSnapshot { kind: kind_name, piece, detail: detail.to_owned() });

@@ -86,7 +86,9 @@ impl Talon {
             }
             let mut keys = Vec::new();
             let mut search = LostSearch::begin(database, place, None)?;
-            while let Some(lost) = search.find_next()? {
+            while let Some(search) = &mut search
+                && let Some(lost) = search.find_next()?
+            {
                 keys.try_push(lost.key)?;
             }
             summary.listed += keys.len();

@@ -190,17 +190,18 @@ impl Database {
         if is_its { self.head(id) } else { Ok(None) }
     }
 
-    /// The snapshots that a lost piece can be restored from without naming one, newest first: those with lines, back to
-    /// the piece's own beginning (an older piece may have had its key).
+    /// The snapshots that a lost piece can be restored from without naming one, newest first: those with lines, of a record
+    /// all, back to its own beginning (an older one may have had its key).
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn candidates(&mut self, last: Option<i64>) -> Result<Vec<Head>> {
+    pub fn candidates(&mut self, kind: usize, last: Option<i64>) -> Result<Vec<Head>> {
+        let is_record = self.kinds[kind].definition.is_of_records();
         let mut found = Vec::new();
         for id in self.chain(last)? {
             let Some(head) = self.head(id)? else { break };
             let is_first = matches!(head.reason.as_str(), "create" | "stage");
-            if head.lines > 0 {
+            if is_record || head.lines > 0 {
                 found.try_push(head)?;
             }
             if is_first {

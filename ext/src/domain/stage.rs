@@ -178,6 +178,12 @@ impl Database {
         image: &str,
     ) -> Result<Vec<Vec<Vec<Value>>>> {
         let guard = self.guard(kind)?;
+        if guard.is_of_records() {
+            return Err(Error::Argument(format!(
+                "{} are records: deposits are for pieces, which are written in several steps",
+                guard.kind
+            )));
+        }
         let given = deposit::read(image.as_bytes()).map_err(|unread| match unread {
             Unread::Memory => Error::Memory,
             Unread::Damaged(problem) => refused(&problem),

@@ -1,17 +1,19 @@
-//! The JSON of `talon_guard(kind, definition)`.
+//! The JSON of `talon_guard(kind, definition)` and `talon_track(kind, definition)`.
 
 use super::policy::{self, PolicyDefinition};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// What a host declares about a kind. Only the two tables are required; the rest is read from the schema.
+/// What a host declares about a kind. Only its tables are required; the rest is read from the schema.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
-    /// Where the headers are.
+    /// Where the headers are, or the records.
+    #[serde(alias = "record")]
     pub header: HeaderDefinition,
-    /// Where the lines are.
-    pub lines: LinesDefinition,
+    /// Where the lines are; records have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<LinesDefinition>,
     /// Further child tables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<DetailDefinition>,
@@ -161,25 +163,72 @@ impl Columns {
 impl Definition {
     /// The definition that names nothing but the two tables.
     pub fn of_tables(header: &str, lines: &str) -> Definition {
+        let lines = LinesDefinition {
+            table: lines.to_owned(),
+            piece: None,
+            key: None,
+            order: None,
+            condition: None,
+        };
+        Definition { lines: Some(lines), ..Definition::of_table(header) }
+    }
+
+    /// The definition of records that names nothing but their table.
+    pub fn of_table(table: &str) -> Definition {
         Definition {
             header: HeaderDefinition {
-                table: header.to_owned(),
+                table: table.to_owned(),
                 key: None,
                 condition: None,
                 labels: Labels::default(),
             },
-            lines: LinesDefinition {
-                table: lines.to_owned(),
-                piece: None,
-                key: None,
-                order: None,
-                condition: None,
-            },
+            lines: None,
             details: Vec::new(),
             unloaded: Unloaded::Mark,
             edit: Edits::Free,
             sync: None,
         }
+    }
+
+    /// Reads the definition of a guard.
+    ///
+    /// # Errors
+    /// As [`Definition::from_json`], and when it names no lines.
+    pub fn of_pieces(kind: &str, json: &str) -> Result<Definition> {
+        let definition = Definition::from_json(kind, json)?;
+        if definition.is_of_records() {
+            return Err(Error::Definition {
+                kind: kind.to_owned(),
+                problem: "it has no \"lines\": name their table, or track records without lines by talon_track"
+                    .to_owned(),
+            });
+        }
+        Ok(definition)
+    }
+
+    /// Reads the definition of records: JSON, or their table's name.
+    ///
+    /// # Errors
+    /// As [`Definition::from_json`], and when it has lines or details.
+    pub fn of_records(kind: &str, text: &str) -> Result<Definition> {
+        if !text.trim_start().starts_with('{') {
+            return Ok(Definition::of_table(text));
+        }
+        let definition = Definition::from_json(kind, text)?;
+        if !definition.is_of_records() || !definition.details.is_empty() {
+            return Err(Error::Definition {
+                kind: kind.to_owned(),
+                problem: "a record is a row of its own: what has lines or details is guarded by talon_guard"
+                    .to_owned(),
+            });
+        }
+        Ok(definition)
+    }
+
+    /// Whether it is of records: rows of their own, without lines.
+    #[inline]
+    pub fn is_of_records(&self) -> bool {
+        self.lines.is_none()
     }
 
     /// Reads a definition.
@@ -208,7 +257,9 @@ impl Definition {
     pub fn without_display(&self) -> Definition {
         let mut definition = self.clone();
         definition.header.labels = Labels::default();
-        definition.lines.order = None;
+        if let Some(lines) = &mut definition.lines {
+            lines.order = None;
+        }
         for detail in &mut definition.details {
             detail.order = None;
         }
@@ -240,7 +291,7 @@ mod tests {
         let json = r#"{"header":{"table":"h","key":["a","b"]},"lines":{"table":"l","piece":"p"}}"#;
         let definition = Definition::from_json("k", json).unwrap();
         assert_eq!(definition.header.key.unwrap().names(), ["a", "b"]);
-        assert_eq!(definition.lines.piece.unwrap().names(), ["p"]);
+        assert_eq!(definition.lines.unwrap().piece.unwrap().names(), ["p"]);
     }
 
     #[test]

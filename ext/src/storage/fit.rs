@@ -1,6 +1,6 @@
 //! Fits a definition to the schema, or says what does not fit and what would.
 
-use super::definition::{Columns, Definition, Labels, Unloaded};
+use super::definition::{Columns, Definition, Labels, LinesDefinition, Unloaded};
 use super::expression::is_one_expression;
 use super::guard::{Guard, HEADER, LABELS, MOST_KEY_COLUMNS, Part};
 use super::policy::Policy;
@@ -27,8 +27,12 @@ pub fn fit(
 ) -> Result<Guard> {
     let fitting = Fitting { connection, schema, kind };
     let header_table = fitting.table(&definition.header.table)?;
-    let lines_table = fitting.table(&definition.lines.table)?;
-    let header_key = fitting.header_key(definition, &header_table, &lines_table)?;
+    let lines = match &definition.lines {
+        Some(lines) => Some((fitting.table(&lines.table)?, lines)),
+        None => None,
+    };
+    let header_key = fitting.header_key(definition, &header_table, lines.as_ref())?;
+    fitting.check_width(&header_table, &header_key)?;
     let header = Part {
         name: "header".to_owned(),
         alias: "h",
@@ -40,23 +44,24 @@ pub fn fit(
         order: Vec::new(),
         table: header_table,
     };
-    let lines = &definition.lines;
     let mut parts = vec![header];
-    let lines = fitting.child(
-        &parts,
-        Child {
-            name: "lines",
-            alias: "l",
-            table: lines_table,
-            parent: HEADER,
-            link: lines.piece.as_ref(),
-            key: lines.key.as_ref(),
-            order: lines.order.as_ref(),
-            condition: lines.condition.as_ref(),
-            setting: "lines.piece",
-        },
-    )?;
-    parts.push(lines);
+    if let Some((table, lines)) = lines {
+        let lines = fitting.child(
+            &parts,
+            Child {
+                name: "lines",
+                alias: "l",
+                table,
+                parent: HEADER,
+                link: lines.piece.as_ref(),
+                key: lines.key.as_ref(),
+                order: lines.order.as_ref(),
+                condition: lines.condition.as_ref(),
+                setting: "lines.piece",
+            },
+        )?;
+        parts.push(lines);
+    }
     for detail in &definition.details {
         let name = detail.name.as_deref().unwrap_or(&detail.table);
         if parts.iter().any(|part| part.name == name) {
@@ -197,9 +202,12 @@ impl Fitting<'_> {
         &self,
         definition: &Definition,
         header: &HostTable,
-        lines: &HostTable,
+        lines: Option<&(HostTable, &LinesDefinition)>,
     ) -> Result<Vec<String>> {
-        if definition.header.key.is_none() && definition.lines.piece.is_none() {
+        if let Some((lines, said)) = lines
+            && definition.header.key.is_none()
+            && said.piece.is_none()
+        {
             let mut referred = lines.foreign_keys.iter().filter(|foreign_key| {
                 foreign_key.parent.eq_ignore_ascii_case(&header.name) && !foreign_key.to.is_empty()
             });
@@ -342,7 +350,9 @@ impl Fitting<'_> {
             [key] => header.table.column(key).is_some_and(Column::holds_integers),
             _ => false,
         };
-        let policy = sync.policy(false, translates).map_err(|problem| self.problem(problem))?;
+        let policy = sync
+            .policy(guard.is_of_records(), translates)
+            .map_err(|problem| self.problem(problem))?;
         if let Some(when) = &policy.when {
             self.check_expression(header, when, "sync.when")?;
         }

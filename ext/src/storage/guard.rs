@@ -41,7 +41,7 @@ pub struct Guard {
     pub id: i64,
     /// Its name.
     pub kind: String,
-    /// Header, lines, then details in the order declared.
+    /// Header, lines, then details in the order declared; of a record its header only.
     pub parts: Vec<Part>,
     /// SQL expressions over the header `h`, by name.
     pub labels: [Option<String>; 5],
@@ -108,9 +108,15 @@ impl Guard {
         &self.parts[HEADER]
     }
 
-    /// The lines.
-    pub fn lines(&self) -> &Part {
-        &self.parts[LINES]
+    /// The lines; a record has none.
+    pub fn lines(&self) -> Option<&Part> {
+        self.parts.get(LINES)
+    }
+
+    /// Whether it is of records: rows of their own, without lines.
+    #[inline]
+    pub fn is_of_records(&self) -> bool {
+        self.parts.len() == 1
     }
 
     /// Whether a piece's key is the header's rowid: then an integer that a line refers to is the key itself.

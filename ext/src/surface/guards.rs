@@ -15,9 +15,10 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Result<(), Failure> {
-    let functions: [(&str, RangeInclusive<usize>, Function<Talon>); 7] = [
+    let functions: [(&str, RangeInclusive<usize>, Function<Talon>); 8] = [
         ("talon_version", 0..=0, version),
         ("talon_guard", 2..=4, guard),
+        ("talon_track", 2..=3, track),
         ("talon_unguard", 1..=2, unguard),
         ("talon_baseline", 1..=2, baseline),
         ("talon_station", 1..=2, station),
@@ -50,7 +51,7 @@ fn guard(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, F
                     "a definition in JSON is followed by the schema only".to_owned(),
                 ));
             }
-            (Definition::from_json(kind, second)?, schema(arguments, 2)?)
+            (Definition::of_pieces(kind, second)?, schema(arguments, 2)?)
         } else {
             let lines = text(arguments, 2, "the lines table")?;
             (Definition::of_tables(second, lines), schema(arguments, 3)?)
@@ -58,6 +59,16 @@ fn guard(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, F
         Ok(Output::Text(talon.declare(&schema, kind, &definition)?))
     };
     answer("talon_guard", run())
+}
+
+fn track(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
+    let run = || {
+        let kind = text(arguments, 0, "the kind")?;
+        let definition =
+            Definition::of_records(kind, text(arguments, 1, "the table, or the definition,")?)?;
+        Ok(Output::Text(talon.declare(&schema(arguments, 2)?, kind, &definition)?))
+    };
+    answer("talon_track", run())
 }
 
 fn unguard(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, Failure> {
@@ -181,9 +192,10 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
         match database.guard(kind) {
             Ok(guard) => {
                 row[HEADER] = Value::text(&guard.header().table.name);
-                row[LINES] = Value::text(&guard.lines().table.name);
-                let details: Vec<&str> =
-                    guard.parts[2..].iter().map(|part| part.table.name.as_str()).collect();
+                row[LINES] =
+                    guard.lines().map_or(Value::Null, |lines| Value::text(&lines.table.name));
+                let details = guard.parts.iter().skip(2);
+                let details: Vec<&str> = details.map(|part| part.table.name.as_str()).collect();
                 row[DETAILS] =
                     if details.is_empty() { Value::Null } else { Value::text(&details.join(", ")) };
                 let missing = missing_triggers(talon, &guard, database)?;

@@ -85,7 +85,7 @@ fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
             }
             row[SAVED_LINES] = Value::Integer(lost.lines);
             if constraints.uses(RESTORABLE) {
-                let candidates = database.candidates(lost.last)?;
+                let candidates = database.candidates(kind, lost.last)?;
                 let mut is_sound = false;
                 for head in &candidates {
                     match database.stored(head.id) {
