@@ -66,6 +66,8 @@ pub struct Acknowledged {
     pub number: i64,
     /// Its changes up to here are there.
     pub until: i64,
+    /// The stamp of that flow, by which its sender knows it again.
+    pub stamp: i64,
 }
 
 /// A site as the central one knows it.
@@ -284,6 +286,7 @@ impl Head {
             object.number("incarnation", acknowledged.incarnation)?;
             object.number("number", acknowledged.number)?;
             object.number("until", acknowledged.until)?;
+            object.number("stamp", acknowledged.stamp)?;
             put(object.0, b"}")?;
         }
         if !self.sites.is_empty() {

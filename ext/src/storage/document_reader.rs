@@ -184,12 +184,13 @@ fn head(reader: &mut Reader<'_>) -> Reading<Head> {
 }
 
 fn acknowledged(reader: &mut Reader<'_>) -> Reading<Acknowledged> {
-    let mut read = Acknowledged { incarnation: 0, number: 0, until: 0 };
+    let mut read = Acknowledged { incarnation: 0, number: 0, until: 0, stamp: 0 };
     reader.list(b'{', b'}', |reader| {
         match reader.name()?.as_str() {
             "incarnation" => read.incarnation = integer(reader)?,
             "number" => read.number = integer(reader)?,
             "until" => read.until = integer(reader)?,
+            "stamp" => read.stamp = integer(reader)?,
             _ => drop(reader.raw()?),
         }
         Ok(())
@@ -416,7 +417,7 @@ mod tests {
             until: 9,
             rejoins: true,
             program: "0.1.0".into(),
-            acknowledges: Some(Acknowledged { incarnation: 5, number: 6, until: 7 }),
+            acknowledges: Some(Acknowledged { incarnation: 5, number: 6, until: 7, stamp: 8 }),
             sites: vec![
                 SiteLine { code: "ASOC".into(), role: "central".into(), name: Some("É\"".into()) },
                 SiteLine { code: "BSOC".into(), role: "remote".into(), name: None },

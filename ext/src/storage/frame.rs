@@ -193,14 +193,14 @@ pub struct Chunk<'a> {
 /// # Errors
 /// [`Error::Flow`] with what is wrong: it is no chunk, cut off, or damaged; [`Error::NewerFlow`].
 pub fn read_chunk(bytes: &[u8]) -> Result<(Chunk<'_>, &[u8])> {
-    let cut_off = || bad("it is cut off");
+    let cut_off = || bad("the bytes end in the middle of a chunk");
     if !bytes.starts_with(&SKIPPABLE[..bytes.len().min(SKIPPABLE.len())]) {
-        return Err(bad("no chunk of a flow begins there"));
+        return Err(bad("these bytes are no flow: no chunk begins where one is wanted"));
     }
     let (preamble, rest) = bytes.split_at_checked(PREAMBLE).ok_or_else(cut_off)?;
     let length = preamble.last_chunk().map_or(0, |length| u32::from_le_bytes(*length)) as usize;
     if length > MOST_HEAD {
-        return Err(bad("no chunk of a flow begins there"));
+        return Err(bad("these bytes are no flow: no chunk begins where one is wanted"));
     }
     let (head, rest) = rest.split_at_checked(length).ok_or_else(cut_off)?;
     let unreadable = |why: String| bad(&format!("the head of a chunk cannot be read: {why}"));
@@ -424,7 +424,7 @@ mod tests {
                 }
             };
             // Where a chunk ends, nothing is left to be read.
-            assert_eq!(ended.to_string(), "it is cut off", "{length}");
+            assert_eq!(ended.to_string(), "the bytes end in the middle of a chunk", "{length}");
         }
     }
 
@@ -466,13 +466,19 @@ mod tests {
 
     #[test]
     fn what_is_no_chunk_is_said_to_be_none() {
-        assert_eq!(problem(b"SQLite format 3\0"), "no chunk of a flow begins there");
-        assert_eq!(problem(b"{\"flow\":{}}\n"), "no chunk of a flow begins there");
+        assert_eq!(
+            problem(b"SQLite format 3\0"),
+            "these bytes are no flow: no chunk begins where one is wanted"
+        );
+        assert_eq!(
+            problem(b"{\"flow\":{}}\n"),
+            "these bytes are no flow: no chunk begins where one is wanted"
+        );
         // A skippable frame of somebody else's.
         let others = [&SKIPPABLE[..], &[4, 0, 0, 0], b"abcd"].concat();
         assert!(problem(&others).starts_with("the head of a chunk cannot be read: expected value"));
         let large = [&SKIPPABLE[..], &u32::MAX.to_le_bytes(), b"{}"].concat();
-        assert_eq!(problem(&large), "no chunk of a flow begins there");
+        assert_eq!(problem(&large), "these bytes are no flow: no chunk begins where one is wanted");
         let text = r#"{"talon":1,"from":"B","to":"A""#;
         assert!(problem(&chunk_of(text, b"")).contains("missing field `incarnation`"));
         let hashless = format!("{}}}", head(1, 0));

@@ -6,6 +6,7 @@ mod audit;
 mod capture;
 mod daily;
 mod edits;
+mod flows;
 mod guards;
 mod journals;
 mod lost;
@@ -55,5 +56,6 @@ pub fn register(connection: Connection) -> Result<(), Failure> {
     daily::register(connection, &talon)?;
     stage::register(connection, &talon)?;
     sites::register(connection, &talon)?;
+    flows::register(connection, &talon)?;
     connection.note_loaded(VERSION)
 }

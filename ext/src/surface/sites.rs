@@ -55,7 +55,7 @@ mod column {
 const SELECT: &str = "SELECT s.code, s.role, s.name, s.id = o.value,
       CASE s.id WHEN o.value THEN i.value ELSE s.incarnation END,
       nullif(s.number_out, 0),
-      (SELECT max(f.begun) FROM {s}.talon_flow AS f WHERE f.sender = o.value AND f.receiver = s.id),
+      (SELECT max(f.ready) FROM {s}.talon_flow AS f WHERE f.sender = o.value AND f.receiver = s.id),
       nullif(s.number_in, 0),
       (SELECT max(f.ready) FROM {s}.talon_flow AS f WHERE f.sender = s.id AND f.receiver = o.value),
       (SELECT max(f.number) FROM {s}.talon_flow AS f
