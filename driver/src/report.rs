@@ -1,0 +1,97 @@
+//! What a run tells: lines on standard output, warnings on standard error, and on a terminal a bar while bytes move.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// Which way a chunk went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Into the database.
+    In,
+    /// Out of it.
+    Out,
+}
+
+/// Who is told what happens.
+pub trait Report {
+    /// Something is done: a line for whoever reads the log tomorrow.
+    fn say(&mut self, line: &str);
+    /// Something wants a look.
+    fn warn(&mut self, line: &str);
+    /// Something begins that takes a while: so many bytes, if that is known.
+    fn begin(&mut self, what: &str, bytes: Option<u64>);
+    /// A chunk is where it belongs, for good.
+    fn moved(&mut self, way: Way, name: &str, bytes: u64);
+    /// What began is over.
+    fn end(&mut self);
+}
+
+/// Standard output and standard error.
+#[derive(Default)]
+pub struct Console {
+    bar: Option<ProgressBar>,
+    /// Could a line not be written? Nobody may be told what happened then.
+    pub is_broken: bool,
+}
+
+impl Console {
+    fn print(&mut self, line: &str) {
+        let bar = self.bar.clone();
+        let print = || writeln!(std::io::stdout(), "{line}").is_ok();
+        let is_printed = match bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        };
+        self.is_broken |= !is_printed;
+    }
+}
+
+impl Report for Console {
+    fn say(&mut self, line: &str) {
+        self.print(line);
+    }
+
+    fn warn(&mut self, line: &str) {
+        let print = || eprintln!("talon: {line}");
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    fn begin(&mut self, what: &str, bytes: Option<u64>) {
+        self.end();
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        let (bar, template) = match bytes {
+            Some(bytes) => {
+                (ProgressBar::new(bytes), "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}")
+            }
+            None => (ProgressBar::new_spinner(), "{msg} {spinner} {elapsed}"),
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        self.bar = Some(bar);
+    }
+
+    fn moved(&mut self, way: Way, name: &str, bytes: u64) {
+        match &self.bar {
+            Some(bar) => bar.inc(bytes),
+            None => {
+                let way = if way == Way::In { "in " } else { "out" };
+                self.print(&format!("  {way} {name} {bytes} bytes"));
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
