@@ -171,3 +171,21 @@ fn a_guard_says_how_its_kind_is_synchronised() {
         assert!(error.contains(expected), "{sync}: {error}");
     }
 }
+
+#[test]
+fn a_flow_is_on_the_disk_before_its_number_is_told_and_the_host_keeps_its_own_pace() {
+    let (_shop, db) = Shop::of_sales();
+    db.run(
+        "SELECT talon_site('ASOC', 'central'), talon_site('BSOC', 'remote'), talon_origin('BSOC')",
+    );
+    for level in ["0", "1", "2", "3"] {
+        db.run(&format!("PRAGMA synchronous = {level}"));
+        db.run("SELECT talon_emit('ASOC', 'changes')");
+        assert_eq!(db.one("PRAGMA synchronous"), level);
+    }
+    db.run("PRAGMA synchronous = NORMAL; BEGIN; SELECT talon_emit('ASOC', 'changes'); COMMIT");
+    assert_eq!(db.one("PRAGMA synchronous"), "1");
+    db.run("PRAGMA synchronous = NORMAL");
+    assert!(!db.error("SELECT talon_emit('ZSOC', 'changes')").is_empty());
+    assert_eq!(db.one("PRAGMA synchronous"), "1");
+}

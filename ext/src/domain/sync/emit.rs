@@ -5,10 +5,11 @@ use super::outgoing::Outgoing;
 use super::writing::Writing;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
-use crate::sqlite::ValueRef;
+use crate::sqlite::{Value, ValueRef};
 use crate::storage::document::{End, Head, Refused, SiteLine};
 use crate::storage::flow_store::{Flow, FlowStore, NewFlow};
 use crate::storage::frame::FlowName;
+use crate::storage::shape::quote_identifier;
 use crate::storage::site_store::{OwnSite, Role, Site, SiteStore};
 use crate::storage::stamp::tick;
 use crate::storage::waiting::Waiting;
@@ -99,9 +100,30 @@ impl Talon {
     /// [`Error::Argument`] where this database is no site, or not one that exchanges flows with the other;
     /// [`Error::UnknownSite`].
     pub fn emit(&self, schema: &str, site: &str, order: &Order) -> Result<i64> {
-        let last = self.hosts_last();
-        let place = self.place_of_flows(schema)?;
-        self.unnoticed(schema, place, last, || self.emit_flow(place, site, order))
+        self.durably(schema, || {
+            let last = self.hosts_last();
+            let place = self.place_of_flows(schema)?;
+            self.unnoticed(schema, place, last, || self.emit_flow(place, site, order))
+        })
+    }
+
+    /// Runs `work` so that what it commits is on the disk before anybody is told, also in a write-ahead log that the host
+    /// has only synced now and then (`synchronous = NORMAL`): a site that forgot a flow which another one has seen would
+    /// number the next one the same, and be taken for a copy of itself.
+    fn durably<T>(&self, schema: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let pragma = format!("PRAGMA {}.synchronous", quote_identifier(schema));
+        // Inside a transaction it cannot be changed: then it is the host's own COMMIT that counts.
+        let is_normal = self.connection.is_autocommit()
+            && matches!(self.connection.value(&pragma, &[]), Ok(Some(Value::Integer(1))));
+        if !is_normal {
+            return work();
+        }
+        self.connection.run(&format!("{pragma} = FULL"), &[])?;
+        let result = work();
+        let restored = self.connection.run(&format!("{pragma} = NORMAL"), &[]);
+        let value = result?;
+        restored?;
+        Ok(value)
     }
 
     /// The database behind a schema, its marks absorbed and its tables ready for flows.
