@@ -266,3 +266,72 @@ fn changes_after_a_commit_are_counted_up_to_a_hundred_thousand() {
         assert_eq!(db.connection.changes(), counted);
     }
 }
+
+/// What a call does, and whether it does it, is not to be seen in what the host asks of its own last statement.
+#[test]
+fn no_call_of_talon_shows_in_what_the_host_asks_of_its_last_statement() {
+    const CHECK: &str = "'{\"kind\": \"sale\", \"text\": \"t\", \"query\": \"SELECT 1 WHERE 0\"}'";
+    const DERIVED: &str = "'{\"table\": \"sale_piece\", \"column\": \"total\", \"value\": \"7\"}'";
+    const IMAGE: &str = "'{\"header\": {\"number\": \"N\", \"id\": 50}, \"lines\": [{\"id\": 500, \"position\": 1}]}'";
+    let calls = [
+        "SELECT talon_guard('sale', 'sale_piece', 'sale_line')".to_owned(),
+        "SELECT talon_guard('sale', 'sale_piece', 'nothing')".to_owned(),
+        "SELECT talon_guard('other', 'other_piece', 'other_line')".to_owned(),
+        "SELECT talon_baseline('other')".to_owned(),
+        "SELECT talon_baseline('nothing')".to_owned(),
+        "SELECT talon_unguard('other')".to_owned(),
+        "SELECT talon_unguard('nothing')".to_owned(),
+        "SELECT talon_station('till 1', 'anna')".to_owned(),
+        format!("SELECT talon_check('c', {CHECK})"),
+        format!("SELECT talon_check('c', replace({CHECK}, 'sale', 'nothing'))"),
+        "SELECT talon_check('c', NULL)".to_owned(),
+        "SELECT talon_check('c', NULL)".to_owned(),
+        format!("SELECT talon_derive('d', {DERIVED})"),
+        "SELECT talon_derive('d', '{}')".to_owned(),
+        "SELECT talon_derive('nothing', NULL)".to_owned(),
+        "SELECT talon_repair('nothing')".to_owned(),
+        "SELECT talon_repair('d')".to_owned(),
+        "SELECT talon_derive('d', NULL)".to_owned(),
+        format!("SELECT talon_stage('sale', 50, {IMAGE})"),
+        "SELECT talon_stage('sale', 50, '{}')".to_owned(),
+        format!("SELECT talon_stage('nothing', 50, {IMAGE})"),
+        "SELECT talon_dismiss('sale', 50)".to_owned(),
+        "SELECT talon_dismiss('sale', 1)".to_owned(),
+        "SELECT talon_dismiss('nothing', 1)".to_owned(),
+        "SELECT talon_edit_begin('sale', 1)".to_owned(),
+        "SELECT talon_edit_begin('nothing', 1)".to_owned(),
+        "SELECT talon_edit_end('nothing', 1)".to_owned(),
+        "SELECT talon_edit_end('sale', 1)".to_owned(),
+        "SELECT talon_edit_end('sale', 1)".to_owned(),
+        "SELECT talon_edit_release('nothing', 1)".to_owned(),
+        "SELECT talon_absorb()".to_owned(),
+        "SELECT talon_absorb('nowhere')".to_owned(),
+        "SELECT * FROM talon_lost".to_owned(),
+        "SELECT * FROM talon_audit".to_owned(),
+        "SELECT * FROM talon_guards".to_owned(),
+        "SELECT talon_restore_all()".to_owned(),
+        "SELECT talon_restore_all('nothing')".to_owned(),
+        "SELECT talon_daily()".to_owned(),
+        "SELECT talon_daily()".to_owned(),
+    ];
+    for around in [["", ""], ["BEGIN", "COMMIT"], ["SAVEPOINT a", "RELEASE a"]] {
+        let (shop, db) = Shop::of_sales();
+        db.run(
+            "CREATE TABLE other_piece(id INTEGER PRIMARY KEY);
+             CREATE TABLE other_line(id INTEGER PRIMARY KEY, piece REFERENCES other_piece);
+             INSERT INTO other_piece VALUES (1)",
+        );
+        for call in &calls {
+            // Something to absorb, and something to restore.
+            shop.bare().run("UPDATE sale_piece SET total = total + 1 WHERE id = 2; DELETE FROM sale_line WHERE sale_id = 1");
+            db.run(around[0]);
+            db.run("UPDATE sale_line SET quantity = 2; INSERT INTO other_piece VALUES (77), (78); DELETE FROM other_piece WHERE id > 76");
+            let asked = (db.connection.changes(), db.connection.last_insert_rowid());
+            assert_eq!(asked, (2, 78));
+            let answer = db.try_rows(call);
+            let asked = (db.connection.changes(), db.connection.last_insert_rowid());
+            assert_eq!(asked, (2, 78), "{call} {around:?} {answer:?}");
+            db.run(around[1]);
+        }
+    }
+}

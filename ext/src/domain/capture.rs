@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::sqlite::{Argument, Failure, Value, ValueRef, code, try_gather};
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
-use crate::storage::store::{PieceState, Store};
+use crate::storage::store::{PieceState, Store, leave_changes};
 use crate::storage::trigger::{Code, Event, FIXED_ARGUMENTS};
 
 impl Talon {
@@ -365,7 +365,7 @@ impl Talon {
             && let Some(database) = databases.iter_mut().find(|database| database.has_begun())
         {
             // Only counts for an explicit COMMIT; a statement of its own sets its count after this.
-            match database.store()?.leave_changes(changes) {
+            match leave_changes(self.connection, &database.schema, changes) {
                 Err(error) if !self.may_go_on(&error) => result = Err(error),
                 _ => {}
             }

@@ -29,7 +29,7 @@ impl Talon {
         self.look(schema, None)?;
         let place = self.kind_place(schema, &definition.kind)?;
         let schema = self.databases()?[place.database].schema.clone();
-        let check = self.atomically(&schema, || {
+        let check = self.declaring(&schema, || {
             let mut databases = self.databases()?;
             let database = &mut databases[place.database];
             self.upgrade_tables(database)?;
@@ -49,7 +49,6 @@ impl Talon {
             self.note_schema_version(&schema)?;
             Ok(check)
         })?;
-        self.declared()?;
         let blocks = if check.blocks.is_some() { ", and blocks" } else { "" };
         Ok(format!("{name} is checked for every {}{blocks}", check.kind))
     }

@@ -46,7 +46,6 @@ impl Talon {
     /// # Errors
     /// [`Error::NotInstalled`], [`Error::OlderFormat`], or what SQLite reports.
     pub fn daily(&self, schema: &str) -> Result<Daily> {
-        let last = self.hosts_last();
         let today = self.clock.day(self.clock.now_ms());
         let place = self.database_place(schema)?;
         if self.databases()?[place].is_done(&today)? {
@@ -57,7 +56,7 @@ impl Talon {
         self.look(schema, None)?;
         let place = self.database_place(schema)?;
         self.need_tables(place)?;
-        let ran = self.unnoticed(schema, place, last, || self.do_daily(place, &today));
+        let ran = self.atomically(schema, || self.do_daily(place, &today));
         self.course.borrow_mut().forget_states();
         match ran? {
             Some(daily) => Ok(daily),

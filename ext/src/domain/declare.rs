@@ -33,9 +33,7 @@ impl Talon {
         fit::fit(self.connection, schema, 0, kind, definition)?;
         // Tables with more columns than a host allows itself are read into the schema as they are made.
         let _lifted = self.connection.lift_limits();
-        // Nothing may fail once the guard is there: what has failed is not there.
-        self.declared()?;
-        let guard = self.atomically(schema, || {
+        let guard = self.declaring(schema, || {
             let number = self.have_tables(schema)?;
             self.check_nature(schema, kind, definition)?;
             let id = self.kind_row(schema, kind, definition)?;
@@ -132,8 +130,7 @@ impl Talon {
         };
         // What marks speak of is imaged while the guard still says how.
         self.absorb(place.database)?;
-        self.declared()?;
-        self.atomically(&schema, || {
+        self.declaring(&schema, || {
             self.release_all(&mut self.databases()?[place.database], place.kind)?;
             self.drop_triggers(&schema, id)?;
             let sql = format!(
@@ -392,9 +389,9 @@ impl Talon {
             }
             database.schema.clone()
         };
-        self.atomically(&schema, || self.upgrade_tables(&mut self.databases()?[place]))?;
+        self.declaring(&schema, || self.upgrade_tables(&mut self.databases()?[place]))?;
         self.databases()?[place].is_of_format(FORMAT);
-        self.declared()
+        Ok(())
     }
 
     /// The same inside a savepoint. Another connection may have done it since the file was opened here.

@@ -60,11 +60,10 @@ impl Talon {
     /// [`Error::Deleted`].
     pub fn begin_edit(&self, schema: &str, kind: &str, piece: ValueRef<'_>) -> Result<Opened> {
         let who = self.said_station()?;
-        let last = self.hosts_last();
         let place = self.place_to_write(schema, kind)?;
         // A limit that a host has set for its own statements does not hold for an image.
         let _lifted = self.connection.lift_limits();
-        let result = self.unnoticed(schema, place.database, last, || {
+        let result = self.atomically(schema, || {
             let key = self.databases()?[place.database].named_piece(place.kind, piece)?;
             self.open_piece(&place, &key, &who)
         });
@@ -124,9 +123,8 @@ impl Talon {
     /// [`Error::Argument`] when the station was not said, [`Error::NotEdited`], [`Error::BeingEdited`].
     pub fn end_edit(&self, schema: &str, kind: &str, piece: ValueRef<'_>) -> Result<()> {
         let who = self.said_station()?;
-        let last = self.hosts_last();
         let place = self.place_to_write(schema, kind)?;
-        self.unnoticed(schema, place.database, last, || {
+        self.atomically(schema, || {
             let mut databases = self.databases()?;
             let database = &mut databases[place.database];
             let key = database.named_piece(place.kind, piece)?;
@@ -143,9 +141,8 @@ impl Talon {
     /// # Errors
     /// [`Error::NotEdited`].
     pub fn release_edit(&self, schema: &str, kind: &str, piece: ValueRef<'_>) -> Result<String> {
-        let last = self.hosts_last();
         let place = self.place_to_write(schema, kind)?;
-        self.unnoticed(schema, place.database, last, || {
+        self.atomically(schema, || {
             let mut databases = self.databases()?;
             let database = &mut databases[place.database];
             let key = database.named_piece(place.kind, piece)?;

@@ -27,12 +27,13 @@ impl Talon {
             Err(Error::Sqlite(failure)) => return Err(self.in_the_way(None, failure)),
             other => other?,
         };
-        let rowid = self.connection.last_insert_rowid();
+        let (rowid, changes) = (self.connection.last_insert_rowid(), self.connection.changes());
         let way_out = self.way_out()?;
         if let Err(failure) = self.connection.run("BEGIN EXCLUSIVE", &[]) {
             return Err(self.in_the_way(Some(place), failure));
         }
-        let result = self.repair_alone(place, name).and_then(|count| {
+        let repaired = self.repair_alone(place, name);
+        let result = self.counting_as(schema, changes, repaired).and_then(|count| {
             self.connection.run("COMMIT", &[])?;
             Ok(count)
         });

@@ -143,6 +143,7 @@ impl Talon {
             database.writes_under_triggers(place.kind)?
         };
         // Once for all of them: each switch has SQLite compile every statement anew, which the way out would not survive.
+        let changes = self.connection.changes();
         let triggers = silenced.then(|| TriggersOff::begin(self.connection));
         let way_out = self.way_out()?;
         self.connection.run("BEGIN", &[])?;
@@ -151,7 +152,7 @@ impl Talon {
             self.enlist()?;
             batch.iter().map(|key| self.restore_one(schema, kind, key, silenced)).collect()
         });
-        let result = result.and_then(|outcomes| {
+        let result = self.counting_as(schema, changes, result).and_then(|outcomes| {
             self.connection.run("COMMIT", &[])?;
             Ok(outcomes)
         });

@@ -201,7 +201,7 @@ impl Talon {
         self.look(schema, None)?;
         let place = self.database_place(schema)?;
         let schema = self.databases()?[place].schema.clone();
-        let derived = self.atomically(&schema, || {
+        let derived = self.declaring(&schema, || {
             let mut databases = self.databases()?;
             let database = &mut databases[place];
             self.upgrade_tables(database)?;
@@ -214,7 +214,6 @@ impl Talon {
             database.put_rule(name, RuleType::Derived, &json)?;
             Ok(derived)
         })?;
-        self.declared()?;
         Ok(described(&derived))
     }
 
@@ -232,14 +231,13 @@ impl Talon {
         self.look(schema, None)?;
         let place = self.database_place(schema)?;
         let schema = self.databases()?[place].schema.clone();
-        self.atomically(&schema, || {
+        self.declaring(&schema, || {
             let mut databases = self.databases()?;
             let database = &mut databases[place];
             let rule = database.rule(name, rule_type)?;
             further(database, rule.row.id)?;
             Ok(database.own_statement(DELETE_RULE)?.run(&[ValueRef::Text(name.as_bytes())])?)
         })?;
-        self.declared()?;
         Ok(format!("{name} is no longer {}", rule_type.described()))
     }
 }

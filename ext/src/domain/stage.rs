@@ -23,9 +23,8 @@ impl Talon {
     /// # Errors
     /// [`Error::Argument`] with what in the image does not fit the guard, or when the piece is there already.
     pub fn stage(&self, schema: &str, kind: &str, piece: ValueRef<'_>, image: &str) -> Result<i64> {
-        let last = self.hosts_last();
         let place = self.place_to_write(schema, kind)?;
-        let result = self.unnoticed(schema, place.database, last, || {
+        let result = self.atomically(schema, || {
             let mut databases = self.databases()?;
             let database = &mut databases[place.database];
             let key = database.named_piece(place.kind, piece)?;

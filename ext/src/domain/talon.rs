@@ -9,6 +9,7 @@ use crate::sqlite::{Connection, Statement, code};
 use crate::storage::image::Collector;
 use crate::storage::schema::{facts, schemas};
 use crate::storage::shape::quote_identifier;
+use crate::storage::store::leave_changes;
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::rc::Rc;
 
@@ -53,13 +54,6 @@ pub struct Place {
     pub database: usize,
     /// Place of the kind in it.
     pub kind: usize,
-}
-
-/// What a host may ask of its own last statement, before Talon ran any.
-#[derive(Debug, Clone, Copy)]
-pub struct HostsLast {
-    rowid: i64,
-    changes: i32,
 }
 
 impl Talon {
@@ -284,13 +278,17 @@ impl Talon {
         result
     }
 
-    /// Runs `work` so that it happens whole or not at all. Inside a running INSERT no savepoint can be opened; SQLite
-    /// then undoes that statement if it fails.
+    /// Runs `work` so that it happens whole or not at all, and leaves `last_insert_rowid()` and `changes()` as they were
+    /// after the host's own last statement. Inside a running INSERT no savepoint can be opened; SQLite then undoes that
+    /// statement if it fails.
     ///
     /// # Errors
     /// What `work` reports.
     pub fn atomically<T>(&self, schema: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let result = self.at_once(schema, work);
+        let rowid = self.connection.last_insert_rowid();
+        let changes = self.connection.changes();
+        let result = self.at_once(schema, || self.counting_as(schema, changes, work()));
+        self.connection.set_last_insert_rowid(rowid);
         // Where the transaction's end is not told to us, nothing that it made may be remembered.
         if !self.enlisted.get()
             && let Some(mut databases) = self.known_databases()
@@ -300,34 +298,31 @@ impl Talon {
         result
     }
 
-    /// What the host may ask of its own last statement.
-    pub fn hosts_last(&self) -> HostsLast {
-        HostsLast { rowid: self.connection.last_insert_rowid(), changes: self.connection.changes() }
-    }
-
-    /// Runs `work` so that it happens whole or not at all, and leaves `last_insert_rowid()` and `changes()` as they were
-    /// after the host's own last statement.
+    /// The same for what declares something or takes it back: should the host undo it, it is read anew. Said beforehand,
+    /// because it may fail.
     ///
     /// # Errors
     /// What `work` reports.
-    pub fn unnoticed<T>(
-        &self,
-        schema: &str,
-        place: usize,
-        last: HostsLast,
-        work: impl FnOnce() -> Result<T>,
-    ) -> Result<T> {
-        let result = self.atomically(schema, || {
-            let done = work();
-            if done.as_ref().is_err_and(Error::is_fatal) {
-                return done;
+    pub fn declaring<T>(&self, schema: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let is_open = !self.connection.is_autocommit();
+        self.atomically(schema, || {
+            if is_open {
+                self.enlist()?;
+                self.declared.set(true);
             }
-            // Work that failed is undone after this, which the count survives.
-            self.databases()?[place].store()?.leave_changes(last.changes)?;
-            done
-        });
-        self.connection.set_last_insert_rowid(last.rowid);
-        result
+            work()
+        })
+    }
+
+    /// Has `changes()` answer what it did before work that is done, or that has failed and is about to be undone, which
+    /// the count survives.
+    pub(super) fn counting_as<T>(&self, schema: &str, changes: i32, done: Result<T>) -> Result<T> {
+        if self.connection.changes() == changes || done.as_ref().is_err_and(Error::is_fatal) {
+            return done;
+        }
+        let left = leave_changes(self.connection, schema, changes);
+        let value = done?;
+        left.map(|()| value)
     }
 
     fn at_once<T>(&self, schema: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -364,8 +359,14 @@ impl Talon {
     /// Takes the write lock before anything is read: only then does SQLite wait for another writer as long as the
     /// connection's busy timeout says.
     pub(super) fn wait_to_write(&self, schema: &str) -> Result<()> {
-        let sql = format!("DELETE FROM {}.talon_tally WHERE id < 0", quote_identifier(schema));
-        match self.connection.run(&sql, &[]) {
+        let locked = match self.connection.can_lock_to_write() {
+            true => self.connection.lock_to_write(schema, c"talon_tally", c"value"),
+            false => self.connection.run(
+                &format!("DELETE FROM {}.talon_tally WHERE id < 0", quote_identifier(schema)),
+                &[],
+            ),
+        };
+        match locked {
             // Before the first guard there is no such table, and nothing that could be waited for by it.
             // A file that cannot be written says so where it has to be.
             Err(failure) if matches!(failure.primary(), code::ERROR | code::READONLY) => Ok(()),
@@ -388,19 +389,6 @@ impl Talon {
         if let Some(mut databases) = self.known_databases() {
             databases.iter_mut().for_each(Database::forget_definitions);
         }
-    }
-
-    /// What is declared or taken back in the open transaction is forgotten if that is undone. Said beforehand, because
-    /// it may fail.
-    ///
-    /// # Errors
-    /// What SQLite reports.
-    pub fn declared(&self) -> Result<()> {
-        if !self.connection.is_autocommit() {
-            self.enlist()?;
-            self.declared.set(true);
-        }
-        Ok(())
     }
 
     /// The transaction is over, or was undone in part: definitions are read anew where it had changed some.

@@ -182,6 +182,40 @@ impl Connection {
         (result == code::OK).then_some(version)
     }
 
+    /// Whether [`Connection::lock_to_write`] can be called: not where SQLite was built with `SQLITE_OMIT_INCRBLOB`.
+    pub fn can_lock_to_write(self) -> bool {
+        sys::has_blob_open()
+    }
+
+    /// Takes the write lock of a schema as a statement that writes would, waiting for another writer as long as the busy
+    /// timeout says, but counts no change: `changes()` stays what it was. A row of the table, which has integer keys from
+    /// 1 on, is opened as if its column were to be written, and there is none of that number
+    /// (<https://sqlite.org/c3ref/blob_open.html>).
+    ///
+    /// # Errors
+    /// ERROR always where the lock was taken, or there is no such table; otherwise what SQLite reports.
+    pub fn lock_to_write(self, schema: &str, table: &CStr, column: &CStr) -> Result<(), Failure> {
+        const NO_ROW: i64 = -1;
+        let schema =
+            CString::new(schema).map_err(|_| Failure::with_code(code::ERROR, "no such schema"))?;
+        let mut blob = std::ptr::null_mut();
+        // SAFETY: three C strings; what is opened, if anything, is closed at once, and null is none.
+        let result = unsafe {
+            let result = sys::sqlite3_blob_open(
+                self.raw(),
+                schema.as_ptr(),
+                table.as_ptr(),
+                column.as_ptr(),
+                NO_ROW,
+                1,
+                &mut blob,
+            );
+            sys::sqlite3_blob_close(blob);
+            result
+        };
+        if result == code::OK { Ok(()) } else { Err(self.failure(result)) }
+    }
+
     /// Whether the file of a schema was opened for reading only.
     pub fn is_readonly(self, schema: &str) -> bool {
         let Ok(name) = CString::new(schema) else {

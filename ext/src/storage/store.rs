@@ -145,6 +145,24 @@ const COLUMNS: &str = "version, last, lines, hash, lost_at, gone_at, dismissed_a
 /// Rows that are counted at a commit at most: some hundredths of a second's work, however much was deleted at a stroke.
 pub const MOST_COUNTED: i32 = 100_000;
 
+/// Makes the connection's `changes()` answer `count`, up to [`MOST_COUNTED`]: each costs a row written.
+///
+/// # Errors
+/// What SQLite reports.
+pub fn leave_changes(connection: Connection, schema: &str, count: i32) -> Result<()> {
+    let tally = format!("{}.talon_tally", quote_identifier(schema));
+    if count == 0 {
+        return Ok(connection.run(&format!("DELETE FROM {tally} WHERE id < 0"), &[])?);
+    }
+    // Writing the same row over itself counts, and leaves its page as it is.
+    let sql = format!(
+        "INSERT OR REPLACE INTO {tally}(id, value)
+         WITH RECURSIVE counted(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM counted WHERE n < ?1)
+         SELECT 1, 0 FROM counted"
+    );
+    Ok(connection.run(&sql, &[ValueRef::Integer(i64::from(count.min(MOST_COUNTED)))])?)
+}
+
 fn optional(value: Option<i64>) -> ValueRef<'static> {
     value.map_or(ValueRef::Null, ValueRef::Integer)
 }
@@ -411,23 +429,6 @@ impl Store {
             ValueRef::Text(day.as_bytes()),
             ValueRef::Text(detail.as_bytes()),
         ])?)
-    }
-
-    /// Makes the connection's `changes()` answer `count`, up to [`MOST_COUNTED`]: each costs a row written.
-    ///
-    /// # Errors
-    /// What SQLite reports.
-    pub fn leave_changes(&mut self, count: i32) -> Result<()> {
-        if count == 0 {
-            return self.run("DELETE FROM {s}.talon_tally WHERE id < 0", &[]);
-        }
-        // Writing the same row over itself counts, and leaves its page as it is.
-        self.run(
-            "INSERT OR REPLACE INTO {s}.talon_tally(id, value)
-             WITH RECURSIVE counted(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM counted WHERE n < ?1)
-             SELECT 1, 0 FROM counted",
-            &[ValueRef::Integer(i64::from(count.min(MOST_COUNTED)))],
-        )
     }
 
     fn row_of(&mut self, find: &str, insert: &str, values: &[ValueRef<'_>]) -> Result<i64> {

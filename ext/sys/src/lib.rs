@@ -80,6 +80,8 @@ routines! {
     sqlite3_bind_value = bind_value(statement: *mut sqlite3_stmt, index: c_int, value: *const sqlite3_value) -> c_int;
     sqlite3_bind_parameter_count = bind_parameter_count(statement: *mut sqlite3_stmt) -> c_int;
     sqlite3_bind_parameter_name = bind_parameter_name(statement: *mut sqlite3_stmt, index: c_int) -> *const c_char;
+    sqlite3_blob_close = blob_close(blob: *mut sqlite3_blob) -> c_int;
+    sqlite3_blob_open = blob_open(db: *mut sqlite3, schema: *const c_char, table: *const c_char, column: *const c_char, rowid: sqlite3_int64, flags: c_int, blob: *mut *mut sqlite3_blob) -> c_int;
     sqlite3_changes = changes(db: *mut sqlite3) -> c_int;
     sqlite3_clear_bindings = clear_bindings(statement: *mut sqlite3_stmt) -> c_int;
     sqlite3_column_count = column_count(statement: *mut sqlite3_stmt) -> c_int;
@@ -144,6 +146,12 @@ routines! {
     sqlite3_value_text16 = value_text16(value: *mut sqlite3_value) -> *const c_void;
     sqlite3_vtab_collation = vtab_collation(info: *mut sqlite3_index_info, constraint: c_int) -> *const c_char;
     sqlite3_value_type = value_type(value: *mut sqlite3_value) -> c_int;
+}
+
+/// Whether the host's SQLite was built with incremental blobs (not with `SQLITE_OMIT_INCRBLOB`).
+pub fn has_blob_open() -> bool {
+    // SAFETY: set_table() came first.
+    unsafe { table().blob_open.is_some() }
 }
 
 /// Reads or sets a switch of the connection that takes an int and gives an int back, such as

@@ -101,9 +101,8 @@ impl Talon {
     /// [`Error::UnknownSite`].
     pub fn emit(&self, schema: &str, site: &str, order: &Order) -> Result<i64> {
         self.durably(schema, || {
-            let last = self.hosts_last();
             let place = self.place_of_flows(schema)?;
-            self.unnoticed(schema, place, last, || self.emit_flow(place, site, order))
+            self.atomically(schema, || self.emit_flow(place, site, order))
         })
     }
 
@@ -194,9 +193,8 @@ impl Talon {
     /// # Errors
     /// [`Error::Argument`] where this database is no site.
     pub fn rejoin(&self, schema: &str) -> Result<()> {
-        let last = self.hosts_last();
-        let place = self.place_of_flows(schema)?;
-        self.unnoticed(schema, place, last, || self.begin_anew(schema))
+        self.place_of_flows(schema)?;
+        self.atomically(schema, || self.begin_anew(schema))
     }
 
     /// The same inside a savepoint.

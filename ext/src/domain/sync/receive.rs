@@ -30,9 +30,8 @@ impl Talon {
     /// [`Error::Flow`] with what is wrong with it, [`Error::NewerFlow`], [`Error::UnknownSite`].
     pub fn receive(&self, schema: &str, bytes: &[u8]) -> Result<i64> {
         let chunks = chunks_of(bytes)?;
-        let last = self.hosts_last();
         let place = self.place_of_flows(schema)?;
-        self.unnoticed(schema, place, last, || {
+        self.atomically(schema, || {
             let schema = self.databases()?[place].schema.clone();
             let sites = SiteStore::new(self.connection, &schema);
             let own = own_site(&sites)?;
@@ -49,9 +48,8 @@ impl Talon {
     /// # Errors
     /// [`Error::Argument`] where there is no such flow, or nothing is to be refused of it.
     pub fn refuse_flow(&self, schema: &str, id: i64, why: &str) -> Result<()> {
-        let last = self.hosts_last();
         let place = self.place_of_flows(schema)?;
-        self.unnoticed(schema, place, last, || {
+        self.atomically(schema, || {
             let schema = self.databases()?[place].schema.clone();
             let own = own_site(&SiteStore::new(self.connection, &schema))?;
             let flows = FlowStore::new(self.connection, &schema);

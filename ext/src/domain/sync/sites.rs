@@ -84,12 +84,9 @@ impl Talon {
             return Err(Error::UnknownSchema(schema.to_owned()));
         }
         let _lifted = self.connection.lift_limits();
-        let last = self.hosts_last();
-        self.declared()?;
-        self.atomically(schema, || self.have_tables(schema).map(drop))?;
+        self.declaring(schema, || self.have_tables(schema).map(drop))?;
         self.discover()?;
-        let place = self.database_place(schema)?;
-        self.unnoticed(schema, place, last, || work(&SiteStore::new(self.connection, schema)))
+        self.atomically(schema, || work(&SiteStore::new(self.connection, schema)))
     }
 }
 
