@@ -203,7 +203,14 @@ fn too_many_or_too_few_arguments_are_an_error() {
         db.error("SELECT * FROM talon_image('x')"),
         "talon_image: x is no snapshot's id: give an integer"
     );
-    assert_eq!(db.rows("SELECT * FROM talon_image(99)"), [""; 0]);
+    assert_eq!(
+        db.error("SELECT * FROM talon_image(99)"),
+        "talon_image: there is no snapshot 99 in \"main\"; talon_snapshots lists those there are"
+    );
+    assert_eq!(
+        db.error("SELECT * FROM talon_snapshots AS s, talon_image(s.id + 99)"),
+        "talon_image: there is no snapshot 100 in \"main\"; talon_snapshots lists those there are"
+    );
 }
 
 #[test]
@@ -237,7 +244,10 @@ fn tables_that_are_looked_at_cannot_be_written() {
             let Error::SqliteFailure(failure, Some(text)) = error else { panic!("{error:?}") };
             assert_eq!(
                 (failure.code, text.as_str()),
-                (ErrorCode::ReadOnly, "this table takes INSERT only"),
+                (
+                    ErrorCode::ReadOnly,
+                    format!("{table}: it takes INSERT only; its rows are a journal").as_str()
+                ),
                 "{write}"
             );
         }

@@ -12,7 +12,7 @@ use super::{Failure, code};
 use core::ffi::{c_char, c_int, c_void};
 use sqlite_loadable::ext;
 use sqlite3ext_sys as sys;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
 /// What a virtual table is. `Data` is the connection's.
@@ -135,6 +135,8 @@ impl Row<'_> {
 #[repr(C)]
 struct Instance<T: Table> {
     base: sys::sqlite3_vtab,
+    /// What the table is called.
+    name: String,
     connection: Connection,
     data: Rc<T::Data>,
 }
@@ -220,7 +222,7 @@ unsafe extern "C" fn connect<T: Table>(
     db: *mut sys::sqlite3,
     data: *mut c_void,
     _count: c_int,
-    _arguments: *const *const c_char,
+    arguments: *const *const c_char,
     table: *mut *mut sys::sqlite3_vtab,
     error: *mut *mut c_char,
 ) -> c_int {
@@ -237,6 +239,8 @@ unsafe extern "C" fn connect<T: Table>(
         unsafe { *error = copy_text(T::DECLARATION) };
         return result;
     }
+    // SAFETY: the first argument is always the name that the module was registered under, as a C string.
+    let name = unsafe { CStr::from_ptr(*arguments) }.to_string_lossy().into_owned();
     // SAFETY: the data is what create_module boxed.
     let data = unsafe { Rc::clone(&*data.cast::<Rc<T::Data>>()) };
     let instance = Box::new(Instance::<T> {
@@ -245,6 +249,7 @@ unsafe extern "C" fn connect<T: Table>(
             nRef: 0,
             zErrMsg: std::ptr::null_mut(),
         },
+        name,
         connection,
         data,
     });
@@ -271,7 +276,7 @@ unsafe fn is_binary(info: *mut sys::sqlite3_index_info, index: c_int) -> bool {
     // SAFETY: the caller's promise; the name lives as long as the call.
     unsafe {
         let name = sys::sqlite3_vtab_collation(info, index);
-        name.is_null() || std::ffi::CStr::from_ptr(name).to_bytes().eq_ignore_ascii_case(b"BINARY")
+        name.is_null() || CStr::from_ptr(name).to_bytes().eq_ignore_ascii_case(b"BINARY")
     }
 }
 
@@ -475,12 +480,13 @@ unsafe extern "C" fn update<T: Table>(
 ) -> c_int {
     // SAFETY: SQLite passes `count` live values: the old rowid, and for INSERT a new one and the columns.
     unsafe {
-        let data = &(*table.cast::<Instance<T>>()).data;
-        let _lifted = (*table.cast::<Instance<T>>()).connection.lift_limits();
+        let Instance { name, connection, data, .. } = &*table.cast::<Instance<T>>();
+        let _lifted = connection.lift_limits();
         let values = std::slice::from_raw_parts(values.cast::<Argument>(), count as usize);
         let result = guarded(|| {
             if values.len() < 2 || !values[0].get().is_null() {
-                return Err(Failure::with_code(code::READONLY, "this table takes INSERT only"));
+                let text = format!("{name}: it takes INSERT only; its rows are a journal");
+                return Err(Failure::with_code(code::READONLY, text));
             }
             *rowid = T::insert(data, &Row(&values[2..]))?;
             Ok(())

@@ -198,7 +198,9 @@ fn image(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
     let mut databases = talon.databases()?;
     let database = &mut databases[place];
     if database.head(id)?.is_none() {
-        return Ok(Rows::none());
+        return Err(Error::Argument(format!(
+            "there is no snapshot {id} in {schema:?}; talon_snapshots lists those there are"
+        )));
     }
     let stored = database.stored(id)?;
     let orders = orders(database, id)?;
