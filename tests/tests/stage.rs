@@ -286,6 +286,25 @@ fn an_image_is_built_from_the_parts_of_another_piece() {
 }
 
 #[test]
+fn a_deposit_may_have_as_many_columns_and_rows_as_the_tables() {
+    let columns: Vec<String> = (0..1_500).map(|n| format!("c{n}")).collect();
+    let shop = Shop::with(&format!(
+        "CREATE TABLE h(id INTEGER PRIMARY KEY);
+         CREATE TABLE l(id INTEGER PRIMARY KEY, h REFERENCES h, {})",
+        columns.join(", ")
+    ));
+    let db = shop.open();
+    db.run("SELECT talon_guard('wide', 'h', 'l')");
+    let cells: Vec<String> = columns.iter().rev().map(|name| format!("\"{name}\":7")).collect();
+    let rows: Vec<String> =
+        (1..=100).map(|id| format!("{{{},\"ID\":{id}}}", cells.join(","))).collect();
+    let image = format!("{{\"header\":{{\"id\":1}},\"lines\":[{}]}}", rows.join(","));
+    db.run(&format!("SELECT talon_stage('wide', 1, '{image}')"));
+    db.run("INSERT INTO talon_restore(kind, piece) VALUES ('wide', 1)");
+    assert_eq!(db.one("SELECT count(*), sum(c0), sum(c1499), sum(h) FROM l"), "100|700|700|100");
+}
+
+#[test]
 fn what_the_host_asks_of_its_last_statement_is_unchanged() {
     let (_shop, db) = Shop::of_sales();
     db.run("INSERT INTO sale_line VALUES (77, 2, 2, 'a', 1), (78, 2, 3, 'b', 1)");

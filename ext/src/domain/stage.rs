@@ -5,7 +5,7 @@ use super::named::kept;
 use super::settle::Reason;
 use super::talon::{Place, Talon};
 use crate::error::{Error, Result};
-use crate::sqlite::{Room, RoomForKeys, Value, ValueRef};
+use crate::sqlite::{Room, RoomForKeys, Value, ValueRef, gather};
 use crate::storage::deposit::{self, Row};
 use crate::storage::expression::{forbidden, is_one_expression};
 use crate::storage::guard::{Guard, HEADER, LINES, Part};
@@ -15,7 +15,7 @@ use crate::storage::payload::{put, write_row};
 use crate::storage::payload_reader::Unread;
 use crate::storage::shape::{Affinity, Column, quote_identifier};
 use crate::storage::store::PieceState;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 impl Talon {
     /// Deposits a piece that is yet to be written, over an earlier deposit of this station; gives the snapshot.
@@ -206,12 +206,7 @@ impl Database {
             if given.is_empty() && place <= LINES {
                 return Err(refused(&format!("it has no {}", part.name)));
             }
-            let owners = match part.parent {
-                HEADER => HashSet::new(),
-                parent => keys_of(&guard.parts[parent], &rows[parent])?,
-            };
-            let mut filling =
-                Filling { database: self, guard: &guard, place, key, above: &rows, owners };
+            let mut filling = Filling::begin(self, &guard, place, key, &rows)?;
             let filled = filling.rows(given)?;
             rows.try_push(filled)?;
         }
@@ -241,6 +236,44 @@ struct Filling<'a> {
     above: &'a [Vec<Vec<Value>>],
     /// The keys of the rows that those of this part belong to, where these are not the header's.
     owners: HashSet<Key>,
+    /// What its rows hold, in order.
+    columns: Vec<Filled<'a>>,
+    /// Places among these by the column's name in small letters: what is given is found by name.
+    places: HashMap<String, usize>,
+}
+
+/// A column of the rows.
+struct Filled<'a> {
+    column: &'a Column,
+    /// Its place in the reference to what the row belongs to.
+    link: Option<usize>,
+    is_key: bool,
+}
+
+impl<'a> Filling<'a> {
+    fn begin(
+        database: &'a Database,
+        guard: &'a Guard,
+        place: usize,
+        key: &'a Key,
+        above: &'a [Vec<Vec<Value>>],
+    ) -> Result<Filling<'a>> {
+        let part = &guard.parts[place];
+        let owners = match part.parent {
+            HEADER => HashSet::new(),
+            parent => keys_of(&guard.parts[parent], &above[parent])?,
+        };
+        let (mut columns, mut places) = (Vec::new(), HashMap::new());
+        places.make_room(part.columns.len())?;
+        // The part's columns are the table's in its order, without those that SQLite computes.
+        for column in part.table.columns.iter().filter(|column| !column.generated) {
+            let link = part.link.iter().position(|link| *link == column.name);
+            let is_key = part.key.contains(&column.name);
+            places.insert(column.name.to_ascii_lowercase(), columns.len());
+            columns.try_push(Filled { column, link, is_key })?;
+        }
+        Ok(Filling { database, guard, place, key, above, owners, columns, places })
+    }
 }
 
 impl Filling<'_> {
@@ -273,32 +306,22 @@ impl Filling<'_> {
     }
 
     fn row(&self, name: &str, given: &Row) -> Result<Vec<Value>> {
-        let part = self.part();
-        for (column, _) in given {
-            match part.table.column(column) {
-                Some(found) if found.generated => {
-                    return Err(refused(&format!("{name}: {column} is computed by SQLite")));
-                }
-                Some(_) => {}
-                None => {
-                    let (table, known) = (&part.table.name, part.columns.join(", "));
-                    return Err(refused(&format!(
-                        "{name}: {table:?} has no column {column:?}; it has: {known}"
-                    )));
-                }
+        let mut values = gather(self.columns.iter().map(|_| None))?;
+        for (column, value) in given {
+            match self.places.get(&column.to_ascii_lowercase()) {
+                Some(place) => values[*place] = Some(value),
+                None => return Err(self.no_such_column(name, column)),
             }
         }
         let owner = self.owner(name, given)?;
         let mut row = Vec::new();
-        for column in &part.columns {
-            let Some(column) = part.table.column(column) else { continue };
-            let given = given.iter().find(|(name, _)| name.eq_ignore_ascii_case(&column.name));
-            let value = match (given, part.link.iter().position(|link| *link == column.name)) {
-                (Some((_, value)), _) => column.kept(value.clone()),
+        for (Filled { column, link, is_key }, given) in self.columns.iter().zip(values) {
+            let value = match (given, link) {
+                (Some(value), _) => column.kept(value.clone()),
                 (None, Some(at)) => {
-                    owner.get(at).map_or(Value::Null, |key| column.kept(key.clone()))
+                    owner.get(*at).map_or(Value::Null, |key| column.kept(key.clone()))
                 }
-                (None, None) if part.key.contains(&column.name) => {
+                (None, None) if *is_key => {
                     return Err(refused(&format!(
                         "{name} has no {}: the key of every row is given",
                         column.name
@@ -306,13 +329,22 @@ impl Filling<'_> {
                 }
                 (None, None) => self.default(name, column)?,
             };
-            if value.as_ref().is_null() && (column.not_null || part.key.contains(&column.name)) {
+            if value.as_ref().is_null() && (column.not_null || *is_key) {
                 return Err(refused(&format!("{name}: {} must not be NULL", column.name)));
             }
             row.try_push(value)?;
         }
         self.check_condition(name, &row)?;
         Ok(row)
+    }
+
+    fn no_such_column(&self, name: &str, column: &str) -> Error {
+        let part = self.part();
+        if part.table.column(column).is_some() {
+            return refused(&format!("{name}: {column} is computed by SQLite"));
+        }
+        let (table, known) = (&part.table.name, part.columns.join(", "));
+        refused(&format!("{name}: {table:?} has no column {column:?}; it has: {known}"))
     }
 
     /// The key of what a row belongs to, which its reference must not contradict; for a header its own.
@@ -401,23 +433,21 @@ impl Filling<'_> {
         let Some(condition) = &part.condition else {
             return Ok(());
         };
-        let columns: Vec<String> = part
+        let columns: Vec<String> = self
             .columns
             .iter()
             .zip(row)
             .enumerate()
-            .map(|(at, (column, value))| {
+            .map(|(at, (Filled { column, .. }, value))| {
                 // A CAST that changes nothing gives the value the column's way to compare.
-                let cast = match (part.table.column(column).map(Column::affinity), value) {
-                    (Some(Affinity::Text), Value::Text(_)) => Some("TEXT"),
-                    (Some(Affinity::Numeric), Value::Integer(_) | Value::Real(_)) => {
-                        Some("NUMERIC")
-                    }
+                let cast = match (column.affinity(), value) {
+                    (Affinity::Text, Value::Text(_)) => Some("TEXT"),
+                    (Affinity::Numeric, Value::Integer(_) | Value::Real(_)) => Some("NUMERIC"),
                     _ => None,
                 };
                 let place = format!("?{}", at + 1);
                 let value = cast.map_or(place.clone(), |cast| format!("CAST({place} AS {cast})"));
-                format!("{value} AS {}", quote_identifier(column))
+                format!("{value} AS {}", quote_identifier(&column.name))
             })
             .collect();
         let sql = format!(

@@ -2,7 +2,8 @@
 //! written as `talon_image` gives them.
 
 use super::payload_reader::{Reader, Result, Unread};
-use crate::sqlite::{Room, Value};
+use crate::sqlite::{Room, RoomForKeys, Value};
+use std::collections::HashSet;
 
 /// A row as it was given: columns by name, in the order they came.
 pub type Row = Vec<(String, Value)>;
@@ -26,9 +27,10 @@ pub fn read(json: &[u8]) -> Result<Vec<Part>> {
         return damaged(r#"it is no JSON object: give {"header": {…}, "lines": [{…}, …]}"#);
     }
     let mut parts: Vec<Part> = Vec::new();
+    let mut names = Names::default();
     reader.list(b'{', b'}', |reader| {
         let name = reader.name()?;
-        if parts.iter().any(|part| part.name == name) {
+        if !names.take(&name)? {
             return damaged(&format!("{name} is given twice"));
         }
         let mut rows = Vec::new();
@@ -57,9 +59,11 @@ pub fn read(json: &[u8]) -> Result<Vec<Part>> {
 
 fn row(reader: &mut Reader<'_>, row_name: &str) -> Result<Row> {
     let mut row: Row = Vec::new();
+    let mut names = Names::default();
     reader.list(b'{', b'}', |reader| {
         let column = reader.name()?;
-        if row.iter().any(|(known, _)| *known == column) {
+        // Whatever its case: to SQLite it is the same column.
+        if !names.take(&column.to_ascii_lowercase())? {
             return damaged(&format!("{row_name}: {column} is given twice"));
         }
         let value = reader.value().map_err(|unread| match unread {
@@ -69,6 +73,18 @@ fn row(reader: &mut Reader<'_>, row_name: &str) -> Result<Row> {
         Ok(row.try_push((column, value))?)
     })?;
     Ok(row)
+}
+
+/// Names of one object, of which there may be many.
+#[derive(Default)]
+struct Names(HashSet<String>);
+
+impl Names {
+    /// False when it was there already.
+    fn take(&mut self, name: &str) -> Result<bool> {
+        self.0.make_room(1)?;
+        Ok(self.0.insert(name.to_owned()))
+    }
 }
 
 fn damaged<T>(problem: &str) -> Result<T> {
@@ -98,6 +114,7 @@ mod tests {
             (r#"{"lines":[{},7]}"#, "lines row 2 is no object of columns and values"),
             (r#"{"lines":[],"lines":[]}"#, "lines is given twice"),
             (r#"{"lines":[{"a":1,"a":2}]}"#, "lines row 1: a is given twice"),
+            (r#"{"lines":[{"a":1,"A":2}]}"#, "lines row 1: A is given twice"),
             (r#"{"header":{"a":true}}"#, "header, a: a value is wanted at byte 15, not \"true}}\""),
             (r#"{"header":{}} x"#, "the end is wanted at byte 14, not \"x\""),
         ] {
