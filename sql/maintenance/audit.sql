@@ -41,11 +41,12 @@ INSERT INTO meaning VALUES
   ('lost',        1, 'the piece has no line any more',               'report.sql, then restore_all.sql'),
   ('partial',     2, 'fewer or other lines than saved',              'compare with talon_image, restore that snapshot'),
   ('vanished',    3, 'the header is gone, nobody deleted it',        'restore it by a row in talon_restore'),
-  ('orphaned',    4, 'lines whose header is gone',                   'restore the piece, or delete the lines'),
-  ('drifted',     5, 'same lines, other values than saved',          'compare with talon_image'),
-  ('check',       6, 'the application''s own rule is not kept',       'see the detail, correct the piece'),
-  ('unguarded',   7, 'changed while Talon or its triggers were out', 'nothing, if the change was meant'),
-  ('unprotected', 8, 'no snapshot until the next edit',              'nothing after a purge, else talon_baseline(kind)');
+  ('staged',      4, 'deposited, and none of it was written',        'restore it, or talon_dismiss(kind, piece)'),
+  ('orphaned',    5, 'lines whose header is gone',                   'restore the piece, or delete the lines'),
+  ('drifted',     6, 'same lines, other values than saved',          'compare with talon_image'),
+  ('check',       7, 'the application''s own rule is not kept',       'see the detail, correct the piece'),
+  ('unguarded',   8, 'changed while Talon or its triggers were out', 'nothing, if the change was meant'),
+  ('unprotected', 9, 'no snapshot until the next edit',              'nothing after a purge, else talon_baseline(kind)');
 
 -- After a purge most pieces are unprotected until somebody edits them: they are only counted, below.
 .print

@@ -33,14 +33,15 @@ SELECT 'ATTENTION: ' || kind || ' is neither watched nor checked, its definition
   FROM talon_guards WHERE triggers LIKE 'does not fit%';
 .headers on
 
--- One reading, so that the list and the sentence below it cannot differ.
+-- One reading, so that the list and the sentence below it cannot differ. `validated` stays empty for a kind whose guard
+-- does not say what that is.
 CREATE TEMP TABLE lost AS SELECT * FROM talon_lost;
 
 .print
 .print PIECES WITHOUT LINES
 .mode box
-SELECT kind, piece, number, date, party, type, iif(validated, 'yes', 'no') AS validated, lost_at, saved_at, saved_lines,
-       iif(restorable, 'yes', 'no') AS restorable
+SELECT kind, piece, number, date, party, type, iif(validated IS NULL, NULL, iif(validated, 'yes', 'no')) AS validated,
+       lost_at, saved_at, saved_lines, iif(restorable, 'yes', 'no') AS restorable
   FROM lost ORDER BY kind, date, number;
 
 .mode list
@@ -102,7 +103,8 @@ SELECT kind, header, lines, details, pieces, snapshots, bytes, triggers, marks, 
 
 -- Last, because the folder may not be one to write in. A byte-order mark tells a spreadsheet that the text is UTF-8.
 CREATE TEMP VIEW list AS
-  SELECT kind, piece, number, date, saved_at, party, type, iif(validated, 'yes', 'no') AS validated, saved_lines,
+  SELECT kind, piece, number, date, saved_at, party, type,
+         iif(validated IS NULL, NULL, iif(validated, 'yes', 'no')) AS validated, saved_lines,
          iif(restorable, 'yes', 'no') AS restorable
     FROM lost ORDER BY kind, date, number;
 .mode csv

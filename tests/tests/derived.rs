@@ -54,12 +54,14 @@ fn rules_are_listed_in_the_order_declared_and_taken_back() {
     let listed =
         "SELECT place, name, type, \"table\", \"column\", correct, problem FROM talon_rules";
     let expected = [
-        "1|total|derived|sale_piece|total|restore|NULL",
+        "1|total|derived|sale_piece|total|repair|NULL",
         "2|label|derived|sale_line|label|repair|NULL",
     ];
     assert_eq!(other.rows(listed), expected);
     db.run(&of_total("7", ""));
     assert_eq!(other.rows(listed), expected);
+    db.run(&of_total("7", "\"after_restore\": \"SELECT :piece\""));
+    assert_eq!(other.rows(listed)[0], "1|total|derived|sale_piece|total|restore|NULL");
     assert_eq!(
         other.rows("SELECT key, computed FROM talon_gaps WHERE name = 'total'"),
         ["1|7", "2|7"]

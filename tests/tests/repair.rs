@@ -259,4 +259,9 @@ fn the_scripts_check_and_repair_outstanding_and_stock() {
     );
     let (done, text) = run_script(&shop, "repair.sql");
     assert!(done && text.contains("nothing to correct"), "{text}");
+    // Nobody else corrects a value that no restore looks at.
+    db.run("SELECT talon_derive('odd', '{\"table\":\"suppliers\",\"column\":\"town\",\"value\":\"code\"}')");
+    let (done, text) = run_script(&shop, "repair.sql");
+    assert!(done && text.contains("All are what they should be."), "{text}");
+    assert_eq!(db.one("SELECT count(*) FROM suppliers WHERE town IS NOT code"), "0");
 }

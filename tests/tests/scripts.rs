@@ -89,9 +89,89 @@ fn everything_is_restored_and_a_second_run_finds_nothing_to_do() {
     let said = play(&shop, "restore_all.sql", &[]);
     assert!(said.contains(r#"{"lost":2,"restored":2}"#), "{said}");
     assert!(said.contains("Pieces that had lost their lines: 2. All have them back"), "{said}");
+    assert!(said.contains("those that are derived from them are what they should be."), "{said}");
     assert_eq!(shop.bare().contents(&["sale_line", "purchase_line", "sale_piece"]), before);
     let said = play(&shop, "restore_all.sql", &[]);
     assert!(said.contains("No piece has lost its lines: nothing to restore."), "{said}");
+}
+
+#[test]
+fn after_a_restore_the_script_says_which_derived_values_are_left_to_look_at() {
+    let shop = sample();
+    let db = shop.open();
+    db.run(LOSE);
+    db.run("UPDATE stock SET on_hand_quantity = 1 WHERE article_id IN (3, 4)");
+    let said = play(&shop, "restore_all.sql", &[]);
+    assert!(said.contains("Derived values that differ: 2. gaps.sql lists them"), "{said}");
+    db.run(LOSE);
+    db.run(
+        "ALTER TABLE stock RENAME COLUMN on_hand_quantity TO here;
+         SELECT talon_derive(name, NULL) FROM talon_rules WHERE type = 'derived' AND name <> 'stock'",
+    );
+    let said = play(&shop, "restore_all.sql", &[]);
+    for wanted in [
+        "No derived value is declared (talon_derive): check outstanding amounts and stock now.",
+        "ATTENTION: stock is not compared, its definition does not fit any more: ",
+    ] {
+        assert!(said.contains(wanted), "{wanted} in {said}");
+    }
+}
+
+#[test]
+fn a_kind_without_the_label_is_neither_validated_nor_not() {
+    let shop = sample();
+    let db = shop.open();
+    db.run("SELECT talon_guard('purchase', 'purchase_piece', 'purchase_line'); DELETE FROM purchase_line WHERE piece_id = 6");
+    db.run("SELECT talon_guard('sale', 'sale_piece', 'sale_line'); ALTER TABLE sale_piece RENAME COLUMN validated TO final");
+    db.run("DELETE FROM sale_line WHERE piece_id = 30");
+    let said = play(&shop, "report.sql", &[]);
+    let csv = std::fs::read_to_string(shop.file("lost_pieces.csv")).expect("the list");
+    let rows: Vec<&str> = csv.lines().skip(1).collect();
+    assert!(rows[0].starts_with("purchase,6,") && rows[0].ends_with(",F,no,3,yes"), "{csv}");
+    let sale: Vec<&str> = rows[1].split(',').collect();
+    assert_eq!((sale[1], sale[7], sale[9]), ("30", "", "yes"), "{csv}");
+    assert!(said.contains("Without lines: 2."), "{said}");
+}
+
+#[test]
+fn the_audit_says_what_to_do_with_a_deposit_that_waits() {
+    let shop = sample();
+    shop.open().run(
+        r#"SELECT talon_stage('purchase', 900, '{"header":{"id":900,"number":"N","stage":"order","date":"2026-11-20","supplier_id":1},
+             "lines":[{"id":9000,"position":1,"article_id":1,"quantity":1,"unit_cost_cents":100,"vat_percent":20,
+               "amount_excl_tax_cents":100,"amount_incl_tax_cents":120}]}')"#,
+    );
+    let said = play(&shop, "audit.sql", &[]);
+    assert!(said.contains("restore it, or talon_dismiss(kind, piece)"), "{said}");
+}
+
+/// Each can be copied to a till by itself, and so opens by itself: in the same words.
+#[test]
+fn the_scripts_open_alike() {
+    let folder = sql("maintenance");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("a script");
+    let part = |text: &str, from: &str, to: &str| {
+        let start = text.find(from).unwrap_or_else(|| panic!("no {from:?} in {text}"));
+        let end = text[start..].find(to).unwrap_or_else(|| panic!("no {to:?} in {text}"));
+        text[start..start + end + to.len()].to_owned()
+    };
+    let mut count = 0;
+    for entry in std::fs::read_dir(&folder).expect("the scripts") {
+        let name = entry.expect("a file").file_name().into_string().expect("a name");
+        let (text, model) = (read(&name).replace(&name, "purge.sql"), read("purge.sql"));
+        for [from, to] in [
+            ["-- Where libtalon is:", "< sql/maintenance/purge.sql\n--\n"],
+            ["-- Stops at the first error", "FROM talon_guards;"],
+        ] {
+            assert_eq!(part(&text, from, to), part(&model, from, to), "{name}");
+        }
+        let unfit = ["-- A guard that no longer fits", "LIKE 'does not fit%';"];
+        if text.contains(unfit[0]) {
+            assert_eq!(part(&text, unfit[0], unfit[1]), part(&model, unfit[0], unfit[1]), "{name}");
+        }
+        count += 1;
+    }
+    assert!(count >= 7, "only {count} scripts");
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub struct Derived {
     pub column: String,
     /// The columns that identify a row.
     pub key: Vec<String>,
-    /// When it is corrected.
+    /// When it is corrected: no restore corrects what is not looked at after one.
     pub correct: Correct,
     /// Kinds and the SELECT of the keys to look at after a restore.
     pub after_restore: BTreeMap<String, String>,
@@ -88,7 +88,7 @@ pub fn fit_derived(
         table,
         column,
         key,
-        correct: definition.correct,
+        correct: if after_restore.is_empty() { Correct::Repair } else { definition.correct },
         after_restore,
     })
 }
