@@ -1,6 +1,8 @@
 //! What the tests share: a database in a folder of its own, connections with and without the built extension, and
 //! answers as text.
 
+pub mod sites;
+
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};

@@ -1,6 +1,6 @@
 //! What time it is, and which day at this station.
 
-use chrono::{DateTime, FixedOffset, Local, Offset, TimeZone, Utc};
+use chrono::{DateTime, FixedOffset, Local, Offset, TimeZone, Timelike, Utc};
 use std::cell::{Cell, RefCell};
 
 /// The connection's clock: the system's, or one that was set and stands still. The local day is asked of the system once
@@ -52,6 +52,15 @@ impl Clock {
     /// The station's local calendar day of a moment.
     pub fn day(&self, at_ms: i64) -> String {
         self.with_day(at_ms, str::to_owned)
+    }
+
+    /// The first moment after another at which it is this minute of the station's day, in ms since 1970.
+    pub fn next_time_of_day(&self, after_ms: i64, minute: i64) -> i64 {
+        let local = self.local(after_ms);
+        let since_midnight_ms = i64::from(local.num_seconds_from_midnight()) * 1000
+            + i64::from(local.timestamp_subsec_millis());
+        let ahead_ms = minute * 60_000 - since_midnight_ms;
+        after_ms + if ahead_ms > 0 { ahead_ms } else { ahead_ms + 24 * 3_600_000 }
     }
 
     /// A moment as a person at this station reads it: `2026-11-21T08:00:00.123+01:00`.

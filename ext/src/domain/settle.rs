@@ -24,6 +24,8 @@ pub enum Reason {
     Restore,
     /// It was deposited before it was written.
     Stage,
+    /// It came from another site.
+    Sync,
 }
 
 impl Reason {
@@ -37,6 +39,7 @@ impl Reason {
             Reason::Unguarded => "unguarded",
             Reason::Restore => "restore",
             Reason::Stage => "stage",
+            Reason::Sync => "sync",
         }
     }
 }

@@ -1,11 +1,13 @@
 //! What an SQL user sees: functions and virtual tables. Each decodes its arguments, calls the domain, and turns errors
 //! into SQL errors.
 
+mod applying;
 mod arguments;
 mod audit;
 mod capture;
 mod daily;
 mod edits;
+mod findings;
 mod flows;
 mod guards;
 mod journals;
@@ -57,5 +59,7 @@ pub fn register(connection: Connection) -> Result<(), Failure> {
     stage::register(connection, &talon)?;
     sites::register(connection, &talon)?;
     flows::register(connection, &talon)?;
+    applying::register(connection, &talon)?;
+    findings::register(connection, &talon)?;
     connection.note_loaded(VERSION)
 }

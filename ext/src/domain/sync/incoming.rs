@@ -2,11 +2,14 @@
 
 use super::identity::Identities;
 use super::layout::Layout;
+use super::localize::LocalRows;
 use crate::domain::database::Database;
 use crate::error::Result;
+use crate::sqlite::Value;
 use crate::storage::document::Shape;
 use crate::storage::document_reader::names_by_part;
 use crate::storage::guard::{Guard, HEADER, Part, parameters};
+use crate::storage::payload::{put, write_row};
 use crate::storage::shape::{quote_identifier, quote_list};
 use std::rc::Rc;
 
@@ -154,6 +157,45 @@ impl Identities {
             roles,
             columns,
         }
+    }
+}
+
+impl Fitting {
+    /// The columns of its parts, as `talon_shape` keeps them.
+    pub fn columns(&self) -> String {
+        let mut json = String::from("{");
+        for (place, part) in self.parts.iter().enumerate() {
+            if place > 0 {
+                json.push(',');
+            }
+            json.push_str(&serde_json::to_string(&part.name).unwrap_or_default());
+            json.push(':');
+            json.push_str(&serde_json::to_string(&part.columns).unwrap_or_default());
+        }
+        json.push('}');
+        json
+    }
+
+    /// Rows as a payload of these columns.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Memory`].
+    pub fn payload(&self, rows: &LocalRows) -> Result<Vec<u8>> {
+        let mut text = Vec::new();
+        for (place, (part, rows)) in self.parts.iter().zip(&rows.parts).enumerate() {
+            put(&mut text, if place == 0 { b"{" } else { b"," })?;
+            put(&mut text, serde_json::to_string(&part.name).unwrap_or_default().as_bytes())?;
+            put(&mut text, if part.part == HEADER { b":" } else { b":[" })?;
+            for (place, row) in rows.iter().enumerate() {
+                if place > 0 {
+                    put(&mut text, b",")?;
+                }
+                write_row(&mut text, row.iter().map(Value::as_ref))?;
+            }
+            put(&mut text, if part.part == HEADER { b"" } else { b"]" })?;
+        }
+        put(&mut text, b"}")?;
+        Ok(text)
     }
 }
 

@@ -1,8 +1,12 @@
 //! Synchronisation: what travels between sites, and what becomes of it there.
 
+pub mod apply;
+mod arrival;
 pub mod canonical;
+pub mod conflicts;
 pub mod decide;
 pub mod emit;
+mod field_marks;
 mod free_number;
 pub mod heard;
 pub mod identity;
@@ -11,10 +15,17 @@ pub mod layout;
 pub mod lines;
 pub mod localize;
 pub mod merge;
+mod merging;
 mod outgoing;
+pub mod process;
+mod quarantine;
 pub mod receive;
 pub mod sequence;
 pub mod sites;
+mod standing;
+mod taking_over;
+pub mod why;
+mod write_rows;
 mod writing;
 
 #[cfg(test)]

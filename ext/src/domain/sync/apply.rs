@@ -1,0 +1,327 @@
+//! Applying a flow: in batches that are committed one by one, so that others are let in between and whatever stops the work
+//! leaves done what was done; inside a transaction of the host's all of it is in that one. Again and again it ends the same.
+
+use super::arrival::Arrivals;
+use super::lines::FlowLines;
+use crate::domain::database::Database;
+use crate::domain::restore::TriggersOff;
+use crate::domain::talon::Talon;
+use crate::error::{Error, Result};
+use crate::sqlite::{Connection, Value, ValueRef};
+use crate::storage::document::{Head, Line, Refused};
+use crate::storage::document_reader::read;
+use crate::storage::flow_store::{Flow, FlowStore};
+use crate::storage::site_store::SiteStore;
+
+/// Documents that are applied in one transaction.
+const BATCH: i64 = 500;
+
+/// A flow that is being applied.
+struct Run {
+    flow: Flow,
+    head: Head,
+    lines: FlowLines,
+    arrivals: Arrivals,
+    /// Documents that an earlier run has dealt with.
+    done_before: i64,
+    /// Documents that are done.
+    done: i64,
+    /// And of these, what was set aside.
+    set_aside: i64,
+}
+
+impl Talon {
+    /// Applies a flow that is here, whole; gives what became of its documents, as JSON.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where there is nothing to apply, or it could not commit; [`Error::Flow`] where the flow is
+    /// damaged; what SQLite reports.
+    pub fn apply(&self, schema: &str, flow: i64) -> Result<String> {
+        let rowid = self.connection.last_insert_rowid();
+        self.may_apply()?;
+        let place = self.place_of_flows(schema)?;
+        let found = self.flow_to_apply(schema, flow)?;
+        let Some(flow) = found else {
+            return Ok("{\"documents\":0,\"applied\":0,\"set_aside\":0}".to_owned());
+        };
+        let is_ours = self.connection.is_autocommit();
+        let keys = is_ours.then(|| ForeignKeysOn::begin(self.connection)).transpose()?;
+        let triggers = TriggersOff::begin(self.connection);
+        let mut applied = Ok(String::new());
+        if is_ours {
+            applied = self.apply_in_batches(schema, place, &flow);
+            if let Err(error) = &applied {
+                self.note_stop(schema, &flow, error);
+            }
+            self.connection.set_last_insert_rowid(rowid);
+        } else {
+            let work = || {
+                self.enlist()?;
+                self.begin_run(place, &flow)?;
+                let mut run = self.run_of(place, &flow)?;
+                while !self.batch(place, &mut run)? {}
+                self.finish(place, &mut run)
+            };
+            applied = applied.and_then(|_| self.atomically(schema, work));
+        }
+        drop(triggers);
+        drop(keys);
+        self.course.borrow_mut().forget_states();
+        applied
+    }
+
+    /// A transaction that has changed pieces hides what it made of them until it commits.
+    fn may_apply(&self) -> Result<()> {
+        let problem = if self.connection.running_write().is_some() {
+            "the statement that calls it writes: call it by a SELECT of its own"
+        } else if !self.connection.is_autocommit() && !self.course.borrow().is_empty() {
+            "the open transaction has changed pieces: COMMIT it first"
+        } else if !self.connection.is_idle() {
+            "a query is reading: finish it, and call SELECT talon_apply(flow) without FROM"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Argument(problem.to_owned()))
+    }
+
+    /// The flow, unless it was applied already.
+    fn flow_to_apply(&self, schema: &str, id: i64) -> Result<Option<Flow>> {
+        let refused = |problem: String| Err(Error::Argument(problem));
+        let flows = FlowStore::new(self.connection, schema);
+        let Some(flow) = flows.by_id(id)? else { return refused(format!("there is no flow {id}")) };
+        let own = SiteStore::new(self.connection, schema).own()?;
+        if own.is_none_or(|own| own.id != flow.receiver) {
+            return refused(format!("flow {id} was written here, for another site"));
+        }
+        if flow.is_refused {
+            return refused(format!("flow {id} was refused"));
+        }
+        if flow.is_ended || flow.is_superseded {
+            return Ok(None);
+        }
+        if !flow.is_ready {
+            return refused(format!("flow {id} is not here whole yet"));
+        }
+        Ok(Some(flow))
+    }
+
+    fn apply_in_batches(&self, schema: &str, place: usize, flow: &Flow) -> Result<String> {
+        self.transaction(schema, || self.begin_run(place, flow))?;
+        let mut run = self.run_of(place, flow)?;
+        loop {
+            let mut summary = None;
+            let is_over = self.transaction(schema, || {
+                let is_over = self.batch(place, &mut run)?;
+                if is_over {
+                    summary = Some(self.finish(place, &mut run)?);
+                }
+                Ok(is_over)
+            })?;
+            if is_over {
+                return Ok(summary.unwrap_or_default());
+            }
+        }
+    }
+
+    /// One transaction of our own: all of it is committed, or none.
+    pub(super) fn transaction<T>(
+        &self,
+        schema: &str,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let (way_out, changes) = (self.way_out()?, self.connection.changes());
+        self.connection.run("BEGIN", &[])?;
+        let result = self.quietly(|| {
+            self.wait_to_write(schema)?;
+            self.enlist()?;
+            work()
+        });
+        let result = self.counting_as(schema, changes, result).and_then(|value| {
+            self.connection.run("COMMIT", &[])?;
+            Ok(value)
+        });
+        if result.is_err() && !self.connection.is_autocommit() {
+            self.undo(&["ROLLBACK"], way_out);
+        }
+        result
+    }
+
+    fn begin_run(&self, place: usize, flow: &Flow) -> Result<()> {
+        let mut databases = self.databases()?;
+        let now = ValueRef::Integer(self.clock.now_ms());
+        let begin = databases[place].own_statement(
+            "UPDATE {s}.talon_flow SET runs = runs + 1, begun = coalesce(begun, ?2), error = NULL WHERE id = ?1",
+        )?;
+        begin.run(&[ValueRef::Integer(flow.id), now])?;
+        let database = &mut databases[place];
+        database.refresh()?;
+        if let Some((sender, head)) = database.flow_head(flow.id)? {
+            database.take_head(sender, &head, self.clock.now_ms())?;
+        }
+        Ok(())
+    }
+
+    fn run_of(&self, place: usize, flow: &Flow) -> Result<Run> {
+        let mut databases = self.databases()?;
+        let database = &mut databases[place];
+        let Some((sender, head)) = database.flow_head(flow.id)? else {
+            return Err(Error::Argument(format!("there is no flow {}", flow.id)));
+        };
+        let mut arrivals = Arrivals::begin(database, sender, self.clock.now_ms())?;
+        arrivals.flow = Some(flow.id);
+        arrivals.seen = head.acknowledges.map_or(0, |said| said.until);
+        let flow_id = [ValueRef::Integer(flow.id)];
+        let integer = |row: &crate::sqlite::Rows<'_>| Ok(row.column(0).as_integer());
+        let applied = database
+            .own_statement(
+                "SELECT applied FROM {s}.talon_site WHERE id = (SELECT sender FROM {s}.talon_flow WHERE id = ?1)",
+            )?
+            .first(&flow_id, integer)?;
+        arrivals.known = applied.flatten().unwrap_or(0);
+        let progress = database
+            .own_statement("SELECT progress FROM {s}.talon_flow WHERE id = ?1")?
+            .first(&flow_id, integer)?;
+        let schema = database.schema.clone();
+        Ok(Run {
+            flow: flow.clone(),
+            head,
+            lines: FlowLines::begin(&FlowStore::new(self.connection, &schema), flow.id)?,
+            arrivals,
+            done_before: progress.flatten().unwrap_or(0),
+            done: 0,
+            set_aside: 0,
+        })
+    }
+
+    /// Applies the next documents; true when they were the last ones.
+    fn batch(&self, place: usize, run: &mut Run) -> Result<bool> {
+        let mut databases = self.databases()?;
+        let database = &mut databases[place];
+        self.connection.compile_only("PRAGMA defer_foreign_keys = 1")?;
+        let mut applied = 0;
+        let is_over = loop {
+            let Some(line) = run.lines.next_line()? else { break true };
+            match read(line)? {
+                Line::Head(_) | Line::End(_) => {}
+                Line::Shape(shape) => run.arrivals.shape(database, &shape, line)?,
+                Line::Refused(refused) => run.arrivals.refused(database, &refused)?,
+                Line::Document(document) => {
+                    run.done += 1;
+                    if run.done <= run.done_before {
+                        continue;
+                    }
+                    let is_applied = run.arrivals.document(self, database, &document, line)?;
+                    run.set_aside += i64::from(!is_applied);
+                    applied += 1;
+                    if applied >= BATCH {
+                        break false;
+                    }
+                }
+            }
+        };
+        database
+            .own_statement("UPDATE {s}.talon_flow SET progress = ?2 WHERE id = ?1")?
+            .run(&[ValueRef::Integer(run.flow.id), ValueRef::Integer(run.done)])?;
+        Ok(is_over)
+    }
+
+    /// What waited for something that has come is tried again, and the flow is over.
+    fn finish(&self, place: usize, run: &mut Run) -> Result<String> {
+        let mut databases = self.databases()?;
+        let database = &mut databases[place];
+        if run.arrivals.has_quarantine {
+            let freed = self.retry(database, Some(run.flow.id))?;
+            run.set_aside = (run.set_aside - freed).max(0);
+        }
+        let flow = ValueRef::Integer(run.flow.id);
+        let ended = database.own_statement("UPDATE {s}.talon_flow SET ended = ?2 WHERE id = ?1")?;
+        ended.run(&[flow, ValueRef::Integer(self.clock.now_ms())])?;
+        let stamp = run.arrivals.highest_stamp.max(run.head.stamp);
+        let raise = database.own_statement(
+            "INSERT INTO {s}.talon_meta(name, value) VALUES ('clock', ?1)
+             ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+        )?;
+        raise.run(&[ValueRef::Integer(stamp)])?;
+        let reach = database
+            .own_statement("UPDATE {s}.talon_site SET applied = max(applied, ?2) WHERE id = ?1")?;
+        reach.run(&[ValueRef::Integer(run.arrivals.sender), ValueRef::Integer(run.head.until)])?;
+        database.own_statement("DELETE FROM {s}.talon_chunk WHERE flow = ?1")?.run(&[flow])?;
+        let done = run.done - run.done_before;
+        Ok(format!(
+            "{{\"documents\":{done},\"applied\":{},\"set_aside\":{}}}",
+            done - run.set_aside,
+            run.set_aside
+        ))
+    }
+
+    /// Tries again what was set aside, as long as anything gets through; gives how many of a flow's documents did.
+    pub(super) fn retry(&self, database: &mut Database, of: Option<i64>) -> Result<i64> {
+        self.connection.compile_only("PRAGMA defer_foreign_keys = 1")?;
+        let mut freed = 0;
+        loop {
+            let mut is_moved = false;
+            for (id, flow) in database.quarantined()? {
+                if self.try_again(database, id)? {
+                    is_moved = true;
+                    freed += i64::from(of.is_some() && flow == of);
+                }
+            }
+            if !is_moved {
+                return Ok(freed);
+            }
+        }
+    }
+
+    /// Says in the follow-up why a run ended before its time. If that cannot be written either, the error itself says it.
+    fn note_stop(&self, schema: &str, flow: &Flow, error: &Error) {
+        let sql = format!(
+            "UPDATE {}.talon_flow SET error = ?2 WHERE id = ?1",
+            crate::storage::shape::quote_identifier(schema)
+        );
+        let text = error.to_string();
+        let values = [ValueRef::Integer(flow.id), ValueRef::Text(text.as_bytes())];
+        let _ = self.connection.run(&sql, &values);
+    }
+}
+
+impl Arrivals {
+    /// The sender did not take a document of ours.
+    fn refused(&mut self, database: &mut Database, refused: &Refused<'_>) -> Result<()> {
+        let named = |kind: &usize| database.kinds[*kind].name == *refused.kind;
+        let kind = database.guarded_kinds().into_iter().find(named);
+        let (Some(kind), Some(origin)) = (kind, self.identities.site(&refused.origin)) else {
+            return Ok(());
+        };
+        if let Some((key, _)) = self.identities.find(database, kind, origin, &refused.key)? {
+            let id = database.kinds[kind].id;
+            database.take_refused(self.sender, id, key.as_ref())?;
+        }
+        Ok(())
+    }
+}
+
+/// Foreign keys are enforced as long as this lives.
+struct ForeignKeysOn {
+    connection: Connection,
+    were_on: bool,
+}
+
+impl ForeignKeysOn {
+    fn begin(connection: Connection) -> Result<ForeignKeysOn> {
+        let were_on =
+            matches!(connection.value("PRAGMA foreign_keys", &[])?, Some(Value::Integer(1)));
+        if !were_on {
+            connection.compile_only("PRAGMA foreign_keys = 1")?;
+        }
+        Ok(ForeignKeysOn { connection, were_on })
+    }
+}
+
+impl Drop for ForeignKeysOn {
+    fn drop(&mut self) {
+        if !self.were_on {
+            // It can fail for want of memory only: then they stay on, which harms nobody's data.
+            let _ = self.connection.compile_only("PRAGMA foreign_keys = 0");
+        }
+    }
+}

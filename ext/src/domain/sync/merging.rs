@@ -1,0 +1,185 @@
+//! A record that was changed here and there, put together field by field.
+
+use super::arrival::{Arrivals, Subject};
+use super::conflicts::Conflict;
+use super::decide::Mark;
+use super::field_marks::{FieldMark, FieldMarks};
+use super::localize::{Attempt, Target};
+use super::merge::{Field, Merged, Side, Whole as Comes, merge_field, whole as comes_to};
+use super::standing::Standing;
+use super::taking_over::Taken;
+use crate::domain::database::Database;
+use crate::domain::talon::Talon;
+use crate::error::Result;
+use crate::sqlite::{Value, ValueRef};
+use crate::storage::document::{Change, Whole};
+use crate::storage::guard::HEADER;
+
+/// A field that nobody has changed since the record was created.
+const CREATED: Mark<'static> = Mark { stamp: 0, site: "" };
+
+impl Arrivals {
+    /// Merges what arrives into what stands here.
+    pub(super) fn merge(
+        &mut self,
+        talon: &Talon,
+        database: &mut Database,
+        subject: &Subject<'_>,
+        standing: Standing,
+        change: &Change<'_>,
+        whole: &Whole<'_>,
+    ) -> Attempt<()> {
+        let Some(fitting) = subject.fitting else {
+            return Ok(Err("its shape is missing".to_owned()));
+        };
+        let target = Target {
+            origin: subject.origin,
+            origin_key: &subject.document.key,
+            key: &standing.key,
+            is_optimistic: false,
+        };
+        let rows =
+            self.identities.localize(database, fitting, &target, whole.image, &whole.references)?;
+        let mut rows = match rows {
+            Ok(rows) => rows,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let header = &fitting.parts[0];
+        let own = fitting.layout.guard.header();
+        let Some(key) = database.key_of(subject.kind, &standing.key)? else {
+            return Ok(Err(format!("{} is no key here", standing.key)));
+        };
+        let Some(stands) = database.row_of(subject.kind, &key)? else {
+            return Ok(Err("its row is not here, though it was not deleted".to_owned()));
+        };
+        let ours = FieldMarks::read(standing.fields.as_deref().unwrap_or("{}"))?;
+        let theirs = FieldMarks::read(change.fields.as_deref().unwrap_or("{}"))?;
+        let mark = Mark { stamp: change.stamp, site: &change.site };
+        let is_newer = mark.compare(&standing.mark()).is_gt();
+        let mut fields: Vec<(usize, Field<'_>, Merged)> = Vec::new();
+        for (at, column) in header.columns.iter().enumerate() {
+            let place = own.columns.iter().position(|name| name == column);
+            let Some(place) = place.filter(|_| !own.key.contains(column)) else { continue };
+            let field = Field {
+                ours: self.side(ours.get(column), |ours| self.is_unseen(ours)),
+                theirs: self.side(theirs.get(column), |theirs| theirs.seq > Some(self.known)),
+                is_equal: stands[place] == rows.parts[0][0][at],
+            };
+            fields.push((at, field, merge_field(field, is_newer)));
+        }
+        let merged: Vec<(Field<'_>, Merged)> =
+            fields.iter().map(|(_, field, merged)| (*field, *merged)).collect();
+        let comes = comes_to(&merged);
+        let mut taken = self.taken(subject, change, Some(&standing))?;
+        let mut marks = theirs.clone().renumbered(&ours);
+        for (at, field, merged) in &fields {
+            let column = &header.columns[*at];
+            let place = own.columns.iter().position(|name| name == column).unwrap_or(0);
+            let (stood, came) = (stands[place].clone(), rows.parts[0][0][*at].clone());
+            if merged.is_conflict {
+                let side = |side: &Side<'_>, value: &Value, all: &Mark<'_>| {
+                    // A field that nobody changed since is as old as the record's own change.
+                    let mark = if side.mark.stamp == 0 { *all } else { side.mark };
+                    let site = self.identities.site(mark.site).unwrap_or(self.sender);
+                    (value.clone(), site, mark.stamp)
+                };
+                let ours = side(&field.ours, &stood, &standing.mark());
+                let theirs = side(&field.theirs, &came, &mark);
+                let (lost, won) = if merged.takes_theirs { (ours, theirs) } else { (theirs, ours) };
+                database.list_conflict(&Conflict {
+                    at: self.at,
+                    kind: subject.kind,
+                    key: &standing.key,
+                    field: Some(column),
+                    lost,
+                    won,
+                    flow: self.flow,
+                    shape: None,
+                })?;
+            }
+            if !merged.takes_theirs {
+                rows.is_verbatim &= stood == came;
+                rows.parts[0][0][*at] = stood;
+                marks.set(column, ours.get(column).cloned());
+            }
+        }
+        match comes {
+            Comes::Ours if !is_newer => return Ok(Ok(())),
+            Comes::Ours if fields.iter().all(|(_, field, _)| field.is_equal) => {}
+            Comes::Theirs => {}
+            Comes::Ours | Comes::Mixed => {
+                // Neither side has this: it goes back to where it came from, too.
+                taken.via = None;
+                taken.version = taken.version.saturating_add(1);
+            }
+        }
+        if !is_newer {
+            (taken.stamp, taken.site) = (standing.stamp, standing.site);
+        }
+        taken.fields = Some(marks);
+        self.put_together(talon, database, subject, standing, rows, whole, taken)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn put_together(
+        &mut self,
+        talon: &Talon,
+        database: &mut Database,
+        subject: &Subject<'_>,
+        standing: Standing,
+        rows: super::localize::LocalRows,
+        whole: &Whole<'_>,
+        taken: Taken<'_>,
+    ) -> Attempt<()> {
+        let Some(fitting) = subject.fitting else { return Ok(Ok(())) };
+        let key = standing.key.clone();
+        let Some(header) = database.key_of(subject.kind, &key)? else { return Ok(Ok(())) };
+        if let Err(reason) = database.write_rows(fitting, &header, &rows, true)? {
+            return Ok(Err(reason));
+        }
+        self.keep(talon, database, fitting, &key, Some(standing), &rows, whole, taken)
+    }
+
+    fn side<'a>(
+        &self,
+        mark: Option<&'a FieldMark>,
+        is_unseen: impl Fn(&FieldMark) -> bool,
+    ) -> Side<'a> {
+        match mark {
+            Some(mark) => Side { mark: mark.mark(), is_unseen: is_unseen(mark) },
+            None => Side { mark: CREATED, is_unseen: false },
+        }
+    }
+
+    /// Whether the sender did not know of a field's change here: it neither had it, nor did it come from there. Remotes
+    /// hear of all others through central only.
+    fn is_unseen(&self, ours: &FieldMark) -> bool {
+        let site = self.identities.site(&ours.site);
+        let came_from_there = match self.identities.central == Some(self.sender) {
+            true => site != Some(self.identities.own),
+            false => site == Some(self.sender),
+        };
+        ours.seq.is_some_and(|seq| seq > self.seen) && !came_from_there
+    }
+}
+
+impl Database {
+    /// The header's row as it stands, all of the guard's columns.
+    fn row_of(
+        &mut self,
+        kind: usize,
+        key: &crate::storage::key::Key,
+    ) -> Result<Option<Vec<Value>>> {
+        let guard = self.guard(kind)?;
+        let part = &guard.parts[HEADER];
+        let sql = format!(
+            "SELECT {} FROM {} WHERE {}",
+            part.select_list(),
+            part.from_clause(&self.schema),
+            guard.header_is()
+        );
+        let count = part.columns.len();
+        let values: Vec<ValueRef<'_>> = key.values().iter().map(Value::as_ref).collect();
+        Ok(self.statement(kind, &sql)?.first(&values, |row| row.values(0..count))?)
+    }
+}

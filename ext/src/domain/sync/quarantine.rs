@@ -1,0 +1,175 @@
+//! Documents that could not be applied: kept as they travel, each with its reason, and tried again.
+
+use super::arrival::Arrivals;
+use super::localize::Attempt;
+use crate::domain::database::Database;
+use crate::domain::talon::Talon;
+use crate::error::{Error, Result};
+use crate::sqlite::{Room, Value, ValueRef};
+use crate::storage::document::{Document, Line};
+use crate::storage::document_reader::read;
+
+/// A document that was set aside.
+struct SetAside {
+    line: Vec<u8>,
+    shape: Option<Vec<u8>>,
+    flow: Option<i64>,
+}
+
+impl Database {
+    /// Sets a document aside, in the place of an older state of the same.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn set_aside(
+        &mut self,
+        document: &Document<'_>,
+        line: &[u8],
+        shape: Option<&[u8]>,
+        flow: Option<i64>,
+        at: i64,
+        reason: &str,
+    ) -> Result<()> {
+        let (stamp, site) =
+            document.change().map_or((0, ""), |change| (change.stamp, &change.site));
+        let shape = shape.map_or(ValueRef::Null, ValueRef::Text);
+        let put = self.own_statement(
+            "INSERT INTO {s}.talon_quarantined(direction, kind, origin, key, stamp, site, flow, at, tries, reason, document, columns)
+             VALUES ('in', ?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8, ?9, ?10)
+             ON CONFLICT (direction, kind, origin, key) DO UPDATE SET
+               (stamp, site, flow, tries, reason, document, columns) =
+               (excluded.stamp, excluded.site, coalesce(excluded.flow, flow), tries + 1, excluded.reason, excluded.document,
+                coalesce(excluded.columns, columns))
+             WHERE excluded.stamp >= stamp OR excluded.stamp = 0",
+        )?;
+        Ok(put.run(&[
+            ValueRef::Text(document.kind.as_bytes()),
+            ValueRef::Text(document.origin.as_bytes()),
+            document.key.as_ref(),
+            ValueRef::Integer(stamp),
+            ValueRef::Text(site.as_bytes()),
+            flow.map_or(ValueRef::Null, ValueRef::Integer),
+            ValueRef::Integer(at),
+            ValueRef::Text(reason.as_bytes()),
+            ValueRef::Blob(line),
+            shape,
+        ])?)
+    }
+
+    /// A document got through: older states of it need no trying any more.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn leave_quarantine(&mut self, document: &Document<'_>) -> Result<()> {
+        let stamp = document.change().map_or(i64::MAX, |change| change.stamp);
+        let remove = self.own_statement(
+            "DELETE FROM {s}.talon_quarantined
+             WHERE direction = 'in' AND kind = ?1 AND origin = ?2 AND key = ?3 AND stamp <= ?4",
+        )?;
+        Ok(remove.run(&[
+            ValueRef::Text(document.kind.as_bytes()),
+            ValueRef::Text(document.origin.as_bytes()),
+            document.key.as_ref(),
+            ValueRef::Integer(stamp),
+        ])?)
+    }
+
+    /// The documents set aside, oldest first, and the flows that brought them.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn quarantined(&mut self) -> Result<Vec<(i64, Option<i64>)>> {
+        let asked = self.own_statement(
+            "SELECT id, flow FROM {s}.talon_quarantined WHERE direction = 'in' ORDER BY id",
+        )?;
+        let (mut rows, mut ids) = (asked.query(&[])?, Vec::new());
+        while rows.next()? {
+            let id = rows.column(0).as_integer().unwrap_or(0);
+            ids.try_push((id, rows.column(1).as_integer()))?;
+        }
+        Ok(ids)
+    }
+
+    fn read_set_aside(&mut self, id: i64) -> Result<Option<SetAside>> {
+        let asked = self.own_statement(
+            "SELECT document, columns, flow FROM {s}.talon_quarantined WHERE id = ?1 AND direction = 'in'",
+        )?;
+        let found = asked.first(&[ValueRef::Integer(id)], |row| {
+            Ok((row.column(0).to_value()?, row.column(1).to_value()?, row.column(2).as_integer()))
+        })?;
+        let bytes = |value: Value| match value {
+            Value::Blob(bytes) | Value::Text(bytes) => Some(bytes.to_vec()),
+            _ => None,
+        };
+        Ok(found.and_then(|(line, shape, flow)| {
+            Some(SetAside { line: bytes(line)?, shape: bytes(shape), flow })
+        }))
+    }
+}
+
+impl Talon {
+    /// Tries one document again; true when it got through.
+    ///
+    /// # Errors
+    /// What concerns the machine, not the document.
+    pub(super) fn try_again(&self, database: &mut Database, id: i64) -> Result<bool> {
+        let Some(aside) = database.read_set_aside(id)? else { return Ok(true) };
+        let arrived = self.arrivals_of(database, aside.flow)?;
+        let mut arrivals = match arrived {
+            Ok(arrivals) => arrivals,
+            Err(reason) => return database.note_try(id, &reason),
+        };
+        if let Some(shape) = &aside.shape
+            && let Line::Shape(shape_read) = read(shape)?
+        {
+            arrivals.shape(database, &shape_read, shape)?;
+        }
+        let Line::Document(document) = read(&aside.line)? else { return Ok(false) };
+        arrivals.has_quarantine = true;
+        arrivals.document(self, database, &document, &aside.line)
+    }
+
+    /// What documents of a flow that came before have in common.
+    fn arrivals_of(&self, database: &mut Database, flow: Option<i64>) -> Attempt<Arrivals> {
+        let at = self.clock.now_ms();
+        let Some(flow) = flow else { return Ok(Err("its flow is not known any more".to_owned())) };
+        let (sender, head) = match database.flow_head(flow)? {
+            Some(found) => found,
+            None => return Ok(Err(format!("its flow {flow} is not known any more"))),
+        };
+        let mut arrivals = Arrivals::begin(database, sender, at)?;
+        arrivals.flow = Some(flow);
+        arrivals.seen = head.acknowledges.map_or(0, |said| said.until);
+        arrivals.known = head.since;
+        Ok(Ok(arrivals))
+    }
+}
+
+impl Database {
+    fn note_try(&mut self, id: i64, reason: &str) -> Result<bool> {
+        self.own_statement(
+            "UPDATE {s}.talon_quarantined SET tries = tries + 1, reason = ?2 WHERE id = ?1",
+        )?
+        .run(&[ValueRef::Integer(id), ValueRef::Text(reason.as_bytes())])?;
+        Ok(false)
+    }
+
+    /// Who sent a flow, and what its first line says.
+    ///
+    /// # Errors
+    /// What SQLite reports; [`Error::Flow`].
+    pub(super) fn flow_head(
+        &mut self,
+        flow: i64,
+    ) -> Result<Option<(i64, crate::storage::document::Head)>> {
+        let asked = self.own_statement("SELECT sender, head FROM {s}.talon_flow WHERE id = ?1")?;
+        let found = asked.first(&[ValueRef::Integer(flow)], |row| {
+            Ok((row.column(0).as_integer().unwrap_or(0), row.column(1).to_value()?))
+        })?;
+        let Some((sender, Value::Text(head))) = found else { return Ok(None) };
+        match read(&head)? {
+            Line::Head(head) => Ok(Some((sender, *head))),
+            _ => Err(Error::Flow { problem: format!("the head of flow {flow} cannot be read") }),
+        }
+    }
+}

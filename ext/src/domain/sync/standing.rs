@@ -1,0 +1,325 @@
+//! What stands here of a document's piece or record: its state, its newest change, what it was before.
+
+use super::arrival::{Arrivals, Subject, text};
+use super::decide::Mark;
+use crate::domain::database::Database;
+use crate::domain::talon::Talon;
+use crate::error::Result;
+use crate::sqlite::{Value, ValueRef};
+use crate::storage::document::Whole;
+use crate::storage::guard::HEADER;
+use crate::storage::policy::Owner;
+use crate::storage::store::{Hash, PieceState};
+use std::rc::Rc;
+
+/// A piece or record that is here, or was.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    /// Its key here.
+    pub(super) key: Value,
+    /// What is known of it.
+    pub(super) state: PieceState,
+    /// Its newest change: which one; 0 where it has none,
+    pub(super) seq: i64,
+    /// when,
+    pub(super) stamp: i64,
+    /// where,
+    pub(super) site: i64,
+    /// and how that site is called,
+    pub(super) code: Rc<str>,
+    /// the site that it came from,
+    pub(super) via: Option<i64>,
+    /// the one before it,
+    pub(super) previous: Option<i64>,
+    /// and its stamps by column.
+    pub(super) fields: Option<String>,
+    /// It was never sent and is what arrives now: the same piece, made on both sides.
+    pub(super) is_adopted: bool,
+}
+
+impl Standing {
+    /// When and where it was changed last.
+    pub(super) fn mark(&self) -> Mark<'_> {
+        Mark { stamp: self.stamp, site: &self.code }
+    }
+
+    /// Whether that was this change.
+    pub(super) fn is_at(&self, mark: &Mark<'_>) -> bool {
+        self.mark().is(mark)
+    }
+}
+
+/// A row of `talon_change`, as far as it is asked for here.
+struct ChangeRow {
+    stamp: i64,
+    site: i64,
+    via: Option<i64>,
+    previous: Option<i64>,
+    fields: Option<String>,
+}
+
+impl Arrivals {
+    /// What stands here of a document.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn standing(
+        &mut self,
+        database: &mut Database,
+        subject: &Subject<'_>,
+    ) -> Result<Option<Standing>> {
+        let key = &subject.document.key;
+        if let Some((key, state)) =
+            self.identities.find(database, subject.kind, subject.origin, key)?
+        {
+            return Ok(Some(self.stand(database, key, state, false)?));
+        }
+        // What central sends may be here already, made before either side knew of the other.
+        if self.identities.central != Some(subject.origin) || self.identities.is_central() {
+            return Ok(None);
+        }
+        let id = database.kinds[subject.kind].id;
+        let Some(state) = database.store()?.piece(id, key)? else { return Ok(None) };
+        let crate::storage::document::Body::Whole(_, whole) = &subject.document.body else {
+            return Ok(None);
+        };
+        let is_own =
+            state.origin().is_none() && state.origin_key().is_none() && state.gone_at.is_none();
+        let was_sent = state.change().is_some_and(|change| change <= self.seen);
+        let is_same = state.hash == Some(whole.hash);
+        let owner =
+            self.identities.layout(database, subject.kind)?.map(|layout| layout.policy.owner);
+        if is_own && (!was_sent && is_same || owner == Some(Owner::Central)) {
+            return Ok(Some(self.stand(database, key.clone(), state, true)?));
+        }
+        Ok(None)
+    }
+
+    fn stand(
+        &mut self,
+        database: &mut Database,
+        key: Value,
+        state: PieceState,
+        is_adopted: bool,
+    ) -> Result<Standing> {
+        let row = match state.change() {
+            Some(seq) => database.change_row(seq)?,
+            None => None,
+        };
+        let seq = if row.is_some() { state.change().unwrap_or(0) } else { 0 };
+        let row = row.unwrap_or(ChangeRow {
+            stamp: 0,
+            site: self.identities.own,
+            via: None,
+            previous: None,
+            fields: None,
+        });
+        Ok(Standing {
+            code: self.identities.code(row.site),
+            stamp: row.stamp,
+            site: row.site,
+            via: row.via,
+            previous: row.previous,
+            fields: row.fields,
+            key,
+            state,
+            seq,
+            is_adopted,
+        })
+    }
+
+    /// Whether an image is what stands here, as other sites number it.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn is_equal(
+        &mut self,
+        database: &mut Database,
+        kind: usize,
+        standing: &Standing,
+        whole: &Whole<'_>,
+    ) -> Result<bool> {
+        let state = &standing.state;
+        if state.gone_at.is_some() || state.lines != whole.lines {
+            return Ok(false);
+        }
+        if state.hash == Some(whole.hash) {
+            return Ok(true);
+        }
+        Ok(self.canonical_hash(database, kind, standing)? == Some(whole.hash))
+    }
+
+    /// The hash of what stands here, as other sites number it; None where no image is stored.
+    fn canonical_hash(
+        &mut self,
+        database: &mut Database,
+        kind: usize,
+        standing: &Standing,
+    ) -> Result<Option<Hash>> {
+        let shared = match self.identities.layout(database, kind)? {
+            Some(layout) => layout.is_shared(),
+            None => true,
+        };
+        if shared {
+            return Ok(standing.state.hash);
+        }
+        let Some((payload, columns)) = database.payload(standing.state.last)? else {
+            return Ok(None);
+        };
+        let Some(lens) = self.identities.lens(database, kind, &columns)? else { return Ok(None) };
+        let (key, state) = (&standing.key, &standing.state);
+        let canonical = self.identities.canonical(database, kind, key, state, &lens, &payload)?;
+        Ok(Some(*blake3::hash(&canonical.image).as_bytes()))
+    }
+}
+
+impl Database {
+    fn change_row(&mut self, seq: i64) -> Result<Option<ChangeRow>> {
+        let asked = self.own_statement(
+            "SELECT stamp, site, via, previous, fields FROM {s}.talon_change WHERE seq = ?1",
+        )?;
+        Ok(asked.first(&[ValueRef::Integer(seq)], |row| {
+            Ok(ChangeRow {
+                stamp: row.column(0).as_integer().unwrap_or(0),
+                site: row.column(1).as_integer().unwrap_or(0),
+                via: row.column(2).as_integer(),
+                previous: row.column(3).as_integer(),
+                fields: row.column(4).as_str().map(str::to_owned),
+            })
+        })?)
+    }
+
+    /// Whether a piece was once what this change made of it, or the sender had a later one already when it sent it that
+    /// (flows that come in another order). A piece's changes have ever lower stamps the older they are.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn was_once(
+        &mut self,
+        standing: &Standing,
+        mark: &Mark<'_>,
+        sender: i64,
+    ) -> Result<bool> {
+        if standing.via == Some(sender) && standing.stamp >= mark.stamp {
+            return Ok(true);
+        }
+        let mut previous = standing.previous;
+        let asked = self.own_statement(
+            "SELECT c.stamp, s.code, c.previous, c.via FROM {s}.talon_change AS c JOIN {s}.talon_site AS s ON s.id = c.site
+             WHERE c.seq = ?1",
+        )?;
+        while let Some(seq) = previous {
+            let found = asked.first(&[ValueRef::Integer(seq)], |row| {
+                let stamp = row.column(0).as_integer().unwrap_or(0);
+                let code = row.column(1).as_str().unwrap_or_default();
+                let is_it = stamp == mark.stamp && code.eq_ignore_ascii_case(mark.site)
+                    || stamp >= mark.stamp && row.column(3).as_integer() == Some(sender);
+                Ok((stamp, is_it, row.column(2).as_integer()))
+            })?;
+            match found {
+                Some((_, true, _)) => return Ok(true),
+                Some((stamp, _, next)) if stamp >= mark.stamp => {
+                    previous = next.filter(|next| *next < seq);
+                }
+                _ => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Where a piece is open, by whom and since when; None where it is not.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn holder_of(
+        &mut self,
+        talon: &Talon,
+        kind: usize,
+        key: &Value,
+    ) -> Result<Option<String>> {
+        let values = [ValueRef::Integer(self.kinds[kind].id), key.as_ref()];
+        let asked = self.own_statement(
+            "SELECT s.station, s.user, e.since FROM {s}.talon_edit AS e LEFT JOIN {s}.talon_station AS s ON s.id = e.station
+             WHERE e.kind = ?1 AND e.key = ?2",
+        )?;
+        let found = asked.first(&values, |row| {
+            let text = |at: usize| row.column(at).as_str().unwrap_or_default().to_owned();
+            Ok((text(0), text(1), row.column(2).as_integer().unwrap_or(0)))
+        })?;
+        Ok(found.map(|(station, user, since)| {
+            format!("at {station} by {user} since {}", talon.clock.shown(since))
+        }))
+    }
+
+    /// A stored image and the columns that it was written with.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn payload(&mut self, snapshot: Option<i64>) -> Result<Option<(Vec<u8>, String)>> {
+        let Some(snapshot) = snapshot else { return Ok(None) };
+        let asked = self.own_statement(
+            "SELECT s.payload, c.columns FROM {s}.talon_snapshot AS s JOIN {s}.talon_shape AS c ON c.id = s.shape
+             WHERE s.id = ?1",
+        )?;
+        let found = asked.first(&[ValueRef::Integer(snapshot)], |row| {
+            let Value::Text(payload) = row.column(0).to_value()? else { return Ok(None) };
+            Ok(Some((payload, row.column(1).as_str().unwrap_or_default().to_owned())))
+        })?;
+        let Some((payload, columns)) = found.flatten() else { return Ok(None) };
+        let mut copied = Vec::new();
+        crate::storage::payload::put(&mut copied, &payload)?;
+        Ok(Some((copied, columns)))
+    }
+
+    /// What stands here as a conflict keeps it: the image and the row of its shape; NULL where the piece is gone.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn standing_value(&mut self, standing: &Standing) -> Result<(Value, Option<i64>)> {
+        if standing.state.gone_at.is_some() {
+            return Ok((Value::Null, None));
+        }
+        let Some(last) = standing.state.last else { return Ok((Value::Null, None)) };
+        let asked =
+            self.own_statement("SELECT payload, shape FROM {s}.talon_snapshot WHERE id = ?1")?;
+        let found = asked.first(&[ValueRef::Integer(last)], |row| {
+            Ok((row.column(0).to_value()?, row.column(1).as_integer()))
+        })?;
+        Ok(found.unwrap_or((Value::Null, None)))
+    }
+}
+
+impl Arrivals {
+    /// What arrives as a conflict keeps it: with this database's numbers where that can be, else as it travels; NULL for
+    /// a deletion.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn incoming_value(
+        &mut self,
+        database: &mut Database,
+        subject: &Subject<'_>,
+        standing: &Standing,
+        whole: Option<&Whole<'_>>,
+    ) -> Result<Value> {
+        let (Some(whole), Some(fitting)) = (whole, subject.fitting) else { return Ok(Value::Null) };
+        let target = super::localize::Target {
+            origin: subject.origin,
+            origin_key: &subject.document.key,
+            key: &standing.key,
+            is_optimistic: false,
+        };
+        let rows =
+            self.identities.localize(database, fitting, &target, whole.image, &whole.references)?;
+        match rows {
+            Ok(rows) if !rows.is_verbatim => text(&fitting.payload(&rows)?),
+            _ => text(whole.image),
+        }
+    }
+
+    /// Whether the header of a kind is numbered by each site.
+    pub(super) fn is_numbered(&mut self, database: &mut Database, kind: usize) -> Result<bool> {
+        let layout = self.identities.layout(database, kind)?;
+        Ok(layout.is_some_and(|layout| layout.is_numbered[HEADER]))
+    }
+}

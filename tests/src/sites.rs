@@ -1,0 +1,162 @@
+//! A central database and its tills, and what passes between them.
+
+use crate::{Db, Shop};
+use rusqlite::types::Value;
+
+/// What each site's application has.
+pub const SCHEMA: &str = "
+    CREATE TABLE customer(id INTEGER PRIMARY KEY, name TEXT, address TEXT, phone TEXT);
+    CREATE TABLE article(id INTEGER PRIMARY KEY, code TEXT UNIQUE, label TEXT, price REAL);
+    CREATE TABLE sale(id INTEGER PRIMARY KEY, number TEXT, customer_id INTEGER REFERENCES customer(id), total REAL);
+    CREATE TABLE sale_line(id INTEGER PRIMARY KEY, sale_id INTEGER NOT NULL REFERENCES sale(id),
+      article_id INTEGER REFERENCES article(id), quantity REAL, price REAL, upstream_line_id INTEGER REFERENCES sale_line(id));
+    CREATE INDEX sale_line_sale ON sale_line(sale_id);
+    CREATE INDEX sale_line_upstream ON sale_line(upstream_line_id);
+    CREATE INDEX sale_line_article ON sale_line(article_id);
+    CREATE TABLE till_closing(id INTEGER PRIMARY KEY, till TEXT, day TEXT, total REAL);
+";
+
+/// How it is guarded and synchronised.
+pub const DECLARE: &str = r#"
+    SELECT talon_track('customer', '{"record": {"table": "customer"}, "sync": "customer"}');
+    SELECT talon_track('article', '{"record": {"table": "article"}, "sync": "article"}');
+    SELECT talon_guard('sale', '{"header": {"table": "sale"}, "lines": {"table": "sale_line"}, "sync": "piece"}');
+    SELECT talon_track('till_closing', '{"record": {"table": "till_closing"}, "sync": "till"}');
+"#;
+
+/// Central ASOC and the tills BSOC and CSOC.
+pub struct Sites {
+    shops: Vec<Shop>,
+    sites: Vec<(String, Db)>,
+}
+
+impl Default for Sites {
+    fn default() -> Self {
+        Sites::new()
+    }
+}
+
+impl Sites {
+    /// With the schema above.
+    pub fn new() -> Sites {
+        Sites::with(SCHEMA, DECLARE, 2)
+    }
+
+    /// With another schema, and so many tills: BSOC, CSOC and so on.
+    pub fn with(schema: &str, declare: &str, tills: usize) -> Sites {
+        let codes: Vec<String> =
+            ('A'..).take(tills + 1).map(|letter| format!("{letter}SOC")).collect();
+        let mut sites = Sites { shops: Vec::new(), sites: Vec::new() };
+        for code in &codes {
+            let shop = Shop::with(schema);
+            let db = shop.open();
+            db.run("SELECT talon_clock('2026-11-20T08:00:00+01:00')");
+            for (place, site) in codes.iter().enumerate() {
+                let role = if place == 0 { "central" } else { "remote" };
+                db.run(&format!("SELECT talon_site('{site}', '{role}')"));
+            }
+            db.run(&format!("SELECT talon_origin('{code}')"));
+            db.run(declare);
+            sites.shops.push(shop);
+            sites.sites.push((code.clone(), db));
+        }
+        sites
+    }
+
+    /// The connection of a site, by the first letter of its code.
+    pub fn at(&self, letter: char) -> &Db {
+        let found = self.sites.iter().find(|(code, _)| code.starts_with(letter));
+        &found.expect("a site").1
+    }
+
+    /// Its shop.
+    pub fn shop(&self, letter: char) -> &Shop {
+        let place = self.sites.iter().position(|(code, _)| code.starts_with(letter));
+        &self.shops[place.expect("a site")]
+    }
+
+    /// The letters of all sites, central first.
+    pub fn letters(&self) -> Vec<char> {
+        self.sites.iter().filter_map(|(code, _)| code.chars().next()).collect()
+    }
+
+    /// Sets all clocks.
+    pub fn clock(&self, moment: &str) {
+        for (_, db) in &self.sites {
+            db.run(&format!("SELECT talon_clock('{moment}')"));
+        }
+    }
+
+    /// Writes a flow; gives its chunks.
+    pub fn emit(&self, from: char, to: char, mode: &str, answer: &str) -> Vec<Vec<u8>> {
+        let db = self.at(from);
+        stamp_shim(db);
+        let flow = db.one(&format!("SELECT talon_emit('{to}SOC', '{mode}', '{answer}')"));
+        chunks(db, &flow)
+    }
+
+    /// Takes chunks in; gives the flow's id there.
+    pub fn receive(&self, at: char, chunks: &[Vec<u8>]) -> String {
+        let mut flow = String::new();
+        for chunk in chunks {
+            flow = receive(self.at(at), chunk).unwrap_or_else(|error| panic!("{error}"));
+        }
+        flow
+    }
+
+    /// Sends what there is from one site to another and has it applied there.
+    pub fn send(&self, from: char, to: char) {
+        self.exchange(from, to, "changes", "none");
+    }
+
+    /// The same with a mode and an answer.
+    pub fn exchange(&self, from: char, to: char, mode: &str, answer: &str) {
+        let chunks = self.emit(from, to, mode, answer);
+        self.receive(to, &chunks);
+        stamp_shim(self.at(to));
+        self.at(to).run("SELECT talon_process()");
+    }
+
+    /// Every till sends to central and gets what there is, until nobody has anything new: so many rounds.
+    pub fn settle(&self, rounds: usize) {
+        for _ in 0..rounds {
+            for letter in self.letters().into_iter().skip(1) {
+                self.send(letter, 'A');
+            }
+            for letter in self.letters().into_iter().skip(1) {
+                self.send('A', letter);
+            }
+        }
+    }
+}
+
+/// The chunks of a flow that was written.
+pub fn chunks(db: &Db, flow: &str) -> Vec<Vec<u8>> {
+    let query = format!("SELECT bytes FROM talon_chunks WHERE flow = {flow} ORDER BY number");
+    let mut statement = db.connection.prepare(&query).expect("the chunks");
+    let rows = statement.query_map([], |row| row.get(0)).expect("a scan");
+    rows.map(|bytes| bytes.expect("bytes")).collect()
+}
+
+/// Takes a chunk in: the flow's id there, or the error's text.
+pub fn receive(db: &Db, chunk: &[u8]) -> Result<String, String> {
+    let bytes = Value::Blob(chunk.to_vec());
+    let taken = db
+        .connection
+        .query_row("SELECT CAST(talon_receive(?1) AS TEXT)", [bytes], |row| row.get(0));
+    taken.map_err(|error| error.to_string())
+}
+
+fn stamp_shim(db: &Db) {
+    db.run(
+        "INSERT INTO talon_change(kind, key, version, stamp, site, snapshot, previous)
+           SELECT p.kind, p.key, p.version, (SELECT max(coalesce((SELECT max(stamp) FROM talon_change), 0),
+               coalesce((SELECT value FROM talon_meta WHERE name = 'clock'), 0), 115000000000000000) + 1),
+             (SELECT value FROM talon_meta WHERE name = 'site'),
+             iif(p.gone_at IS NULL, p.last, NULL), p.change
+           FROM talon_piece AS p LEFT JOIN talon_change AS c ON c.seq = p.change
+           WHERE p.change IS NULL OR c.version <> p.version
+           ORDER BY p.last;
+         UPDATE talon_piece SET change = (SELECT max(seq) FROM talon_change AS c WHERE c.kind = talon_piece.kind AND c.key = talon_piece.key)",
+    );
+}
