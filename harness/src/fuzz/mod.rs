@@ -1,8 +1,9 @@
-//! Hostile inputs: definitions, deposits, payloads and calls, mutated from a corpus and tried on a small shop.
+//! Hostile inputs: definitions, deposits, payloads, calls and flows, mutated from a corpus and tried on a small shop.
 //!
 //! What must hold: no panic comes to light, the file stays whole, the connection closes, and nothing stays allocated. A
 //! process of its own tries them, and says each before it does: one that dies has named its input.
 
+mod flow;
 mod mutation;
 
 use crate::scenario::{Host, Journal, Setting, Synchronous};
@@ -17,8 +18,17 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What an input is given to. The names of `harness/corpus`.
-pub const TARGETS: [&str; 7] =
-    ["definition", "rule", "check", "stage", "payload", "payload_hashed", "calls"];
+pub const TARGETS: [&str; 9] = [
+    "definition",
+    "rule",
+    "check",
+    "stage",
+    "payload",
+    "payload_hashed",
+    "calls",
+    "flow",
+    "flow_lines",
+];
 
 const SETTING: Setting =
     Setting { journal: Journal::Delete, synchronous: Synchronous::Normal, page_size: 4096 };
@@ -32,6 +42,7 @@ CREATE TABLE sale_line(id INTEGER PRIMARY KEY, sale_id INTEGER NOT NULL REFERENC
   quantity REAL, upstream INTEGER, transformed REAL);
 CREATE INDEX sale_line_sale ON sale_line(sale_id);
 CREATE TABLE payment(id BLOB PRIMARY KEY, sale_id INTEGER REFERENCES sale_piece(id), amount);
+CREATE TABLE product(id INTEGER PRIMARY KEY, name TEXT UNIQUE, unit TEXT);
 ";
 const GUARD: &str = r#"
 SELECT talon_guard('sale', '{"header": {"table": "sale_piece"}, "lines": {"table": "sale_line"}, "details": [{"table": "payment"}]}');
@@ -110,6 +121,11 @@ impl Fuzz {
                 let hash = Value::Blob(blake3::hash(input).as_bytes().to_vec());
                 format!("UPDATE talon_snapshot SET payload = {text}, hash = {hash};")
             }
+            "flow" | "flow_lines" => {
+                let bytes = if target == "flow" { input.to_vec() } else { flow::packed(input) };
+                let receive = format!("SELECT talon_receive({});", Value::Blob(bytes));
+                [flow::SITES, &receive, &receive, flow::APPLY].concat()
+            }
             _ => String::from_utf8_lossy(input).replace('\0', ""),
         };
         let mut tells = |failure: Option<Failure>| {
@@ -186,6 +202,11 @@ pub struct Tried {
     pub wrong: u64,
 }
 
+/// An input as SQL: bytes, or the text that it was tried as.
+fn as_tried(target: &str, blob: &str) -> String {
+    if target == "flow" { blob.to_owned() } else { format!("CAST({blob} AS TEXT)") }
+}
+
 /// Tries inputs for some time, target by target; prints what does not hold, with the input.
 ///
 /// # Errors
@@ -223,7 +244,7 @@ pub fn fuzz(
                     }
                     None => {
                         tried.wrong += 1;
-                        println!("{line}\n  input: CAST({input} AS TEXT)");
+                        println!("{line}\n  input: {}", as_tried(target, &input));
                     }
                 }
             }
@@ -238,7 +259,8 @@ pub fn fuzz(
         if !matches!(status.code(), Some(0 | 1)) {
             tried.wrong += 1;
             println!(
-                "WRONG {target}: the process ended ({status})\n  input: CAST({input} AS TEXT)"
+                "WRONG {target}: the process ended ({status})\n  input: {}",
+                as_tried(target, &input)
             );
         }
     }
