@@ -1,10 +1,10 @@
 //! Flows are applied whole document by whole document: what one site has, the other gets, and applying again does nothing.
 
-use talon_tests::sites::Sites;
+use talon_tests::tills::Tills;
 
 /// Central has two articles and a customer.
-fn stocked() -> Sites {
-    let sites = Sites::new();
+fn stocked() -> Tills {
+    let sites = Tills::new();
     sites.at('A').run(
         "INSERT INTO article VALUES (1, 'c', 'coffee', 2.5), (2, 'f', 'filter', 1.0);
          INSERT INTO customer VALUES (1, 'Ada', 'Mill Lane', '11')",

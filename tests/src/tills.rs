@@ -25,28 +25,28 @@ pub const DECLARE: &str = r#"
 "#;
 
 /// Central ASOC and the tills BSOC and CSOC.
-pub struct Sites {
+pub struct Tills {
     shops: Vec<Shop>,
     sites: Vec<(String, Db)>,
 }
 
-impl Default for Sites {
+impl Default for Tills {
     fn default() -> Self {
-        Sites::new()
+        Tills::new()
     }
 }
 
-impl Sites {
+impl Tills {
     /// With the schema above.
-    pub fn new() -> Sites {
-        Sites::with(SCHEMA, DECLARE, 2)
+    pub fn new() -> Tills {
+        Tills::with(SCHEMA, DECLARE, 2)
     }
 
     /// With another schema, and so many tills: BSOC, CSOC and so on.
-    pub fn with(schema: &str, declare: &str, tills: usize) -> Sites {
+    pub fn with(schema: &str, declare: &str, tills: usize) -> Tills {
         let codes: Vec<String> =
             ('A'..).take(tills + 1).map(|letter| format!("{letter}SOC")).collect();
-        let mut sites = Sites { shops: Vec::new(), sites: Vec::new() };
+        let mut sites = Tills { shops: Vec::new(), sites: Vec::new() };
         for code in &codes {
             let shop = Shop::with(schema);
             let db = shop.open();
