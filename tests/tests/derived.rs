@@ -129,50 +129,38 @@ fn a_definition_that_does_not_fit_is_refused_with_what_would() {
             r#"{"table":"sale_line","column":"label","value":"1","key":["sale_id","position"]}"#,
             "total: key: sale_id, position of \"sale_line\" is not unique",
         ),
+    ] {
+        let found = db.error(&format!("SELECT talon_derive('total', '{definition}')"));
+        assert!(found.starts_with(&format!("talon_derive: {error}")), "{definition}: {found}");
+    }
+    for (value, error) in [
+        ("h.id", "no such column: h.id in \"h.id\""),
+        ("count(*)", "misuse of aggregate"),
+        ("(1, 2)", "row value misused in"),
+        ("SELECT 1, 2", "sub-select returns 2 columns - expected 1 in"),
+        (":piece", "it is about the row t and has no parameter, not :piece either"),
+    ] {
+        let found = db.error(&of_total(value, ""));
+        let wanted = format!("talon_derive: total: value: {error}");
+        assert!(found.starts_with(&wanted), "{value}: {found}");
+    }
+    let only_piece = "its only parameter is :piece, the piece that was restored, not";
+    for (select, error) in [
+        (r#"{"order":"SELECT 1"}"#, "after_restore: \"order\" is not guarded; guarded: sale"),
         (
-            r#"{"table":"sale_piece","column":"total","value":"h.id"}"#,
-            "total: value: no such column: h.id in \"h.id\"",
+            r#""SELECT 1, 2""#,
+            "after_restore of sale: it gives 2 columns, the key of \"sale_piece\" has 1: id",
         ),
+        (r#""SELECT :other""#, &format!("after_restore of sale: {only_piece} :other")),
+        (r#""SELECT ?""#, &format!("after_restore of sale: {only_piece} ?")),
         (
-            r#"{"table":"sale_piece","column":"total","value":"count(*)"}"#,
-            "total: value: misuse of aggregate",
-        ),
-        (
-            r#"{"table":"sale_piece","column":"total","value":"(1, 2)"}"#,
-            "total: value: row value misused in",
-        ),
-        (
-            r#"{"table":"sale_piece","column":"total","value":"SELECT 1, 2"}"#,
-            "total: value: sub-select returns 2 columns - expected 1 in",
-        ),
-        (
-            r#"{"table":"sale_piece","column":"total","value":":piece"}"#,
-            "total: value: it is about the row t and has no parameter, not :piece either",
-        ),
-        (
-            r#"{"table":"sale_piece","column":"total","value":"1","after_restore":{"order":"SELECT 1"}}"#,
-            "total: after_restore: \"order\" is not guarded; guarded: sale",
-        ),
-        (
-            r#"{"table":"sale_piece","column":"total","value":"1","after_restore":"SELECT 1, 2"}"#,
-            "total: after_restore of sale: it gives 2 columns, the key of \"sale_piece\" has 1: id",
-        ),
-        (
-            r#"{"table":"sale_piece","column":"total","value":"1","after_restore":"SELECT :other"}"#,
-            "total: after_restore of sale: its only parameter is :piece, the piece that was restored, not :other",
-        ),
-        (
-            r#"{"table":"sale_piece","column":"total","value":"1","after_restore":"SELECT ?"}"#,
-            "total: after_restore of sale: its only parameter is :piece, the piece that was restored, not ?",
-        ),
-        (
-            r#"{"table":"sale_piece","column":"total","value":"1","after_restore":7}"#,
-            "total: the definition cannot be read: after_restore is a SELECT, or an object with a SELECT for each kind",
+            "7",
+            "the definition cannot be read: after_restore is a SELECT, or an object with a SELECT for each kind",
         ),
     ] {
-        let call = format!("SELECT talon_derive('total', '{definition}')");
-        let found = db.error(&call);
-        assert!(found.starts_with(&format!("talon_derive: {error}")), "{definition}: {found}");
+        let found = db.error(&of_total("1", &format!("\"after_restore\":{select}")));
+        let wanted = format!("talon_derive: total: {error}");
+        assert!(found.starts_with(&wanted), "{select}: {found}");
     }
     assert_eq!(db.rows("SELECT * FROM talon_rules"), [""; 0]);
 }

@@ -1,10 +1,10 @@
 //! A derived value fitted to the schema, or what does not fit and what would.
 
 use super::expression::names_of;
-use super::fit::{host_tables, is_own_table};
+use super::fit::host_table;
 use super::rule::{AfterRestore, Correct, DerivedDefinition};
 use super::rule_fitting::RuleFitting;
-use super::shape::{Found, HostTable, quote_identifier, quote_list, read_table};
+use super::shape::{HostTable, quote_identifier, quote_list};
 use crate::error::{Error, Result};
 use crate::sqlite::Connection;
 use std::collections::BTreeMap;
@@ -95,20 +95,9 @@ pub fn fit_derived(
 
 impl RuleFitting<'_> {
     fn table(&self, name: &str) -> Result<HostTable> {
-        match read_table(self.connection, self.schema, name)? {
-            Found::Table(table) if is_own_table(&table.name) => Err(self.problem(format!(
-                "{name:?} is Talon's own table: name a table of the application"
-            ))),
-            Found::Table(table) => Ok(table),
-            Found::Other(what) => Err(self.problem(format!(
-                "{name:?} is {what}: only a table holds a value that can be corrected"
-            ))),
-            Found::Nothing => Err(self.problem(format!(
-                "no table {name:?} in {:?}; there are: {}",
-                self.schema,
-                host_tables(self.connection, self.schema)?
-            ))),
-        }
+        let otherwise = "only a table holds a value that can be corrected";
+        host_table(self.connection, self.schema, name, otherwise)?
+            .map_err(|problem| self.problem(problem))
     }
 
     fn key(&self, table: &HostTable, definition: &DerivedDefinition) -> Result<Vec<String>> {

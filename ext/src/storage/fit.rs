@@ -137,20 +137,9 @@ impl Fitting<'_> {
     }
 
     fn table(&self, name: &str) -> Result<HostTable> {
-        match read_table(self.connection, self.schema, name)? {
-            Found::Table(table) if is_own_table(&table.name) => Err(self.problem(format!(
-                "{name:?} is Talon's own table: name a table of the application"
-            ))),
-            Found::Table(table) => Ok(table),
-            Found::Other(what) => Err(self.problem(format!(
-                "{name:?} is {what}: only tables can be guarded, name the table behind it"
-            ))),
-            Found::Nothing => Err(self.problem(format!(
-                "no table {name:?} in {:?}; there are: {}",
-                self.schema,
-                host_tables(self.connection, self.schema)?
-            ))),
-        }
+        let otherwise = "only tables can be guarded, name the table behind it";
+        host_table(self.connection, self.schema, name, otherwise)?
+            .map_err(|problem| self.problem(problem))
     }
 
     /// Resolves column names given in a definition to the schema's spelling.
@@ -425,11 +414,34 @@ impl Fitting<'_> {
     }
 }
 
+/// A table of the application by its name, or why there is none to declare; `otherwise` says so of what is no table.
+///
+/// # Errors
+/// What SQLite reports.
+pub(super) fn host_table(
+    connection: Connection,
+    schema: &str,
+    name: &str,
+    otherwise: &str,
+) -> Result<std::result::Result<HostTable, String>> {
+    Ok(Err(match read_table(connection, schema, name)? {
+        Found::Table(table) if is_own_table(&table.name) => {
+            format!("{name:?} is Talon's own table: name a table of the application")
+        }
+        Found::Table(table) => return Ok(Ok(table)),
+        Found::Other(what) => format!("{name:?} is {what}: {otherwise}"),
+        Found::Nothing => {
+            let known = host_tables(connection, schema)?;
+            format!("no table {name:?} in {schema:?}; there are: {known}")
+        }
+    }))
+}
+
 /// The host's tables in a schema, for error texts.
 ///
 /// # Errors
 /// What SQLite reports.
-pub(super) fn host_tables(connection: Connection, schema: &str) -> Result<String> {
+fn host_tables(connection: Connection, schema: &str) -> Result<String> {
     let mut statement = connection.prepare(&format!(
         "SELECT name FROM {}.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
          AND name NOT LIKE 'talon\\_%' ESCAPE '\\' ORDER BY name LIMIT 40",
@@ -443,7 +455,7 @@ pub(super) fn host_tables(connection: Connection, schema: &str) -> Result<String
     Ok(if names.is_empty() { "none".to_owned() } else { names.join(", ") })
 }
 
-pub(super) fn is_own_table(name: &str) -> bool {
+fn is_own_table(name: &str) -> bool {
     name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("talon_"))
 }
 
