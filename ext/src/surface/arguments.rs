@@ -67,6 +67,26 @@ pub fn schema_of(value: ValueRef<'_>) -> Result<String> {
     }
 }
 
+/// The schema that a query names; `main` where it names none.
+///
+/// # Errors
+/// [`Error::Argument`] when it is no text.
+pub fn schema_asked(constraints: &Constraints<'_>, column: usize) -> Result<String> {
+    schema_of(constraints.equal(column).unwrap_or(ValueRef::Null))
+}
+
+/// The place of a schema's database, looked after as by every call that looks; None where nothing was ever guarded in it.
+///
+/// # Errors
+/// [`Error::UnknownSchema`], and what SQLite reports.
+pub fn place_asked(talon: &Talon, schema: &str) -> Result<Option<usize>> {
+    match talon.look(schema, None) {
+        Ok(_) => talon.database_place(schema).map(Some),
+        Err(Error::NotInstalled(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The schemas and kinds that a query over a table of pieces is about: those it names, or all guarded in `main`.
 ///
 /// # Errors
@@ -77,20 +97,12 @@ pub fn kinds_asked(
     kind_column: usize,
     schema_column: usize,
 ) -> Result<Asked> {
-    let schema = match constraints.equal(schema_column) {
-        Some(value) => schema_of(value)?,
-        None => "main".to_owned(),
-    };
+    let schema = schema_asked(constraints, schema_column)?;
     let wanted =
         constraints.equal(kind_column).map(|value| value.as_str().unwrap_or_default().to_owned());
-    match talon.look(&schema, None) {
-        Ok(_) => {}
-        Err(Error::NotInstalled(_)) => {
-            return Ok(Asked { place: None, kinds: Vec::new() });
-        }
-        Err(error) => return Err(error),
-    }
-    let place = talon.database_place(&schema)?;
+    let Some(place) = place_asked(talon, &schema)? else {
+        return Ok(Asked { place: None, kinds: Vec::new() });
+    };
     let databases = talon.databases()?;
     let kinds = databases[place].kinds.iter().enumerate();
     let kinds = kinds

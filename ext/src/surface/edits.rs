@@ -1,8 +1,9 @@
 //! `talon_edit_begin` and its kin: who has which piece open, and who ended somebody else's edit.
 
-use super::arguments::{kinds_asked, piece, schema, text};
+use super::arguments::{piece, schema, text};
 use super::journals::Journal;
 use super::rows::Rows;
+use crate::domain::database::Database;
 use crate::domain::lost::labels;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
@@ -75,47 +76,51 @@ impl Table for EditsTable {
         talon: &Rc<Talon>,
         constraints: &Constraints<'_>,
     ) -> std::result::Result<Rows, Failure> {
-        rows(talon, constraints).map_err(|error| error.into_failure("talon_edits"))
+        Rows::by_kind(
+            talon,
+            constraints,
+            [KIND, SCHEMA],
+            &[KIND, PIECE, SCHEMA],
+            |database, kind, rows| list(talon, constraints, database, kind, rows),
+        )
+        .map_err(|error| error.into_failure("talon_edits"))
     }
 }
 
-fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
-    let asked = kinds_asked(talon, constraints, KIND, SCHEMA)?;
-    let Some(place) = asked.place else {
-        return Ok(Rows::none());
-    };
-    let mut databases = talon.databases()?;
-    let database = &mut databases[place];
+fn list(
+    talon: &Talon,
+    constraints: &Constraints<'_>,
+    database: &mut Database,
+    kind: usize,
+    rows: &mut Vec<Vec<Value>>,
+) -> Result<()> {
     let now_ms = talon.clock.now_ms();
-    let mut rows = Vec::new();
-    for kind in asked.kinds {
-        for (key, edit) in database.edits(kind)? {
-            let mut row = vec![Value::Null; SCHEMA + 1];
-            row[KIND] = Value::text(&database.kinds[kind].name);
-            row[PIECE] = key.shown()?;
-            match database.guard(kind) {
-                Ok(guard) => {
-                    if constraints.uses(NUMBER) {
-                        row.splice(
-                            NUMBER..=NUMBER,
-                            labels(database, &guard, &key)?.into_iter().take(1),
-                        );
-                    }
-                    row[DELETED] = Value::Integer(i64::from(database.is_deleted(kind, &key)?));
+    for (key, edit) in database.edits(kind)? {
+        let mut row = vec![Value::Null; SCHEMA + 1];
+        row[KIND] = Value::text(&database.kinds[kind].name);
+        row[PIECE] = key.shown()?;
+        match database.guard(kind) {
+            Ok(guard) => {
+                if constraints.uses(NUMBER) {
+                    row.splice(
+                        NUMBER..=NUMBER,
+                        labels(database, &guard, &key)?.into_iter().take(1),
+                    );
                 }
-                // A guard that does not fit any more: who has the piece open can be told all the same.
-                Err(Error::Definition { .. }) => {}
-                Err(error) => return Err(error),
+                row[DELETED] = Value::Integer(i64::from(database.is_deleted(kind, &key)?));
             }
-            row[STATION] = Value::text(&edit.station);
-            row[USER] = if edit.user.is_empty() { Value::Null } else { Value::text(&edit.user) };
-            row[SINCE] = Value::text(&talon.clock.shown(edit.since_ms));
-            row[AGE_S] = Value::Integer(now_ms.saturating_sub(edit.since_ms).max(0) / 1000);
-            row[SCHEMA] = Value::text(&database.schema);
-            rows.try_push(row)?;
+            // A guard that does not fit any more: who has the piece open can be told all the same.
+            Err(Error::Definition { .. }) => {}
+            Err(error) => return Err(error),
         }
+        row[STATION] = Value::text(&edit.station);
+        row[USER] = if edit.user.is_empty() { Value::Null } else { Value::text(&edit.user) };
+        row[SINCE] = Value::text(&talon.clock.shown(edit.since_ms));
+        row[AGE_S] = Value::Integer(now_ms.saturating_sub(edit.since_ms).max(0) / 1000);
+        row[SCHEMA] = Value::text(&database.schema);
+        rows.try_push(row)?;
     }
-    Ok(Rows::new(rows, &[KIND, PIECE, SCHEMA]))
+    Ok(())
 }
 
 /// `talon_releases`: the journal of edits that somebody else ended.

@@ -1,7 +1,7 @@
 //! What synchronisation leaves to a person: `talon_quarantine`, what could not be applied or may not be sent;
 //! `talon_conflicts`, what lost against another site's change; and `talon_why`, how a piece came to be what it is.
 
-use super::arguments::schema_of;
+use super::arguments::schema_asked;
 use super::journals::Journal;
 use super::rows::Rows;
 use crate::domain::talon::Talon;
@@ -127,10 +127,7 @@ impl Table for Why {
                     "name a kind and a piece: talon_why(kind, piece)".to_owned(),
                 ));
             };
-            let schema = match constraints.equal(why::SCHEMA) {
-                Some(schema) => schema_of(schema)?,
-                None => "main".to_owned(),
-            };
+            let schema = schema_asked(constraints, why::SCHEMA)?;
             let kind = kind.as_str().unwrap_or_default();
             let mut rows = Vec::new();
             for version in talon.why(&schema, kind, piece)? {

@@ -1,14 +1,14 @@
 //! Flows: `talon_emit` writes one, `talon_receive` takes one in, `talon_refuse` sets one aside, `talon_flows` lists them, and
 //! `talon_chunks` gives their bytes.
 
-use super::arguments::{schema, schema_of, shortened, text};
-use super::rows::row_id;
+use super::arguments::{place_asked, schema, schema_asked, shortened, text};
+use super::scan::{Layout, Scan};
 use crate::domain::sync::emit::{Answer, Mode, Order};
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{
-    Argument, Caller, Connection, Constraints, Cursor, Failure, Function, Output, Statement, Table,
-    Value, ValueRef, create_function, create_module,
+    Argument, Caller, Connection, Constraints, Failure, Function, Output, Table, ValueRef,
+    create_function, create_module,
 };
 use crate::storage::schema::SYNC_SINCE;
 use crate::storage::shape::quote_identifier;
@@ -77,9 +77,10 @@ struct Flows;
 
 mod flow_columns {
     pub const ID: usize = 0;
-    /// Columns that are moments: ready, begun, ended, and refused, superseded, acknowledged.
-    pub const MOMENTS: [usize; 6] = [6, 7, 8, 10, 11, 12];
     pub const SCHEMA: usize = 17;
+    /// Moments: ready, begun, ended, and refused, superseded, acknowledged.
+    pub const LAYOUT: super::Layout =
+        super::Layout { schema: SCHEMA, moments: &[6, 7, 8, 10, 11, 12], identity: &[ID] };
 }
 
 impl Table for Flows {
@@ -99,15 +100,8 @@ impl Table for Flows {
             FROM {s}.talon_flow AS f LEFT JOIN {s}.talon_site AS s ON s.id = f.sender
             LEFT JOIN {s}.talon_site AS r ON r.id = f.receiver
             WHERE ?1 IS NULL OR f.id = ?1 ORDER BY f.id";
-        Scan::begin(
-            talon,
-            constraints,
-            select,
-            flow_columns::ID,
-            flow_columns::SCHEMA,
-            &flow_columns::MOMENTS,
-        )
-        .map_err(|error| error.into_failure("talon_flows"))
+        scan(talon, constraints, select, flow_columns::ID, &flow_columns::LAYOUT)
+            .map_err(|error| error.into_failure("talon_flows"))
     }
 }
 
@@ -116,7 +110,10 @@ struct Chunks;
 
 mod chunk_columns {
     pub const FLOW: usize = 0;
+    pub const NUMBER: usize = 1;
     pub const SCHEMA: usize = 4;
+    pub const LAYOUT: super::Layout =
+        super::Layout { schema: SCHEMA, moments: &[], identity: &[FLOW, NUMBER] };
 }
 
 impl Table for Chunks {
@@ -133,91 +130,26 @@ impl Table for Chunks {
                 WHERE m.flow = c.flow), c.bytes
             FROM {s}.talon_chunk AS c JOIN {s}.talon_flow AS f ON f.id = c.flow
             WHERE ?1 IS NULL OR c.flow = ?1 ORDER BY c.flow, c.number";
-        Scan::begin(talon, constraints, select, chunk_columns::FLOW, chunk_columns::SCHEMA, &[])
+        scan(talon, constraints, select, chunk_columns::FLOW, &chunk_columns::LAYOUT)
             .map_err(|error| error.into_failure("talon_chunks"))
     }
 }
 
-/// A scan that goes from row to row in Talon's own tables.
-struct Scan {
-    talon: Rc<Talon>,
-    statement: Option<Statement>,
-    row: bool,
-    schema: String,
-    schema_column: usize,
-    moments: &'static [usize],
-}
-
-impl Scan {
-    fn begin(
-        talon: &Rc<Talon>,
-        constraints: &Constraints<'_>,
-        select: &str,
-        id: usize,
-        schema_column: usize,
-        moments: &'static [usize],
-    ) -> Result<Scan> {
-        let schema = match constraints.equal(schema_column) {
-            Some(schema) => schema_of(schema)?,
-            None => "main".to_owned(),
-        };
-        let mut scan = Scan {
-            talon: Rc::clone(talon),
-            statement: None,
-            row: false,
-            schema,
-            schema_column,
-            moments,
-        };
-        match talon.look(&scan.schema, None) {
-            Err(Error::NotInstalled(_)) => return Ok(scan),
-            other => other?,
-        };
-        let place = talon.database_place(&scan.schema)?;
-        if talon.databases()?[place].format < SYNC_SINCE {
-            return Ok(scan);
+/// A scan over a table that came with synchronisation; `id` is the column that the query's parameter is.
+fn scan(
+    talon: &Rc<Talon>,
+    constraints: &Constraints<'_>,
+    select: &str,
+    id: usize,
+    layout: &'static Layout,
+) -> Result<Scan> {
+    let schema = schema_asked(constraints, layout.schema)?;
+    match place_asked(talon, &schema)? {
+        Some(place) if talon.databases()?[place].format >= SYNC_SINCE => {
+            let sql = select.replace("{s}", &quote_identifier(&schema));
+            let id = constraints.equal(id).unwrap_or(ValueRef::Null);
+            Ok(Scan::begin(talon, &schema, layout, &sql, &[id])?)
         }
-        let sql = select.replace("{s}", &quote_identifier(&scan.schema));
-        let mut statement = talon.connection.prepare(&sql)?;
-        statement.start(&[constraints.equal(id).unwrap_or(ValueRef::Null)])?;
-        scan.row = statement.step()?;
-        scan.statement = Some(statement);
-        Ok(scan)
-    }
-}
-
-impl Cursor for Scan {
-    fn eof(&self) -> bool {
-        !self.row
-    }
-    fn next(&mut self) -> std::result::Result<(), Failure> {
-        if let Some(statement) = &mut self.statement {
-            self.row = statement.step()?;
-        }
-        Ok(())
-    }
-    fn column(&self, index: usize) -> std::result::Result<Value, Failure> {
-        let Some(statement) = &self.statement else {
-            return Ok(Value::Null);
-        };
-        if index == self.schema_column {
-            return Ok(Value::text(&self.schema));
-        }
-        match statement.column(index) {
-            ValueRef::Integer(at) if self.moments.contains(&index) => {
-                Ok(Value::text(&self.talon.clock.shown(at)))
-            }
-            other => other.to_value(),
-        }
-    }
-    fn rowid(&self) -> i64 {
-        let Some(statement) = &self.statement else { return 0 };
-        let number =
-            |index: usize| Value::Integer(statement.column(index).as_integer().unwrap_or(0));
-        let schema = Value::text(&self.schema);
-        match self.moments.is_empty() {
-            true => row_id(&[&number(0), &number(1), &schema]),
-            false => row_id(&[&number(0), &schema]),
-        }
+        _ => Ok(Scan::none(talon, &schema, layout)),
     }
 }

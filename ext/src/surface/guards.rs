@@ -1,16 +1,18 @@
 //! `talon_guard` and its kin, and the table of guards.
 
-use super::arguments::{kinds_asked, piece, schema, text};
+use super::arguments::{piece, schema, text};
 use super::rows::Rows;
+use crate::domain::database::Database;
 use crate::domain::declare::missing_triggers;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{
-    Argument, Caller, Connection, Constraints, Failure, Function, Output, Table, Value, ValueRef,
-    create_function, create_module,
+    Argument, Caller, Connection, Constraints, Failure, Function, Output, Room, Table, Value,
+    ValueRef, create_function, create_module,
 };
 use crate::storage::definition::Definition;
-use crate::storage::shape::quote_identifier;
+use crate::storage::guard::Guard;
+use crate::storage::shape::{quote_identifier, quote_list};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
@@ -142,102 +144,88 @@ impl Table for Guards {
         talon: &Rc<Talon>,
         constraints: &Constraints<'_>,
     ) -> std::result::Result<Rows, Failure> {
-        rows(talon, constraints).map_err(|error| error.into_failure("talon_guards"))
+        Rows::by_kind(
+            talon,
+            constraints,
+            [KIND, SCHEMA],
+            &[KIND, SCHEMA],
+            |database, kind, rows| Ok(rows.try_push(row(talon, constraints, database, kind)?)?),
+        )
+        .map_err(|error| error.into_failure("talon_guards"))
     }
 }
 
-fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
-    let asked = kinds_asked(talon, constraints, KIND, SCHEMA)?;
-    let Some(place) = asked.place else {
-        return Ok(Rows::none());
-    };
-    let mut databases = talon.databases()?;
-    let database = &mut databases[place];
+fn row(
+    talon: &Talon,
+    constraints: &Constraints<'_>,
+    database: &mut Database,
+    kind: usize,
+) -> Result<Vec<Value>> {
     let schema = quote_identifier(&database.schema);
-    let mut rows = Vec::new();
-    for kind in asked.kinds {
-        let id = database.kinds[kind].id;
-        let ask = |used: usize, sql: &str, values: &[ValueRef<'_>]| -> Result<Value> {
-            if !constraints.uses(used) {
-                return Ok(Value::Null);
-            }
-            let sql = sql.replace("{s}", &schema);
-            Ok(talon.connection.value(&sql, values)?.unwrap_or(Value::Null))
-        };
-        let of_kind = [ValueRef::Integer(id)];
-        let mut row = vec![Value::Null; SCHEMA + 1];
-        row[KIND] = Value::text(&database.kinds[kind].name);
-        row[PIECES] = ask(
-            PIECES,
-            "SELECT count(*) FROM {s}.talon_piece WHERE kind = ?1 AND gone_at IS NULL AND version >= 0",
-            &of_kind,
-        )?;
-        row[SNAPSHOTS] =
-            ask(SNAPSHOTS, "SELECT count(*) FROM {s}.talon_snapshot WHERE kind = ?1", &of_kind)?;
-        row[BYTES] = ask(
-            BYTES,
-            "SELECT coalesce(sum(bytes), 0) FROM {s}.talon_snapshot WHERE kind = ?1",
-            &of_kind,
-        )?;
-        row[MARKS] = match constraints.uses(MARKS) {
-            true => Value::Integer(database.count_marks(id)?),
-            false => Value::Null,
-        };
-        row[DEFINITION] =
-            ask(DEFINITION, "SELECT definition FROM {s}.talon_kind WHERE id = ?1", &of_kind)?;
-        row[SUSPECT_SINCE] = database.kinds[kind]
-            .suspect_since
-            .map_or(Value::Null, |at| Value::text(&talon.clock.shown(at)));
-        row[SCHEMA] = Value::text(&database.schema);
-        match database.guard(kind) {
-            Ok(guard) => {
-                row[HEADER] = Value::text(&guard.header().table.name);
-                row[LINES] =
-                    guard.lines().map_or(Value::Null, |lines| Value::text(&lines.table.name));
-                let details = guard.parts.iter().skip(2);
-                let details: Vec<&str> = details.map(|part| part.table.name.as_str()).collect();
-                row[DETAILS] =
-                    if details.is_empty() { Value::Null } else { Value::text(&details.join(", ")) };
-                let missing = missing_triggers(talon, &guard, database)?;
-                row[TRIGGERS] = Value::text(&if missing.is_empty() {
-                    "whole".to_owned()
-                } else {
-                    format!("missing: {}", missing.join(", "))
-                });
-                let anew = database.kinds[kind].reduced.as_ref().map(|problem| {
-                    format!("declare the guard anew, labels and order are left out: {problem}")
-                });
-                let advice: Vec<String> = guard
-                    .parts
-                    .iter()
-                    .filter(|part| !part.link_is_indexed())
-                    .map(|part| {
-                        format!(
-                            "CREATE INDEX {schema}.{} ON {}({})",
-                            quote_identifier(&format!(
-                                "{}_{}",
-                                part.table.name,
-                                part.link.join("_")
-                            )),
-                            quote_identifier(&part.table.name),
-                            part.link
-                                .iter()
-                                .map(|link| quote_identifier(link))
-                                .collect::<Vec<_>>()
-                                .join(", ")
-                        )
-                    })
-                    .chain(anew)
-                    .collect();
-                row[ADVICE] =
-                    if advice.is_empty() { Value::Null } else { Value::text(&advice.join("; ")) };
-            }
-            Err(Error::Definition { problem, .. }) => {
-                row[TRIGGERS] = Value::text(&format!("does not fit any more: {problem}"));
-            }
-            Err(error) => return Err(error),
+    let id = database.kinds[kind].id;
+    let ask = |used: usize, sql: &str| -> Result<Value> {
+        if !constraints.uses(used) {
+            return Ok(Value::Null);
         }
-        rows.push(row);
+        let sql = sql.replace("{s}", &schema);
+        let answer = talon.connection.value(&sql, &[ValueRef::Integer(id)])?;
+        Ok(answer.unwrap_or(Value::Null))
+    };
+    let mut row = vec![Value::Null; SCHEMA + 1];
+    row[KIND] = Value::text(&database.kinds[kind].name);
+    row[PIECES] = ask(
+        PIECES,
+        "SELECT count(*) FROM {s}.talon_piece WHERE kind = ?1 AND gone_at IS NULL AND version >= 0",
+    )?;
+    row[SNAPSHOTS] = ask(SNAPSHOTS, "SELECT count(*) FROM {s}.talon_snapshot WHERE kind = ?1")?;
+    row[BYTES] =
+        ask(BYTES, "SELECT coalesce(sum(bytes), 0) FROM {s}.talon_snapshot WHERE kind = ?1")?;
+    row[MARKS] = match constraints.uses(MARKS) {
+        true => Value::Integer(database.count_marks(id)?),
+        false => Value::Null,
+    };
+    row[DEFINITION] = ask(DEFINITION, "SELECT definition FROM {s}.talon_kind WHERE id = ?1")?;
+    row[SUSPECT_SINCE] = database.kinds[kind]
+        .suspect_since
+        .map_or(Value::Null, |at| Value::text(&talon.clock.shown(at)));
+    row[SCHEMA] = Value::text(&database.schema);
+    match database.guard(kind) {
+        Ok(guard) => {
+            row[HEADER] = Value::text(&guard.header().table.name);
+            row[LINES] = guard.lines().map_or(Value::Null, |lines| Value::text(&lines.table.name));
+            let details = guard.parts.iter().skip(2);
+            let details: Vec<&str> = details.map(|part| part.table.name.as_str()).collect();
+            row[DETAILS] =
+                if details.is_empty() { Value::Null } else { Value::text(&details.join(", ")) };
+            let missing = missing_triggers(talon, &guard, database)?;
+            row[TRIGGERS] = Value::text(&if missing.is_empty() {
+                "whole".to_owned()
+            } else {
+                format!("missing: {}", missing.join(", "))
+            });
+            let advice = advice(&guard, database.kinds[kind].reduced.as_deref(), &schema);
+            row[ADVICE] =
+                if advice.is_empty() { Value::Null } else { Value::text(&advice.join("; ")) };
+        }
+        Err(Error::Definition { problem, .. }) => {
+            row[TRIGGERS] = Value::text(&format!("does not fit any more: {problem}"));
+        }
+        Err(error) => return Err(error),
     }
-    Ok(Rows::new(rows, &[KIND, SCHEMA]))
+    Ok(row)
+}
+
+/// What would make it faster, or whole again; `reduced` is why labels and order are left out.
+fn advice(guard: &Guard, reduced: Option<&str>, schema: &str) -> Vec<String> {
+    let anew = reduced
+        .map(|problem| format!("declare the guard anew, labels and order are left out: {problem}"));
+    let indexes = guard.parts.iter().filter(|part| !part.link_is_indexed()).map(|part| {
+        format!(
+            "CREATE INDEX {schema}.{} ON {}({})",
+            quote_identifier(&format!("{}_{}", part.table.name, part.link.join("_"))),
+            quote_identifier(&part.table.name),
+            quote_list("", &part.link)
+        )
+    });
+    indexes.chain(anew).collect()
 }

@@ -1,7 +1,7 @@
 //! `talon_restore` and `talon_purge`: an INSERT asks for the work, a SELECT reads the journal of it. And
 //! `talon_restore_all`, which asks for much of it at once.
 
-use super::arguments::{schema, schema_of, shortened, text, text_of};
+use super::arguments::{place_asked, schema, schema_asked, schema_of, shortened, text, text_of};
 use super::rows::Rows;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
@@ -191,15 +191,8 @@ pub(super) struct Journal {
 
 impl Journal {
     pub(super) fn rows(&self, talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
-        let schema = match constraints.equal(self.schema) {
-            Some(schema) => schema_of(schema)?,
-            None => "main".to_owned(),
-        };
-        match talon.look(&schema, None) {
-            Err(Error::NotInstalled(_)) => return Ok(Rows::none()),
-            other => other?,
-        };
-        let place = talon.database_place(&schema)?;
+        let schema = schema_asked(constraints, self.schema)?;
+        let Some(place) = place_asked(talon, &schema)? else { return Ok(Rows::none()) };
         if talon.databases()?[place].format < self.since_format {
             // An older library's file that may not be written: nothing can be in it yet.
             return Ok(Rows::none());

@@ -1,7 +1,7 @@
 //! `talon_lost`: pieces whose header is there, whose lines are not, and that a snapshot has lines of.
 
-use super::arguments::kinds_asked;
 use super::rows::Rows;
+use crate::domain::database::Database;
 use crate::domain::lost::labels;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
@@ -37,71 +37,76 @@ impl Table for LostTable {
         talon: &Rc<Talon>,
         constraints: &Constraints<'_>,
     ) -> std::result::Result<Rows, Failure> {
-        rows(talon, constraints).map_err(|error| error.into_failure("talon_lost"))
+        // The whole list is made before its first row is given: restoring from it does not change it.
+        Rows::by_kind(
+            talon,
+            constraints,
+            [KIND, SCHEMA],
+            &[KIND, PIECE, SCHEMA],
+            |database, kind, rows| list(talon, constraints, database, kind, rows),
+        )
+        .map_err(|error| error.into_failure("talon_lost"))
     }
 }
 
-/// The whole list is made before its first row is given: restoring from it does not change it.
-fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
-    let asked = kinds_asked(talon, constraints, KIND, SCHEMA)?;
-    let Some(place) = asked.place else {
-        return Ok(Rows::none());
+fn list(
+    talon: &Talon,
+    constraints: &Constraints<'_>,
+    database: &mut Database,
+    kind: usize,
+    rows: &mut Vec<Vec<Value>>,
+) -> Result<()> {
+    let guard = match database.guard(kind) {
+        Ok(guard) => guard,
+        // A kind that cannot be looked at does not stop the others; asked for by name it must not pass for one that
+        // has lost nothing. The audit names it in any case.
+        Err(Error::Definition { .. }) if constraints.equal(KIND).is_none() => return Ok(()),
+        Err(error) => return Err(error),
     };
-    let mut databases = talon.databases()?;
-    let database = &mut databases[place];
+    let piece = match constraints.equal(PIECE) {
+        // A person may write '42' for 42, of a kind that is named; of all kinds it is the value that counts.
+        Some(piece) => {
+            let key = match constraints.equal(KIND) {
+                Some(_) => database.piece_asked(kind, piece)?,
+                None => Key::from_shown(piece, guard.header().key.len())?,
+            };
+            let Some(key) = key else { return Ok(()) };
+            Some(key)
+        }
+        None => None,
+    };
     let moment = |at: Option<i64>| at.map_or(Value::Null, |at| Value::text(&talon.clock.shown(at)));
-    let mut rows = Vec::new();
-    for kind in asked.kinds {
-        let guard = match database.guard(kind) {
-            Ok(guard) => guard,
-            // A kind that cannot be looked at does not stop the others; asked for by name it must not pass for one that
-            // has lost nothing. The audit names it in any case.
-            Err(Error::Definition { .. }) if constraints.equal(KIND).is_none() => continue,
+    for lost in talon.lost(database, kind, piece.as_ref())? {
+        let mut row = vec![Value::Null; SCHEMA + 1];
+        row[KIND] = Value::text(&database.kinds[kind].name);
+        row[PIECE] = lost.key.shown()?;
+        if (NUMBER..=VALIDATED).any(|column| constraints.uses(column)) {
+            row.splice(NUMBER..=VALIDATED, labels(database, &guard, &lost.key)?);
+        }
+        row[LOST_AT] = moment(lost.lost_at);
+        if constraints.uses(SAVED_AT) {
+            let head = lost.last.map(|last| database.head(last)).transpose()?.flatten();
+            row[SAVED_AT] = moment(head.map(|head| head.taken_at));
+        }
+        row[SAVED_LINES] = Value::Integer(lost.lines);
+        if constraints.uses(RESTORABLE) {
+            let is_sound = has_sound_candidate(database, kind, lost.last)?;
+            row[RESTORABLE] = Value::Integer(i64::from(is_sound));
+        }
+        row[SCHEMA] = Value::text(&database.schema);
+        rows.try_push(row)?;
+    }
+    Ok(())
+}
+
+/// Whether a snapshot that a restore may take reads back as it was stored.
+fn has_sound_candidate(database: &mut Database, kind: usize, last: Option<i64>) -> Result<bool> {
+    for head in &database.candidates(kind, last)? {
+        match database.stored(head.id) {
+            Ok(_) => return Ok(true),
+            Err(Error::Unreadable { .. }) => {}
             Err(error) => return Err(error),
-        };
-        let piece = match constraints.equal(PIECE) {
-            // A person may write '42' for 42, of a kind that is named; of all kinds it is the value that counts.
-            Some(piece) => {
-                let key = match constraints.equal(KIND) {
-                    Some(_) => database.piece_asked(kind, piece)?,
-                    None => Key::from_shown(piece, guard.header().key.len())?,
-                };
-                let Some(key) = key else { continue };
-                Some(key)
-            }
-            None => None,
-        };
-        for lost in talon.lost(database, kind, piece.as_ref())? {
-            let mut row = vec![Value::Null; SCHEMA + 1];
-            row[KIND] = Value::text(&database.kinds[kind].name);
-            row[PIECE] = lost.key.shown()?;
-            if (NUMBER..=VALIDATED).any(|column| constraints.uses(column)) {
-                row.splice(NUMBER..=VALIDATED, labels(database, &guard, &lost.key)?);
-            }
-            row[LOST_AT] = moment(lost.lost_at);
-            if constraints.uses(SAVED_AT) {
-                let head = lost.last.map(|last| database.head(last)).transpose()?.flatten();
-                row[SAVED_AT] = moment(head.map(|head| head.taken_at));
-            }
-            row[SAVED_LINES] = Value::Integer(lost.lines);
-            if constraints.uses(RESTORABLE) {
-                let candidates = database.candidates(kind, lost.last)?;
-                let mut is_sound = false;
-                for head in &candidates {
-                    match database.stored(head.id) {
-                        Ok(_) => {
-                            is_sound = true;
-                            break;
-                        }
-                        Err(Error::Unreadable { .. }) => {}
-                        Err(error) => return Err(error),
-                    }
-                }
-                row[RESTORABLE] = Value::Integer(i64::from(is_sound));
-            }
-            row[SCHEMA] = Value::text(&database.schema);
-            rows.try_push(row)?;
         }
     }
-    Ok(Rows::new(rows, &[KIND, PIECE, SCHEMA]))
+    Ok(false)
 }

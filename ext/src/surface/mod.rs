@@ -14,6 +14,7 @@ mod journals;
 mod lost;
 mod rows;
 mod rules;
+mod scan;
 mod sites;
 mod snapshots;
 mod stage;

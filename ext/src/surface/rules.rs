@@ -1,7 +1,7 @@
 //! Derived values: declared by `talon_derive`, listed by `talon_rules`, compared by `talon_gaps`, corrected by
 //! `talon_repair`. Checks: declared by `talon_check`, listed by `talon_rules` too.
 
-use super::arguments::{schema, schema_of, text};
+use super::arguments::{place_asked, schema, schema_asked, text};
 use super::rows::{Rows, row_id};
 use crate::domain::derived::{Gap, gap_of, gaps};
 use crate::domain::rules::{Body, Rule};
@@ -61,16 +61,10 @@ fn repair(talon: &Talon, arguments: &[Argument]) -> std::result::Result<Output, 
 
 /// The rules of the schema that a query is about; none where nothing was ever guarded.
 fn rules_asked(talon: &Talon, schema: &str) -> Result<Vec<Rc<Rule>>> {
-    match talon.look(schema, None) {
-        Err(Error::NotInstalled(_)) => return Ok(Vec::new()),
-        other => other?,
-    };
-    let place = talon.database_place(schema)?;
-    talon.databases()?[place].rules()
-}
-
-fn schema_asked(constraints: &Constraints<'_>, column: usize) -> Result<String> {
-    constraints.equal(column).map_or_else(|| Ok("main".to_owned()), schema_of)
+    match place_asked(talon, schema)? {
+        Some(place) => talon.databases()?[place].rules(),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// `talon_rules`: one row a rule, in the order declared.

@@ -1,6 +1,6 @@
 //! `talon_site` and `talon_origin`: which databases exchange flows, and which of them this is.
 
-use super::arguments::{schema, schema_of, text};
+use super::arguments::{place_asked, schema, schema_asked, text};
 use super::rows::Rows;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
@@ -82,15 +82,8 @@ impl Table for Sites {
 }
 
 fn rows(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
-    let schema = match constraints.equal(column::SCHEMA) {
-        Some(schema) => schema_of(schema)?,
-        None => "main".to_owned(),
-    };
-    match talon.look(&schema, None) {
-        Err(Error::NotInstalled(_)) => return Ok(Rows::none()),
-        other => other?,
-    };
-    let place = talon.database_place(&schema)?;
+    let schema = schema_asked(constraints, column::SCHEMA)?;
+    let Some(place) = place_asked(talon, &schema)? else { return Ok(Rows::none()) };
     if talon.databases()?[place].format < SYNC_SINCE {
         return Ok(Rows::none());
     }

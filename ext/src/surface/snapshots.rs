@@ -1,13 +1,13 @@
 //! `talon_snapshots`, one row a snapshot, and `talon_image(snapshot)`, one row a row of it.
 
-use super::arguments::{schema_of, shortened};
-use super::rows::{Rows, row_id};
+use super::arguments::{place_asked, schema_asked, shortened};
+use super::rows::Rows;
+use super::scan::{Layout, Scan};
 use crate::domain::database::Database;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{
-    Bytes, Connection, Constraints, Cursor, Failure, Room, Statement, Table, Value, ValueRef,
-    create_module, gather,
+    Bytes, Connection, Constraints, Failure, Room, Table, Value, ValueRef, create_module, gather,
 };
 use crate::storage::image::compare_keys;
 use crate::storage::payload::{put, write_value};
@@ -42,25 +42,13 @@ impl Table for Snapshots {
     }
 }
 
-/// A scan that goes from row to row in Talon's own table.
-struct Scan {
-    talon: Rc<Talon>,
-    statement: Option<Statement>,
-    row: bool,
-    schema: String,
-}
+const LAYOUT: Layout = Layout { schema: SCHEMA, moments: &[TAKEN_AT], identity: &[ID] };
 
 fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
-    let schema = match constraints.equal(SCHEMA) {
-        Some(schema) => schema_of(schema)?,
-        None => "main".to_owned(),
-    };
-    match talon.look(&schema, None) {
-        Err(Error::NotInstalled(_)) => {
-            return Ok(Scan { talon: Rc::clone(talon), statement: None, row: false, schema });
-        }
-        other => other?,
-    };
+    let schema = schema_asked(constraints, SCHEMA)?;
+    if place_asked(talon, &schema)?.is_none() {
+        return Ok(Scan::none(talon, &schema, &LAYOUT));
+    }
     let quoted = quote_identifier(&schema);
     // With a piece named, its chain of snapshots is followed; its row is found under either value of `saved`.
     let source = if constraints.equal(PIECE).is_some() {
@@ -93,12 +81,10 @@ fn scan(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Scan> {
          LEFT JOIN {quoted}.talon_station AS t ON t.id = s.station
          WHERE {id_condition} AND {kind_condition} AND {piece_condition}"
     );
-    let mut statement = talon.connection.prepare(&sql)?;
     let value = |column: usize| constraints.equal(column).unwrap_or(ValueRef::Null);
     let piece = own_spelling(talon, &schema, value(KIND), value(PIECE))?;
-    statement.start(&[value(ID), value(KIND), piece.as_ref()])?;
-    let row = statement.step()?;
-    Ok(Scan { talon: Rc::clone(talon), statement: Some(statement), row, schema })
+    let values = [value(ID), value(KIND), piece.as_ref()];
+    Ok(Scan::begin(talon, &schema, &LAYOUT, &sql, &values)?)
 }
 
 /// The piece as its header spells it, where the kind is named too: a person may write '42' for 42.
@@ -124,37 +110,6 @@ fn own_spelling(
         false => None,
     };
     own.map_or_else(|| Ok(piece.to_value()?), |key| key.shown())
-}
-
-impl Cursor for Scan {
-    fn eof(&self) -> bool {
-        !self.row
-    }
-    fn next(&mut self) -> std::result::Result<(), Failure> {
-        if let Some(statement) = &mut self.statement {
-            self.row = statement.step()?;
-        }
-        Ok(())
-    }
-    fn column(&self, index: usize) -> std::result::Result<Value, Failure> {
-        let Some(statement) = &self.statement else {
-            return Ok(Value::Null);
-        };
-        Ok(match index {
-            TAKEN_AT => match statement.column(TAKEN_AT) {
-                ValueRef::Integer(at) => Value::text(&self.talon.clock.shown(at)),
-                other => other.to_value()?,
-            },
-            SCHEMA => Value::text(&self.schema),
-            index => statement.column(index).to_value()?,
-        })
-    }
-    fn rowid(&self) -> i64 {
-        self.statement.as_ref().map_or(0, |statement| {
-            let id = Value::Integer(statement.column(ID).as_integer().unwrap_or(0));
-            row_id(&[&id, &Value::text(&self.schema)])
-        })
-    }
 }
 
 /// `talon_image(snapshot)`.
@@ -190,10 +145,7 @@ fn image(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
             shortened(asked)
         )));
     };
-    let schema = match constraints.equal(IMAGE_SCHEMA) {
-        Some(schema) => schema_of(schema)?,
-        None => "main".to_owned(),
-    };
+    let schema = schema_asked(constraints, IMAGE_SCHEMA)?;
     let place = talon.database_place(&schema)?;
     let mut databases = talon.databases()?;
     let database = &mut databases[place];
