@@ -65,7 +65,7 @@ impl Place {
 pub enum Answer {
     /// As soon as it has applied the flow
     Now,
-    /// At central's common hour
+    /// At central's common hour (talon_return_at)
     Later,
     /// Not at all
     None,
@@ -130,9 +130,6 @@ pub struct Sync {
     /// Make no new flow: only receive, apply, answer, and finish what was cut off
     #[arg(long, conflicts_with_all = ["to", "mode", "answer"])]
     pub fetch: bool,
-    /// At central: it is the common hour, answer those who asked for it later
-    #[arg(long)]
-    pub returns: bool,
     /// Seconds to wait for the answer to the flow that was sent
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub patience: u64,

@@ -111,7 +111,7 @@ pub fn import(options: &Import, report: &mut dyn Report) -> Result<Findings> {
         report.end();
         taken?;
     }
-    taking::process(&database, false, report, &mut findings)?;
+    taking::process(&database, report, &mut findings)?;
     let this = database.this()?;
     for flow in database.to_send(&this)?.iter().filter(|flow| flow.link.is_some()) {
         report.say(&format!(

@@ -143,16 +143,12 @@ impl Database {
         }
     }
 
-    /// Applies all that is ready, and writes the answers that are wanted.
+    /// Applies all that is ready, and writes the answers that are due.
     ///
     /// # Errors
     /// What the extension says.
-    pub fn process(&self, at_common_hour: bool) -> Result<()> {
-        let statement = match at_common_hour {
-            true => "SELECT talon_process('later')",
-            false => "SELECT talon_process()",
-        };
-        self.connection.query_row(statement, [], |_| Ok(()))?;
+    pub fn process(&self) -> Result<()> {
+        self.connection.query_row("SELECT talon_process()", [], |_| Ok(()))?;
         Ok(())
     }
 
@@ -201,7 +197,10 @@ impl Database {
     /// # Errors
     /// What the extension says.
     pub fn to_apply(&self, this: &Site) -> Result<Vec<Flow>> {
-        self.flows_where("to_site = :this AND ended IS NULL AND refused IS NULL", this)
+        self.flows_where(
+            "to_site = :this AND ended IS NULL AND refused IS NULL AND superseded IS NULL",
+            this,
+        )
     }
 
     fn flows_where(&self, condition: &str, this: &Site) -> Result<Vec<Flow>> {
@@ -221,13 +220,14 @@ impl Database {
         Ok(self.connection.query_row(statement, (&this.code, &to.code), |row| row.get(0))?)
     }
 
-    /// Is a flow here as a whole? Of a sender's present database, by its number.
+    /// Has a flow come as a whole, or is it not wanted any more? Of a sender's present database, by its number.
     ///
     /// # Errors
     /// What the extension says.
-    pub fn is_whole(&self, from: &Site, to: &Site, number: i64) -> Result<bool> {
+    pub fn is_known(&self, from: &Site, to: &Site, number: i64) -> Result<bool> {
         let statement = "SELECT count(*) FROM talon_flows
-                          WHERE from_site = ?1 AND to_site = ?2 AND number = ?3 AND ready IS NOT NULL";
+                          WHERE from_site = ?1 AND to_site = ?2 AND number = ?3
+                            AND (ready IS NOT NULL OR refused IS NOT NULL OR superseded IS NOT NULL)";
         let mut statement = self.connection.prepare_cached(statement)?;
         let count: i64 = statement.query_row((&from.code, &to.code, number), |row| row.get(0))?;
         Ok(count > 0)

@@ -57,7 +57,9 @@ impl Standing {
         Ok(Standing {
             this: here.map(|here| sites.remove(here)).unwrap_or_default(),
             sites,
-            to_apply: ours("to_site = ?1 AND ended IS NULL AND refused IS NULL")?,
+            to_apply: ours(
+                "to_site = ?1 AND ended IS NULL AND refused IS NULL AND superseded IS NULL",
+            )?,
             to_send: ours(
                 "from_site = ?1 AND acknowledged IS NULL AND superseded IS NULL AND refused IS NULL",
             )?,
@@ -113,7 +115,7 @@ impl Standing {
                 "flow {} to {} of {}, {} rows",
                 shown(flow, "number"),
                 shown(flow, "to_site"),
-                minute(&shown(flow, "begun")),
+                minute(&shown(flow, "ready")),
                 shown(flow, "rows")
             )
         });
@@ -126,7 +128,7 @@ impl Standing {
             )
         });
         list(&mut lines, "quarantine", &self.quarantine, |row| {
-            let (kind, key) = (shown(row, "kind"), shown(row, "key"));
+            let (kind, key) = (shown(row, "kind"), shown(row, "origin_key"));
             format!("{kind} {key} of {}: {}", shown(row, "origin"), shown(row, "reason"))
         });
         list(&mut lines, "conflicts", &self.conflicts, |row| {

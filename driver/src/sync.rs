@@ -26,7 +26,7 @@ pub fn run(options: &Sync, report: &mut dyn Report) -> Result<Findings> {
     let sent = {
         let _lock = exchange.mailbox.lock(exchange.wait)?;
         exchange.receive(report, &mut findings)?;
-        taking::process(&exchange.database, options.returns, report, &mut findings)?;
+        taking::process(&exchange.database, report, &mut findings)?;
         exchange.send(options, report)?
     };
     if options.patience > 0 {
@@ -55,7 +55,7 @@ impl Exchange {
         let sites = self.database.sites()?;
         let this = self.database.this()?;
         for path in self.mailbox.lying_for(&this.code)? {
-            if findings.files.contains(&path) || self.is_here(&path, &sites, &this)? {
+            if findings.files.contains(&path) || self.is_known(&path, &sites, &this)? {
                 continue;
             }
             report.begin("receiving", self.mailbox.length(&path)?);
@@ -67,12 +67,12 @@ impl Exchange {
         Ok(())
     }
 
-    /// Is the flow that an object's name speaks of here as a whole? A name of a file by hand says nothing: it is read.
-    fn is_here(&self, path: &str, sites: &[Site], this: &Site) -> Result<bool> {
+    /// Has the flow that an object's name speaks of come already? A name of a file by hand says nothing: it is read.
+    fn is_known(&self, path: &str, sites: &[Site], this: &Site) -> Result<bool> {
         for sender in sites {
             let Some(named) = layout::named(path, &sender.code) else { continue };
             if sender.incarnation.as_deref() == Some(named.incarnation.as_str()) {
-                return self.database.is_whole(sender, this, named.number);
+                return self.database.is_known(sender, this, named.number);
             }
         }
         Ok(false)
@@ -212,7 +212,7 @@ impl Exchange {
                 // In between the mailbox belongs to whoever answers.
                 let _lock = self.mailbox.lock(self.wait)?;
                 self.receive(report, findings)?;
-                taking::process(&self.database, false, report, findings)?;
+                taking::process(&self.database, report, findings)?;
             }
         }
         Ok(())

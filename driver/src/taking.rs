@@ -61,14 +61,13 @@ pub fn take_file(
 /// What the extension says.
 pub fn process(
     database: &Database,
-    at_common_hour: bool,
     report: &mut dyn Report,
     findings: &mut Findings,
 ) -> Result<()> {
     let this = database.this()?;
     let pending = database.to_apply(&this)?;
     report.begin("applying", None);
-    let processed = database.process(at_common_hour);
+    let processed = database.process();
     report.end();
     processed?;
     let left = database.to_apply(&this)?;

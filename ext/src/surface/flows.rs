@@ -100,7 +100,7 @@ impl Table for Flows {
             FROM {s}.talon_flow AS f LEFT JOIN {s}.talon_site AS s ON s.id = f.sender
             LEFT JOIN {s}.talon_site AS r ON r.id = f.receiver
             WHERE ?1 IS NULL OR f.id = ?1 ORDER BY f.id";
-        scan(talon, constraints, select, flow_columns::ID, &flow_columns::LAYOUT)
+        scan(talon, constraints, select, &[flow_columns::ID], &flow_columns::LAYOUT)
             .map_err(|error| error.into_failure("talon_flows"))
     }
 }
@@ -111,6 +111,7 @@ struct Chunks;
 mod chunk_columns {
     pub const FLOW: usize = 0;
     pub const NUMBER: usize = 1;
+    pub const NUMBER: usize = 1;
     pub const SCHEMA: usize = 4;
     pub const LAYOUT: super::Layout =
         super::Layout { schema: SCHEMA, moments: &[], identity: &[FLOW, NUMBER] };
@@ -120,7 +121,8 @@ impl Table for Chunks {
     type Data = Talon;
     type Cursor = Scan;
     const DECLARATION: &'static str = "CREATE TABLE x(flow INTEGER, number INTEGER, last INTEGER, bytes BLOB, schema TEXT HIDDEN)";
-    const PUSHED: &'static [usize] = &[chunk_columns::FLOW, chunk_columns::SCHEMA];
+    const PUSHED: &'static [usize] =
+        &[chunk_columns::FLOW, chunk_columns::NUMBER, chunk_columns::SCHEMA];
 
     fn open(
         talon: &Rc<Talon>,
@@ -129,26 +131,37 @@ impl Table for Chunks {
         let select = "SELECT c.flow, c.number, f.ready IS NOT NULL AND c.number = (SELECT max(m.number) FROM {s}.talon_chunk AS m
                 WHERE m.flow = c.flow), c.bytes
             FROM {s}.talon_chunk AS c JOIN {s}.talon_flow AS f ON f.id = c.flow
-            WHERE ?1 IS NULL OR c.flow = ?1 ORDER BY c.flow, c.number";
-        scan(talon, constraints, select, chunk_columns::FLOW, &chunk_columns::LAYOUT)
+            WHERE (?1 IS NULL OR c.flow = ?1) AND (?2 IS NULL OR c.number = ?2) ORDER BY c.flow, c.number";
+        // One chunk of a known flow is looked up: whoever carries a long flow asks for one after the other.
+        let one = select.replace(
+            "(?1 IS NULL OR c.flow = ?1) AND (?2 IS NULL OR c.number = ?2)",
+            "c.flow = ?1 AND c.number = ?2",
+        );
+        let asked = [chunk_columns::FLOW, chunk_columns::NUMBER];
+        let is_one = asked.iter().all(|column| constraints.equal(*column).is_some());
+        let select = if is_one { &one } else { select };
+        scan(talon, constraints, select, &asked, &chunk_columns::LAYOUT)
             .map_err(|error| error.into_failure("talon_chunks"))
     }
 }
 
-/// A scan over a table that came with synchronisation; `id` is the column that the query's parameter is.
+/// A scan over a table that came with synchronisation; `asked` are the columns that the query's parameters are.
 fn scan(
     talon: &Rc<Talon>,
     constraints: &Constraints<'_>,
     select: &str,
-    id: usize,
+    asked: &[usize],
     layout: &'static Layout,
 ) -> Result<Scan> {
     let schema = schema_asked(constraints, layout.schema)?;
     match place_asked(talon, &schema)? {
         Some(place) if talon.databases()?[place].format >= SYNC_SINCE => {
             let sql = select.replace("{s}", &quote_identifier(&schema));
-            let id = constraints.equal(id).unwrap_or(ValueRef::Null);
-            Ok(Scan::begin(talon, &schema, layout, &sql, &[id])?)
+            let values: Vec<ValueRef<'_>> = asked
+                .iter()
+                .map(|column| constraints.equal(*column).unwrap_or(ValueRef::Null))
+                .collect();
+            Ok(Scan::begin(talon, &schema, layout, &sql, &values)?)
         }
         _ => Ok(Scan::none(talon, &schema, layout)),
     }
