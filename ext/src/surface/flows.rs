@@ -111,7 +111,6 @@ struct Chunks;
 mod chunk_columns {
     pub const FLOW: usize = 0;
     pub const NUMBER: usize = 1;
-    pub const NUMBER: usize = 1;
     pub const SCHEMA: usize = 4;
     pub const LAYOUT: super::Layout =
         super::Layout { schema: SCHEMA, moments: &[], identity: &[FLOW, NUMBER] };
