@@ -34,6 +34,24 @@ fn restore_all(connection: &Connection) -> rusqlite::Result<String> {
     connection.query_row("SELECT talon_restore_all('sale')", [], |row| row.get(0))
 }
 
+/// Does `work` on a connection that is interrupted once SQLite has asked `after` times, every so many steps, whether to go
+/// on.
+fn interrupted<T>(db: &mut Db, every: i32, after: usize, work: impl FnOnce(&Db) -> T) -> T {
+    let handle = db.connection.get_interrupt_handle();
+    let mut left = after;
+    let tick = move || {
+        left -= 1;
+        if left == 0 {
+            handle.interrupt();
+        }
+        false
+    };
+    db.connection.progress_handler(every, Some(tick)).expect("a handler");
+    let result = work(db);
+    db.connection.progress_handler(0, None::<fn() -> bool>).expect("no handler");
+    result
+}
+
 const JOURNALED: &str = "SELECT count(*) FROM talon_restored";
 
 #[test]
@@ -224,18 +242,7 @@ fn an_interrupt_at_any_moment_leaves_no_transaction_open() {
         for after in (1..60).step_by(4).map(|round| round * round) {
             let (_shop, mut db, before) = lost_sales(6, "WAL");
             db.run(host_trigger);
-            let handle = db.connection.get_interrupt_handle();
-            let mut left = after;
-            let tick = move || {
-                left -= 1;
-                if left == 0 {
-                    handle.interrupt();
-                }
-                false
-            };
-            db.connection.progress_handler(2, Some(tick)).expect("a handler");
-            let result = restore_all(&db.connection);
-            db.connection.progress_handler(0, None::<fn() -> bool>).expect("no handler");
+            let result = interrupted(&mut db, 2, after, |db| restore_all(&db.connection));
             assert!(db.connection.is_autocommit(), "after {after}");
             if let Err(error) = result {
                 assert!(error.to_string().ends_with("interrupted"), "{error}");
@@ -259,18 +266,8 @@ fn an_interrupted_baseline_leaves_no_transaction_open() {
              INSERT INTO sale_line VALUES (1, 1, 1, 'x', 1), (2, 2, 1, 'y', 1)",
         );
         db.run(GUARD_SALES);
-        let handle = db.connection.get_interrupt_handle();
-        let mut left = after;
-        let tick = move || {
-            left -= 1;
-            if left == 0 {
-                handle.interrupt();
-            }
-            false
-        };
-        db.connection.progress_handler(1, Some(tick)).expect("a handler");
-        let result = db.try_rows("SELECT talon_baseline('sale')");
-        db.connection.progress_handler(0, None::<fn() -> bool>).expect("no handler");
+        let result =
+            interrupted(&mut db, 1, after, |db| db.try_rows("SELECT talon_baseline('sale')"));
         assert!(db.connection.is_autocommit(), "after {after}");
         let left = if result.is_ok() { "0" } else { "2" };
         assert_eq!(db.one("SELECT talon_baseline('sale')"), left, "after {after}");

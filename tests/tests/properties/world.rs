@@ -347,15 +347,21 @@ impl World {
                 return Err(format!("{piece:?} is still lost: {journal:?}"));
             }
         }
+        self.no_piece_is_half_back()
+            .map_err(|wrong| format!("after the restore {wrong}\n{journal:?}"))
+    }
+
+    /// No piece that its last image speaks of has other lines or values since.
+    fn no_piece_is_half_back(&self) -> Checked {
+        // A row of two pieces may be as one of them had it.
+        let is_shared = self.schema.shape.sharing == Sharing::LinesByTwoLinks;
         for (piece, found) in self.findings()? {
-            // A row of two pieces may be as one of them had it.
-            let is_shared = self.schema.shape.sharing == Sharing::LinesByTwoLinks;
             let is_excused = is_shared || self.model.ever_stolen.contains(&piece);
             let wrong = found
                 .iter()
                 .find(|(finding, _)| ["partial", "drifted"].contains(&finding.as_str()));
             if let (Some(wrong), false) = (wrong, is_excused) {
-                return Err(format!("after the restore {piece:?} is {wrong:?}\n{journal:?}"));
+                return Err(format!("{piece:?} is {wrong:?}"));
             }
         }
         Ok(())
@@ -486,17 +492,7 @@ impl World {
         if !is_renamed && now != Some(&snapshot.image) {
             return Err(format!("it is {now:?}"));
         }
-        for (piece, found) in self.findings()? {
-            let is_shared = self.schema.shape.sharing == Sharing::LinesByTwoLinks;
-            let is_excused = is_shared || self.model.ever_stolen.contains(&piece);
-            let wrong = found
-                .iter()
-                .find(|(finding, _)| ["partial", "drifted"].contains(&finding.as_str()));
-            if let (Some(wrong), false) = (wrong, is_excused) {
-                return Err(format!("after that {piece:?} is {wrong:?}"));
-            }
-        }
-        Ok(())
+        self.no_piece_is_half_back().map_err(|wrong| format!("after that {wrong}"))
     }
 
     /// Every row of the host's tables.
