@@ -169,6 +169,9 @@ pub enum Error {
         /// What it would have to say.
         needed: i64,
     },
+    /// The rules of its kind do not let it be changed at this site.
+    #[error("{0}")]
+    NotEditable(String),
     /// A check is violated that forbids an UPDATE: its own text.
     #[error("{0}")]
     Forbidden(String),
@@ -210,7 +213,9 @@ impl Error {
             | Error::HalfWritten(failure)
             | Error::Stopped { failure, .. } => failure.code,
             Error::Memory => code::NOMEM,
-            Error::BeingEdited { .. } | Error::Forbidden(_) => code::CONSTRAINT_TRIGGER,
+            Error::BeingEdited { .. } | Error::Forbidden(_) | Error::NotEditable(_) => {
+                code::CONSTRAINT_TRIGGER
+            }
             _ => code::ERROR,
         };
         let mut text = match &self {

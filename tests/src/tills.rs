@@ -90,7 +90,6 @@ impl Tills {
     /// Writes a flow; gives its chunks.
     pub fn emit(&self, from: char, to: char, mode: &str, answer: &str) -> Vec<Vec<u8>> {
         let db = self.at(from);
-        stamp_shim(db);
         let flow = db.one(&format!("SELECT talon_emit('{to}SOC', '{mode}', '{answer}')"));
         chunks(db, &flow)
     }
@@ -113,7 +112,6 @@ impl Tills {
     pub fn exchange(&self, from: char, to: char, mode: &str, answer: &str) {
         let chunks = self.emit(from, to, mode, answer);
         self.receive(to, &chunks);
-        stamp_shim(self.at(to));
         self.at(to).run("SELECT talon_process()");
     }
 
@@ -145,18 +143,4 @@ pub fn receive(db: &Db, chunk: &[u8]) -> Result<String, String> {
         .connection
         .query_row("SELECT CAST(talon_receive(?1) AS TEXT)", [bytes], |row| row.get(0));
     taken.map_err(|error| error.to_string())
-}
-
-fn stamp_shim(db: &Db) {
-    db.run(
-        "INSERT INTO talon_change(kind, key, version, stamp, site, snapshot, previous)
-           SELECT p.kind, p.key, p.version, (SELECT max(coalesce((SELECT max(stamp) FROM talon_change), 0),
-               coalesce((SELECT value FROM talon_meta WHERE name = 'clock'), 0), 115000000000000000) + 1),
-             (SELECT value FROM talon_meta WHERE name = 'site'),
-             iif(p.gone_at IS NULL, p.last, NULL), p.change
-           FROM talon_piece AS p LEFT JOIN talon_change AS c ON c.seq = p.change
-           WHERE p.change IS NULL OR c.version <> p.version
-           ORDER BY p.last;
-         UPDATE talon_piece SET change = (SELECT max(seq) FROM talon_change AS c WHERE c.kind = talon_piece.kind AND c.key = talon_piece.key)",
-    );
 }

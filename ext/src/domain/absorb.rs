@@ -98,9 +98,8 @@ impl Talon {
     /// Absorbs marks so that what is done when it is stopped is whole: renames are followed all at once, pieces are
     /// stored one by one, and the marks go last. What was stored already is found unchanged the next time.
     fn absorb_batch(&self, database: &mut Database, most: usize) -> Result<(i64, usize)> {
-        let at = self.clock.now_ms();
         database.gather_marks()?;
-        let gone = database.follow_marks(at, &self.clock.day(at))?;
+        let gone = database.follow_marks(&self.clock)?;
         let marks = database.marks(most)?;
         let mut pieces: Vec<Marked> = Vec::new();
         let mut done: Vec<i64> = Vec::new();

@@ -32,7 +32,10 @@ impl Talon {
             Err(error) => {
                 let is_refused = matches!(
                     error,
-                    Error::BeingEdited { .. } | Error::Forbidden(_) | Error::HalfWritten(_)
+                    Error::BeingEdited { .. }
+                        | Error::Forbidden(_)
+                        | Error::NotEditable(_)
+                        | Error::HalfWritten(_)
                 );
                 let failure = error.into_failure("talon");
                 if is_refused
@@ -162,6 +165,10 @@ impl Talon {
                 // A row beside the header is in already: what the piece is now is no before-image.
                 let taking = if code.part == HEADER { Taking::Created } else { Taking::Changed };
                 if let Some(key) = key(0)? {
+                    if taking == Taking::Created {
+                        let is_known = self.course.borrow().find(slot, &key).is_some();
+                        self.check_creation(database, kind, &key, is_known)?;
+                    }
                     self.take(slot, database, key, taking)?;
                 }
             }
@@ -235,12 +242,21 @@ impl Talon {
             }
         }
         self.check_edit(database, kind, &key)?;
-        self.enlist()?;
-        let state = match taking {
-            Taking::Created | Taking::Renamed | Taking::Changed => Ok(None),
+        let known = match taking {
+            Taking::Created | Taking::Renamed | Taking::Changed => None,
             Taking::Touch | Taking::Replaced | Taking::Deleted => {
-                self.before_image(database, kind, &key).map(Some)
+                let id = database.kinds[kind].id;
+                Some(database.store()?.piece(id, &key.shown()?)?)
             }
+        };
+        // What an INSERT may replace it may also leave alone: known once it has been made.
+        if !matches!(taking, Taking::Replaced | Taking::Renamed) {
+            self.check_owner(database, kind, &key, known.as_ref().and_then(Option::as_ref))?;
+        }
+        self.enlist()?;
+        let state = match known {
+            None => Ok(None),
+            Some(known) => self.before_image(database, kind, &key, known).map(Some),
         };
         // A piece whose before-image failed counts as touched all the same: at its next touch it is too late for one.
         let (state, missed) = match state {
@@ -271,10 +287,8 @@ impl Talon {
         database: &mut Database,
         kind: usize,
         key: &Key,
+        state: Option<PieceState>,
     ) -> Result<Option<PieceState>> {
-        let id = database.kinds[kind].id;
-        let shown = key.shown()?;
-        let state = database.store()?.piece(id, &shown)?;
         let is_known = state.as_ref().is_some_and(|state| state.saved);
         if is_known && database.trusted && database.kinds[kind].suspect_since.is_none() {
             return Ok(state);
@@ -418,10 +432,9 @@ impl Talon {
         if whereabouts.is_empty() {
             return Ok(());
         }
-        let at = self.clock.now_ms();
         for (slot, mut whereabouts) in whereabouts {
             let database = &mut databases[slot.database as usize];
-            database.follow(slot.kind as usize, &mut whereabouts, at)?;
+            database.follow(&self.clock, slot.kind as usize, &mut whereabouts)?;
         }
         self.course.borrow_mut().renames_followed();
         for entry in entries.iter_mut() {
@@ -453,7 +466,18 @@ fn take_back(databases: &mut [Database], entries: &mut [Entry]) -> Result<()> {
         let (key, was) = written.respelt.map_or_else(own, |respelt| *respelt);
         let key = key.shown()?;
         let now = written.saved.map(|saved| PieceState { saved, ..PieceState::new() });
+        let told = match database.kinds[entry.slot.kind as usize].definition.sync {
+            Some(_) => database.store()?.piece(id, &key)?.and_then(|told| told.change()),
+            None => None,
+        };
+        let told = told.filter(|told| was.as_ref().and_then(PieceState::change) != Some(*told));
         database.together(|database| {
+            if let Some(change) = told {
+                database.delete_change(change)?;
+                if let Some(gone) = was.as_ref().filter(|was| was.gone_at.is_some()) {
+                    database.undo_displace(id, &key, gone)?;
+                }
+            }
             let store = database.store()?;
             if let Some(snapshot) = written.snapshot {
                 store.delete_snapshot(snapshot)?;

@@ -72,6 +72,7 @@ impl Talon {
         let (journal, purged) = self.purge_database(place, today, false)?;
         let mut databases = self.databases()?;
         let database = &mut databases[place];
+        database.prune_changes()?;
         let station = database.station(self.station().as_ref())?;
         database
             .own_statement(

@@ -1,8 +1,9 @@
 //! One file with guarded kinds, as the connection sees it: its guards fitted to today's schema, its statements.
 
 use super::course::Slot;
-use super::fitted::{Fitted, Reference, fit_followed};
+use super::fitted::{Fitted, fit_followed};
 use super::rules::Rules;
+use super::sync::changes::Stamping;
 use crate::error::{Error, Result};
 use crate::sqlite::{Connection, Statement, Value, ValueRef, code};
 use crate::storage::definition::Definition;
@@ -10,7 +11,7 @@ use crate::storage::guard::{Guard, HEADER};
 use crate::storage::image::{Collector, Image, Reading};
 use crate::storage::key::Key;
 use crate::storage::schema::{Facts, facts, schema_version};
-use crate::storage::shape::{Found, quote_identifier, read_table};
+use crate::storage::shape::quote_identifier;
 use crate::storage::store::Store;
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -67,9 +68,11 @@ pub struct Database {
     pub whole_at: Option<i64>,
     station: Option<i64>,
     /// Whether the host has triggers of its own on a table, as of a version of the schema.
-    triggered: HashMap<String, (i64, bool)>,
+    pub(super) triggered: HashMap<String, (i64, bool)>,
     /// What is declared beside the guards.
     pub(super) rules: Rules,
+    /// What the open transaction stamps its changes with.
+    pub(super) stamping: Stamping,
 }
 
 impl Kind {
@@ -112,6 +115,7 @@ impl Database {
             station: None,
             triggered: HashMap::new(),
             rules: Rules::default(),
+            stamping: Stamping::default(),
         };
         database.load_kinds()?;
         Ok(database)
@@ -188,6 +192,9 @@ impl Database {
     /// # Errors
     /// What SQLite reports.
     pub fn refresh(&mut self) -> Result<()> {
+        if !self.begun {
+            self.stamping.doubt();
+        }
         let asked = self.own_statement("PRAGMA {s}.schema_version")?;
         let version = asked.first(&[], |row| Ok(row.column(0).as_integer()))?;
         let version = version.flatten().unwrap_or(0);
@@ -240,11 +247,13 @@ impl Database {
             self.committed_version = None;
             self.forget_rows();
         }
+        self.stamping.ended();
         self.begun = false;
     }
 
     /// Rows that this connection made may have been undone.
     pub fn forget_rows(&mut self) {
+        self.stamping = Stamping::default();
         self.absorbed = self.trusted;
         self.station = None;
         for kind in &mut self.kinds {
@@ -470,86 +479,6 @@ impl Database {
             statements.insert(sql.to_owned(), connection.prepare_kept(sql)?);
         }
         statements.get_mut(sql).ok_or(Error::Memory)
-    }
-
-    /// Whether the host has triggers of its own on a kind's tables.
-    ///
-    /// # Errors
-    /// What SQLite reports.
-    pub fn has_host_triggers(&mut self, place: usize) -> Result<bool> {
-        let guard = self.guard(place)?;
-        for part in &guard.parts {
-            if self.has_triggers_on(&part.table.name)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Whether the host has triggers of its own on a table.
-    ///
-    /// # Errors
-    /// What SQLite reports.
-    pub fn has_triggers_on(&mut self, table: &str) -> Result<bool> {
-        let name = [ValueRef::Text(table.as_bytes())];
-        let version = self.schema_version;
-        let known = self.triggered.get(table).filter(|(at, _)| *at == version);
-        let persistent = match known {
-            Some((_, known)) => *known,
-            None => {
-                let asked = self.own_statement(
-                    "SELECT 1 FROM {s}.sqlite_schema WHERE type = 'trigger' AND lower(tbl_name) = lower(?1)
-                       AND name NOT GLOB 'talon_[0-9]*'",
-                )?;
-                let found = asked.first(&name, |_| Ok(()))?.is_some();
-                self.triggered.insert(table.to_owned(), (version, found));
-                found
-            }
-        };
-        let temporary = "SELECT 1 FROM sqlite_temp_schema WHERE type = 'trigger' AND lower(tbl_name) = lower(?1)";
-        Ok(persistent || self.own_statement(temporary)?.first(&name, |_| Ok(()))?.is_some())
-    }
-
-    /// Foreign keys of the schema's tables to the table of a part.
-    ///
-    /// # Errors
-    /// What SQLite reports.
-    pub fn references_to(&mut self, kind: usize, part: usize) -> Result<Vec<Reference>> {
-        if let Some(known) = self.fitted(kind)?.references.get(&part) {
-            return Ok(known.clone());
-        }
-        let guard = self.guard(kind)?;
-        let target = &guard.parts[part].table;
-        let mut names = Vec::new();
-        {
-            let tables = self.own_statement(
-                "SELECT name FROM {s}.sqlite_schema WHERE type = 'table' AND name NOT GLOB 'talon_*'",
-            )?;
-            let mut rows = tables.query(&[])?;
-            while rows.next()? {
-                names.push(rows.column(0).as_str().unwrap_or_default().to_owned());
-            }
-        }
-        let mut found = Vec::new();
-        for name in names {
-            let Found::Table(table) = read_table(self.connection, &self.schema, &name)? else {
-                continue;
-            };
-            for foreign_key in table.foreign_keys {
-                if foreign_key.parent.eq_ignore_ascii_case(&target.name) {
-                    let to = if foreign_key.to.is_empty() { target.key() } else { foreign_key.to };
-                    let to: Vec<String> = to
-                        .iter()
-                        .filter_map(|name| target.column(name).map(|column| column.name.clone()))
-                        .collect();
-                    let acts_on_delete = foreign_key.acts_on_delete;
-                    let from = foreign_key.from;
-                    found.push(Reference { table: name.clone(), from, to, acts_on_delete });
-                }
-            }
-        }
-        self.fitted(kind)?.references.insert(part, found.clone());
-        Ok(found)
     }
 
     /// The row of `talon_shape` for a kind's columns today.

@@ -1,7 +1,7 @@
 //! Guards are declared, replaced, taken away, looked after.
 
 use super::database::Database;
-use super::settle::{Circumstances, Reason};
+use super::settle::{Circumstances, Reason, Weighed};
 use super::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{Value, ValueRef};
@@ -43,6 +43,10 @@ impl Talon {
             self.create_triggers(&guard, schema, number, FORMAT)?;
             self.create_checking_triggers(&guard, schema, number, &installed)?;
             self.note_schema_version(schema)?;
+            if definition.sync.is_some() {
+                self.forget_definitions();
+                self.tell_kind(schema, kind)?;
+            }
             Ok(guard)
         })?;
         self.forget_definitions();
@@ -305,8 +309,10 @@ impl Talon {
         }
         let gone_at = Some(self.clock.now_ms());
         let now = PieceState { staged: false, gone_at, lost_at: None, ..was.clone() };
-        database.store()?.put_piece(id, &shown, Some(&was), Some(&now))?;
-        let accepted = if was.staged { "not expected any more" } else { "accepted as deleted" };
+        let is_staged = was.staged;
+        let at = self.clock.now_ms();
+        database.keep(&self.clock, kind, Weighed::of_state(key.clone(), was, now, at), None)?;
+        let accepted = if is_staged { "not expected any more" } else { "accepted as deleted" };
         Ok(Some(format!("{} {key} is {accepted}", database.kinds[kind].name)))
     }
 

@@ -13,6 +13,7 @@ pub mod derived;
 pub mod edit;
 pub mod fitted;
 pub mod header;
+mod host_schema;
 pub mod identity;
 pub mod keyed_rows;
 pub mod latest;

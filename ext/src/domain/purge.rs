@@ -126,6 +126,19 @@ impl Talon {
                     .push(format!("deposited and never written: {staged}, see talon_audit"));
             }
         }
+        let unsent = self.databases()?[place].unsent_condition()?;
+        if let Some(unsent) = unsent {
+            let count = number(
+                &format!(
+                    "SELECT count(*) FROM {{s}}.talon_snapshot AS s WHERE {condition} AND {unsent}"
+                ),
+                &[day],
+            )?;
+            if count > 0 {
+                purged.notes.push(format!("kept what other sites are yet to get: {count}"));
+                condition.push_str(&format!(" AND NOT {unsent}"));
+            }
+        }
         if keep_last {
             purged.kept_last = number(
                 &format!(
@@ -143,7 +156,9 @@ impl Talon {
         if purged.purged > 0 {
             self.connection.run(
                 &fill(
-                    "UPDATE {s}.talon_piece AS p SET saved = 0, last = NULL, hash = NULL
+                    // What other sites know is told by its hash from what they do not.
+                    "UPDATE {s}.talon_piece AS p SET saved = 0, last = NULL,
+                       hash = CASE WHEN change IS NULL THEN NULL ELSE hash END
                      WHERE saved = 1 AND NOT EXISTS (SELECT 1 FROM {s}.talon_snapshot AS s WHERE s.id = p.last)",
                 ),
                 &[],

@@ -1,14 +1,20 @@
 //! What is stored of pieces whose headers got other keys goes with them.
 
 use super::absorb::DELETED;
+use super::clock::Clock;
 use super::database::Database;
 use super::edit::Edit;
 use super::identity::{Identities, Rename, Whereabouts};
 use super::marks::gathered_values;
+use super::settle::Weighed;
+use super::sync::changes::Telling;
 use crate::error::Result;
-use crate::sqlite::{Room, RoomForKeys, ValueRef, gather_set, try_gather};
+use crate::sqlite::{Room, RoomForKeys, Value, ValueRef, gather_set, try_gather};
+use crate::storage::change_store::MOVE_CHANGE;
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
+use crate::storage::policy::Keys;
+use crate::storage::schema::SYNC_SINCE;
 use crate::storage::shape::quote_identifier;
 use crate::storage::store::PieceState;
 use crate::storage::trigger::{Code, Event};
@@ -20,8 +26,8 @@ const MOVE_SNAPSHOT: &str = "UPDATE {s}.talon_snapshot SET key = ?3 WHERE id = ?
 /// which is why keys may be swapped.
 #[derive(Default)]
 struct Following {
-    /// Pieces that were deleted under another key: what was known of them, and what is.
-    gone: Vec<(Key, PieceState, PieceState)>,
+    /// Pieces that were deleted under another key.
+    gone: Vec<Gone>,
     /// Pieces that are at another key.
     moved: Vec<Moved>,
     /// Their snapshots, one piece after the other.
@@ -29,8 +35,17 @@ struct Following {
     edits: Vec<(Rename, Edit)>,
 }
 
+struct Gone {
+    key: Key,
+    now: PieceState,
+    telling: Telling,
+}
+
 struct Moved {
     rename: Rename,
+    /// What was known of it under its old key.
+    was: PieceState,
+    /// What is under its new one.
     state: PieceState,
     /// How many of the snapshots are its own.
     snapshots: usize,
@@ -42,8 +57,13 @@ impl Database {
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn follow(&mut self, kind: usize, whereabouts: &mut Whereabouts, at_ms: i64) -> Result<()> {
-        let following = self.plan_following(kind, whereabouts, at_ms)?;
+    pub fn follow(
+        &mut self,
+        clock: &Clock,
+        kind: usize,
+        whereabouts: &mut Whereabouts,
+    ) -> Result<()> {
+        let following = self.plan_following(clock, kind, whereabouts)?;
         self.prepare_following()?;
         self.together(|database| database.run_following(kind, &following))
     }
@@ -54,16 +74,16 @@ impl Database {
     /// What SQLite reports.
     pub fn follow_spelling(&mut self, kind: usize, rename: Rename) -> Result<()> {
         let mut following = Following::default();
-        self.plan_moves(kind, vec![rename], &HashSet::new(), &mut following)?;
+        self.plan_moves(None, kind, vec![rename], &HashSet::new(), &mut following)?;
         self.prepare_following()?;
         self.together(|database| database.run_following(kind, &following))
     }
 
     fn plan_following(
         &mut self,
+        clock: &Clock,
         kind: usize,
         whereabouts: &mut Whereabouts,
-        at_ms: i64,
     ) -> Result<Following> {
         let mut following = Following::default();
         let taken = gather_set(whereabouts.moved.iter().map(|rename| rename.new.clone()))?;
@@ -72,18 +92,18 @@ impl Database {
                 whereabouts.moved.try_push(rename)?;
                 continue;
             }
-            self.plan_burial(kind, rename.old, at_ms, &mut following)?;
+            self.plan_burial(clock, kind, rename.old, &mut following)?;
         }
         let renames = std::mem::take(&mut whereabouts.moved);
-        self.plan_moves(kind, renames, &whereabouts.begun, &mut following)?;
+        self.plan_moves(Some(clock), kind, renames, &whereabouts.begun, &mut following)?;
         if !whereabouts.begun.is_empty() {
             let moved =
                 following.moved.iter().flat_map(|moved| [&moved.rename.old, &moved.rename.new]);
-            let gone = following.gone.iter().map(|(key, _, _)| key);
+            let gone = following.gone.iter().map(|gone| &gone.key);
             let settled = gather_set(moved.chain(gone).cloned())?;
             // Whoever's images are still under the key of a new piece has made room for it.
             for key in whereabouts.begun.iter().filter(|key| !settled.contains(*key)) {
-                self.plan_burial(kind, key.clone(), at_ms, &mut following)?;
+                self.plan_burial(clock, kind, key.clone(), &mut following)?;
             }
         }
         Ok(following)
@@ -92,28 +112,77 @@ impl Database {
     /// A piece was deleted, if one is known to live under this key.
     fn plan_burial(
         &mut self,
+        clock: &Clock,
         kind: usize,
         key: Key,
-        at_ms: i64,
         following: &mut Following,
     ) -> Result<()> {
         let id = self.kinds[kind].id;
         let known = self.store()?.piece(id, &key.shown()?)?;
         if let Some(was) = known.filter(|was| was.gone_at.is_none()) {
-            let now = PieceState {
-                version: was.version + 1,
-                gone_at: Some(at_ms),
-                lost_at: None,
-                ..was.clone()
-            };
-            following.gone.try_push((key, was, now))?;
+            let gone = self.buried(clock, kind, key, was)?;
+            following.gone.try_push(gone)?;
         }
         Ok(())
+    }
+
+    fn buried(&mut self, clock: &Clock, kind: usize, key: Key, was: PieceState) -> Result<Gone> {
+        let at_ms = clock.now_ms();
+        let now = PieceState {
+            version: was.version + 1,
+            gone_at: Some(at_ms),
+            lost_at: None,
+            ..was.clone()
+        };
+        let weighed = Weighed::of_state(key, was, now, at_ms);
+        let telling = match self.kinds[kind].definition.sync {
+            Some(_) => self.telling(clock, kind, &weighed)?,
+            None => Telling::Nothing,
+        };
+        let Weighed { key, now, .. } = weighed;
+        Ok(Gone { key, now: now.unwrap_or_default(), telling })
+    }
+
+    /// What other sites know of a piece that gets another key: the same one where keys are translated; elsewhere one that
+    /// is gone, and one that is new to them.
+    fn moved_state(
+        &mut self,
+        clock: Option<&Clock>,
+        kind: usize,
+        rename: &Rename,
+        was: &PieceState,
+        following: &mut Following,
+    ) -> Result<PieceState> {
+        let mut state = was.clone();
+        if was.change().is_none() {
+            return Ok(state);
+        }
+        let guard = self.guard(kind)?;
+        let translates = guard.sync.as_ref().is_some_and(|sync| sync.keys == Keys::Translated);
+        match (&rename.old, &rename.new, clock) {
+            (Key::Single(Value::Integer(old)), Key::Single(Value::Integer(new)), _)
+                if translates =>
+            {
+                let there = was.origin_key().unwrap_or(*old);
+                state.sync_mut().origin_key = (there != *new).then_some(there);
+            }
+            // The same key under another spelling.
+            (_, _, None) => {}
+            (_, _, Some(clock)) if was.gone_at.is_none() => {
+                let gone = PieceState { saved: false, last: None, hash: None, ..was.clone() };
+                let gone = self.buried(clock, kind, rename.old.clone(), gone)?;
+                following.gone.try_push(gone)?;
+                state.sync = None;
+            }
+            _ => {}
+        }
+        Ok(state)
     }
 
     /// `begun` are keys that headers of their own were inserted under since.
     fn plan_moves(
         &mut self,
+        clock: Option<&Clock>,
         kind: usize,
         renames: Vec<Rename>,
         begun: &HashSet<Key>,
@@ -134,12 +203,13 @@ impl Database {
             if let Some(edit) = self.edit(kind, &rename.old)? {
                 following.edits.try_push((rename.clone(), edit))?;
             }
-            if let Some(state) = self.store()?.piece(id, &rename.old.shown()?)? {
-                let own = self.chain(state.last)?;
+            if let Some(was) = self.store()?.piece(id, &rename.old.shown()?)? {
+                let state = self.moved_state(clock, kind, &rename, &was, following)?;
+                let own = self.chain(was.last)?;
                 let snapshots = own.len();
                 following.snapshots.make_room(snapshots)?;
                 following.snapshots.extend(own);
-                following.moved.try_push(Moved { rename, state, snapshots })?;
+                following.moved.try_push(Moved { rename, was, state, snapshots })?;
             }
         }
         Ok(())
@@ -148,14 +218,14 @@ impl Database {
     /// Prepares what is run by [`Database::run_following`], as far as that can be.
     fn prepare_following(&mut self) -> Result<()> {
         self.own_statement(MOVE_SNAPSHOT)?;
+        if self.format >= SYNC_SINCE {
+            self.own_statement(MOVE_CHANGE)?;
+        }
         self.store()?.prepare_unguarded().map(|_| ())
     }
 
     fn run_following(&mut self, kind: usize, following: &Following) -> Result<()> {
         let id = self.kinds[kind].id;
-        for (key, was, now) in &following.gone {
-            self.store()?.put_piece(id, &key.shown()?, Some(was), Some(now))?;
-        }
         for (rename, _) in &following.edits {
             self.remove_edit(kind, &rename.old)?;
         }
@@ -164,7 +234,13 @@ impl Database {
         }
         for moved in &following.moved {
             let old = moved.rename.old.shown()?;
-            self.store()?.put_piece(id, &old, Some(&moved.state), None)?;
+            self.store()?.put_piece(id, &old, Some(&moved.was), None)?;
+        }
+        for gone in &following.gone {
+            let (key, mut now) = (gone.key.shown()?, gone.now.clone());
+            self.tell(id, &key, &mut now, &gone.telling)?;
+            self.store()?.remove_piece(id, &key)?;
+            self.store()?.put_piece(id, &key, None, Some(&now))?;
         }
         let mut snapshots = following.snapshots.iter();
         for moved in &following.moved {
@@ -172,6 +248,14 @@ impl Database {
             for snapshot in snapshots.by_ref().take(moved.snapshots) {
                 let values = [ValueRef::Integer(*snapshot), ValueRef::Integer(id), new.as_ref()];
                 self.own_statement(MOVE_SNAPSHOT)?.run(&values)?;
+            }
+            if let Some(change) = moved.state.change() {
+                self.own_statement(MOVE_CHANGE)?.run(&[ValueRef::Integer(change), new.as_ref()])?;
+            }
+            if let Some(gone) = self.store()?.piece(id, &new)?
+                && let Some(room) = self.room_for_deleted(kind, &moved.rename.new, &gone)?
+            {
+                self.displace(id, &new, &gone, room)?;
             }
             self.store()?.remove_piece(id, &new)?;
             self.store()?.put_piece(id, &new, None, Some(&moved.state))?;
@@ -204,7 +288,9 @@ impl Database {
     ///
     /// # Errors
     /// What SQLite reports, or [`Error::Memory`].
-    pub fn follow_marks(&mut self, at_ms: i64, day: &str) -> Result<usize> {
+    pub fn follow_marks(&mut self, clock: &Clock) -> Result<usize> {
+        let at_ms = clock.now_ms();
+        let day = &clock.day(at_ms);
         let mut gone = 0;
         for kind in self.guarded_kinds() {
             // A guard that does not fit any more keeps its marks until it is declared anew.
@@ -218,7 +304,7 @@ impl Database {
                 continue;
             }
             let mut whereabouts = self.marked_whereabouts(kind, width, &named)?;
-            let following = self.plan_following(kind, &mut whereabouts, at_ms)?;
+            let following = self.plan_following(clock, kind, &mut whereabouts)?;
             self.prepare_following()?;
             let mut forget = self.connection.prepare(&self.forgetting(width))?;
             let mut begin = self.gathered_mark()?;
@@ -227,7 +313,7 @@ impl Database {
                 [Event::Touch, Event::Renamed].map(|event| ValueRef::Integer(code(event)));
             self.together(|database| {
                 database.run_following(kind, &following)?;
-                for (key, _, _) in &following.gone {
+                for Gone { key, .. } in &following.gone {
                     database.store()?.insert_unguarded(id, &key.shown()?, at_ms, day, DELETED)?;
                 }
                 // A piece that was new under another key is so under its own.

@@ -3,6 +3,7 @@
 use super::clock::Clock;
 use super::database::Database;
 use super::identity::Rename;
+use super::sync::changes::Telling;
 use crate::error::Result;
 use crate::storage::key::Key;
 use crate::storage::store::{Hash, NewSnapshot, PieceState};
@@ -154,6 +155,8 @@ pub struct Weighed {
     pub now: Option<PieceState>,
     /// Why an image is to be stored, where one is.
     pub reason: Option<Reason>,
+    /// It was changed when nobody watched.
+    pub is_unseen: bool,
     at: i64,
     shape: i64,
     station: Option<i64>,
@@ -170,6 +173,12 @@ struct Storing<'a> {
 }
 
 impl Weighed {
+    /// A transition without an image.
+    pub fn of_state(key: Key, was: PieceState, now: PieceState, at: i64) -> Weighed {
+        let (was, now) = (Some(was), Some(now));
+        Weighed { key, was, now, reason: None, is_unseen: false, at, shape: 0, station: None }
+    }
+
     /// Whether there is anything to be written.
     pub fn changes(&self) -> bool {
         self.was != self.now
@@ -252,8 +261,16 @@ impl Database {
                 || !is_there && was.is_some() && self.own_key(kind, &key)?.is_some(),
             ..about
         };
-        let mut weighed =
-            Weighed { key, was, now: None, reason: None, at: about.at, shape: 0, station: None };
+        let mut weighed = Weighed {
+            key,
+            was,
+            now: None,
+            reason: None,
+            is_unseen: about.reason == Reason::Unguarded,
+            at: about.at,
+            shape: 0,
+            station: None,
+        };
         match judge(weighed.was.as_ref(), seen, about) {
             Verdict::Unchanged => weighed.now.clone_from(&weighed.was),
             Verdict::State(now) => weighed.now = Some(now),
@@ -284,25 +301,52 @@ impl Database {
         weighed: Weighed,
         unguarded: Option<&str>,
     ) -> Result<Settled> {
-        let Weighed { key, was, mut now, reason, at, shape, station } = weighed;
-        if was == now {
+        if !weighed.changes() {
+            let Weighed { key, was, now, .. } = weighed;
             return Ok(Settled { key, snapshot: None, was, now });
+        }
+        let telling = match self.kinds[kind].definition.sync {
+            Some(_) => self.telling(clock, kind, &weighed)?,
+            None => Telling::Nothing,
+        };
+        let listed = match (&telling, unguarded) {
+            (Telling::HeldBack(breach), Some(detail)) => Some(format!("{detail}; {}", breach.text)),
+            (Telling::HeldBack(breach), None) => Some(breach.text.clone()),
+            (_, detail) => detail.map(str::to_owned),
+        };
+        // Another site's piece was deleted, and what has its key now is a new one.
+        let room = match (&weighed.was, &weighed.now) {
+            (Some(was), Some(now)) if was.origin().is_some() && now.gone_at.is_none() => {
+                self.room_for_deleted(kind, &weighed.key, was)?
+            }
+            _ => None,
+        };
+        let Weighed { key, was, mut now, reason, at, shape, station, .. } = weighed;
+        if let (Some(_), Some(now)) = (room, &mut now) {
+            now.sync = None;
         }
         let id = self.kinds[kind].id;
         let shown = key.shown()?;
-        if unguarded.is_some() {
+        if listed.is_some() {
             self.store()?.prepare_unguarded()?;
         }
         let snapshot = self.together(|database| {
             let mut snapshot = None;
+            let mut before = was.as_ref();
+            if let (Some(room), Some(gone)) = (room, before.take_if(|_| room.is_some())) {
+                database.displace(id, &shown, gone, room)?;
+            }
             if let (Some(reason), Some(now)) = (reason, &mut now) {
                 let stored = Storing { kind: id, key: &shown, shape, station, reason, at };
                 now.last = Some(database.insert_image(clock, &stored, now)?);
                 snapshot = now.last;
             }
+            if let Some(now) = &mut now {
+                database.tell(id, &shown, now, &telling)?;
+            }
             let store = database.store()?;
-            store.put_piece(id, &shown, was.as_ref(), now.as_ref())?;
-            if let Some(detail) = unguarded {
+            store.put_piece(id, &shown, before, now.as_ref())?;
+            if let Some(detail) = &listed {
                 store.insert_unguarded(id, &shown, at, &clock.day(at), detail)?;
             }
             Ok(snapshot)

@@ -1,6 +1,7 @@
 //! SQL text: the host's tables, the triggers on them, and Talon's own tables.
 
 pub mod cells;
+pub mod change_store;
 pub mod check;
 pub mod definition;
 pub mod deposit;

@@ -18,6 +18,7 @@ mod scan;
 mod sites;
 mod snapshots;
 mod stage;
+mod stamps;
 mod touch;
 
 use crate::domain::talon::Talon;
@@ -62,5 +63,6 @@ pub fn register(connection: Connection) -> Result<(), Failure> {
     flows::register(connection, &talon)?;
     applying::register(connection, &talon)?;
     findings::register(connection, &talon)?;
+    stamps::register(connection, &talon)?;
     connection.note_loaded(VERSION)
 }

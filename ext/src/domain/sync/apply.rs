@@ -156,6 +156,8 @@ impl Talon {
         let database = &mut databases[place];
         database.refresh()?;
         if let Some((sender, head)) = database.flow_head(flow.id)? {
+            // Before any change of its is stored: none made here meanwhile may go below it.
+            database.advance_clock(head.stamp)?;
             database.take_head(sender, &head, self.clock.now_ms())?;
         }
         Ok(())

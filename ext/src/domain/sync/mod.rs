@@ -2,9 +2,13 @@
 
 pub mod apply;
 mod arrival;
+pub mod beginnings;
+pub mod breaches;
 pub mod canonical;
+pub mod changes;
 pub mod conflicts;
 pub mod decide;
+mod displaced;
 pub mod emit;
 mod field_marks;
 mod free_number;
@@ -17,7 +21,9 @@ pub mod localize;
 pub mod merge;
 mod merging;
 mod outgoing;
+pub mod ownership;
 pub mod process;
+mod pruning;
 mod quarantine;
 pub mod receive;
 pub mod sequence;

@@ -70,6 +70,7 @@ impl Talon {
                 _ => {}
             }
             store.set_own(site.id)?;
+            self.tell_all(schema)?;
             Ok(site.code)
         })
     }
