@@ -195,6 +195,10 @@ fn what_broke_a_rule_without_talon_is_listed_and_not_sent() {
         ]
     );
     assert_eq!(db.rows("SELECT seq, snapshot FROM talon_change"), changes);
+    // That it waits makes it no more editable.
+    db.run("SELECT talon_emit('ASOC', 'full')");
+    assert_eq!(db.one("SELECT count(*) FROM talon_held"), "1");
+    assert!(db.error("UPDATE sale_line SET quantity = 3").ends_with(why));
     bare.run("PRAGMA foreign_keys = OFF; DELETE FROM sale; DELETE FROM sale_line");
     assert_eq!(db.one("SELECT talon_absorb()"), "1");
     assert_eq!(db.one("SELECT tries FROM talon_quarantined WHERE kind = 'sale'"), "2");

@@ -163,7 +163,9 @@ impl Database {
             .first(&[ValueRef::Integer(central), ValueRef::Integer(id), shown.as_ref()], |_| {
                 Ok(())
             })?;
-        Ok(held.is_none().then_some(central))
+        // What waits because it broke a rule after it was accepted is no less accepted.
+        let is_accepted = held.is_none() || self.holds_back()? && self.is_held_back(kind, key)?;
+        Ok(is_accepted.then_some(central))
     }
 
     /// The day on which a change was sent.
@@ -293,6 +295,16 @@ impl Database {
             at_ms: 0,
             text: String::new(),
         })
+    }
+
+    /// Whether the newest change of a piece of this site is not sent because it broke a rule.
+    fn is_held_back(&mut self, kind: usize, key: &Key) -> Result<bool> {
+        let (id, name, shown) = (self.kinds[kind].id, self.kinds[kind].name.clone(), key.shown()?);
+        let state = self.store()?.piece(id, &shown)?;
+        let there = state.and_then(|state| state.origin_key()).map_or(shown, Value::Integer);
+        let values = [ValueRef::Text(name.as_bytes()), there.as_ref()];
+        let asked = "SELECT 1 FROM {s}.talon_quarantined WHERE direction = 'out' AND kind = ?1 AND key = ?2";
+        Ok(self.own_statement(asked)?.first(&values, |_| Ok(()))?.is_some())
     }
 
     /// Whether any change is not sent because it broke a rule.
