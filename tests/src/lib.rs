@@ -1,6 +1,7 @@
 //! What the tests share: a database in a folder of its own, connections with and without the built extension, and
 //! answers as text.
 
+pub mod flows;
 pub mod tills;
 
 use rusqlite::fallible_iterator::FallibleIterator;
