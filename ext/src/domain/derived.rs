@@ -13,7 +13,7 @@ use crate::storage::derived::Derived;
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
 use crate::storage::rule::{Correct, RuleType};
-use crate::storage::shape::quote_identifier;
+use crate::storage::shape::{quote_equal, quote_list};
 use std::collections::HashSet;
 use std::rc::Rc;
 
@@ -431,22 +431,12 @@ impl Database {
                     continue;
                 }
                 let wanted = if place == HEADER { &part.key } else { &part.link };
-                let [wanted, key] = [wanted, &derived.key].map(|columns| {
-                    let columns = columns.iter();
-                    let quoted =
-                        columns.map(|name| format!("{}.{}", part.alias, quote_identifier(name)));
-                    quoted.collect::<Vec<_>>()
-                });
-                let terms: Vec<String> = key
-                    .iter()
-                    .enumerate()
-                    .map(|(at, name)| format!("{name} = ?{}", at + 1))
-                    .collect();
+                let prefix = format!("{}.", part.alias);
                 let sql = format!(
                     "SELECT {} FROM {} WHERE {}{}",
-                    wanted.join(", "),
+                    quote_list(&prefix, wanted),
                     part.from_clause(&self.schema),
-                    terms.join(" AND "),
+                    quote_equal(&prefix, &derived.key, 1),
                     part.and_condition()
                 );
                 let width = wanted.len();

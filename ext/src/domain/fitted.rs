@@ -7,7 +7,7 @@ use crate::storage::definition::{Columns, Definition};
 use crate::storage::fit;
 use crate::storage::guard::{self, Guard, HEADER};
 use crate::storage::image::{Collector, ImageReader};
-use crate::storage::shape::{quote_identifier, quote_list};
+use crate::storage::shape::{quote_equal, quote_list};
 use crate::storage::trigger::{self, further_unique};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -112,12 +112,8 @@ fn prepare(
         .prepare_kept(&format!("SELECT {key} FROM {from} WHERE {}", guard.header_is()))?;
     let mut unique = Vec::new();
     for columns in further_unique(header) {
-        let terms: Vec<String> = columns
-            .iter()
-            .enumerate()
-            .map(|(place, column)| format!("h.{} = ?{}", quote_identifier(column), place + 1))
-            .collect();
-        let sql = format!("SELECT {key} FROM {from} WHERE {}", terms.join(" AND "));
+        let condition = quote_equal("h.", columns, 1);
+        let sql = format!("SELECT {key} FROM {from} WHERE {condition}");
         unique.push((columns.len(), connection.prepare_kept(&sql)?));
     }
     let mut upward = Vec::new();
@@ -127,19 +123,12 @@ fn prepare(
             continue;
         }
         let parent = &guard.parts[part.parent];
-        let terms: Vec<String> = parent
-            .key
-            .iter()
-            .enumerate()
-            .map(|(place, column)| {
-                format!("{}.{} = ?{}", parent.alias, quote_identifier(column), place + 1)
-            })
-            .collect();
+        let prefix = format!("{}.", parent.alias);
         let sql = format!(
             "SELECT {} FROM {} WHERE {}",
-            quote_list(&format!("{}.", parent.alias), &parent.link),
+            quote_list(&prefix, &parent.link),
             parent.from_clause(schema),
-            terms.join(" AND ")
+            quote_equal(&prefix, &parent.key, 1)
         );
         upward.push(Some(connection.prepare_kept(&sql)?));
     }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::sqlite::{Room, RoomForKeys, Value, ValueRef};
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
-use crate::storage::shape::{quote_identifier, quote_list};
+use crate::storage::shape::{quote_equal, quote_list};
 use crate::storage::store::PieceState;
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -45,19 +45,12 @@ impl Database {
                         && other_part.table.name.eq_ignore_ascii_case(&part.table.name)
                 });
             for (_, other_part) in shared {
-                let terms: Vec<String> = part
-                    .key
-                    .iter()
-                    .enumerate()
-                    .map(|(at, column)| {
-                        format!("{}.{} = ?{}", other_part.alias, quote_identifier(column), at + 1)
-                    })
-                    .collect();
+                let prefix = format!("{}.", other_part.alias);
                 let sql = format!(
                     "SELECT {} FROM {} WHERE {}{}",
-                    quote_list(&format!("{}.", other_part.alias), &other_part.link),
+                    quote_list(&prefix, &other_part.link),
                     other_part.from_clause(&self.schema),
-                    terms.join(" AND "),
+                    quote_equal(&prefix, &part.key, 1),
                     other_part.and_condition()
                 );
                 let width = other_part.link.len();

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::sqlite::{Failure, Value, ValueRef, code, gather};
 use crate::storage::guard::{Part, parameters};
 use crate::storage::key::Key;
-use crate::storage::shape::{quote_identifier, quote_list};
+use crate::storage::shape::{quote_assign, quote_equal, quote_identifier, quote_list};
 use std::rc::Rc;
 
 impl Work<'_> {
@@ -48,15 +48,10 @@ impl Work<'_> {
         key: &[Value],
     ) -> Result<std::result::Result<(), Failure>> {
         let part = &self.guard.parts[place];
-        let set: Vec<String> = columns
-            .iter()
-            .enumerate()
-            .map(|(at, column)| format!("{} = ?{}", quote_identifier(column), at + 1))
-            .collect();
         let sql = format!(
             "UPDATE OR ABORT {} SET {} WHERE {}",
             part.from_clause(&self.database.schema),
-            set.join(", "),
+            quote_assign(columns),
             key_is(part, columns.len() + 1)
         );
         let values = gather(values.iter().chain(key).cloned())?;
@@ -138,15 +133,10 @@ impl Work<'_> {
                 } else {
                     foreign_key.to.clone()
                 };
-                let terms: Vec<String> = to
-                    .iter()
-                    .enumerate()
-                    .map(|(at, column)| format!("{} = ?{}", quote_identifier(column), at + 1))
-                    .collect();
                 let sql = format!(
                     "SELECT 1 FROM {schema}.{} WHERE {}",
                     quote_identifier(&foreign_key.parent),
-                    terms.join(" AND ")
+                    quote_equal("", &to, 1)
                 );
                 let at: Vec<usize> = foreign_key
                     .from
@@ -182,13 +172,5 @@ impl Work<'_> {
 
 /// `key = ?first AND …`, as an alias of the part.
 pub(super) fn key_is(part: &Part, first: usize) -> String {
-    let terms: Vec<String> = part
-        .key
-        .iter()
-        .enumerate()
-        .map(|(at, column)| {
-            format!("{}.{} = ?{}", part.alias, quote_identifier(column), first + at)
-        })
-        .collect();
-    terms.join(" AND ")
+    quote_equal(&format!("{}.", part.alias), &part.key, first)
 }

@@ -5,7 +5,7 @@ use super::snapshot::Stored;
 use crate::error::Result;
 use crate::sqlite::{Room, RoomForKeys, Value, ValueRef, gather, gather_set};
 use crate::storage::guard::{HEADER, LINES};
-use crate::storage::shape::{quote_identifier, quote_list};
+use crate::storage::shape::{quote_equal, quote_identifier, quote_list};
 use std::collections::HashSet;
 use std::rc::Rc;
 
@@ -122,14 +122,9 @@ impl Work<'_> {
     fn rows_below(&mut self, place: usize, parent: &[Value]) -> Result<Vec<Row>> {
         let guard = Rc::clone(&self.guard);
         let part = &guard.parts[place];
-        let terms: Vec<String> = part
-            .link
-            .iter()
-            .enumerate()
-            .map(|(at, link)| format!("{}.{} = ?{}", part.alias, quote_identifier(link), at + 1))
-            .collect();
+        let condition = quote_equal(&format!("{}.", part.alias), &part.link, 1);
         let parent: Vec<ValueRef<'_>> = parent.iter().map(Value::as_ref).collect();
-        self.rows_where(place, &terms.join(" AND "), &parent)
+        self.rows_where(place, &condition, &parent)
     }
 
     fn rows_where(
@@ -176,19 +171,13 @@ impl Work<'_> {
             if wanted.len() != reference.from.len() || wanted.iter().any(|value| value.is_null()) {
                 continue;
             }
-            let terms: Vec<String> = reference
-                .from
-                .iter()
-                .enumerate()
-                .map(|(at, column)| format!("{} = ?{}", quote_identifier(column), at + 1))
-                .collect();
             let is_same_table = reference.table == part.table.name;
             let columns = if is_same_table { quote_list("", &part.key) } else { "1".to_owned() };
             let sql = format!(
                 "SELECT {columns} FROM {}.{} WHERE {}",
                 quote_identifier(&self.database.schema),
                 quote_identifier(&reference.table),
-                terms.join(" AND ")
+                quote_equal("", &reference.from, 1)
             );
             let statement = self.database.statement(self.kind, &sql)?;
             let mut rows = statement.query(&wanted)?;

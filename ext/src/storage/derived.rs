@@ -4,7 +4,7 @@ use super::expression::names_of;
 use super::fit::host_table;
 use super::rule::{AfterRestore, Correct, DerivedDefinition};
 use super::rule_fitting::RuleFitting;
-use super::shape::{HostTable, quote_identifier, quote_list};
+use super::shape::{HostTable, quote_equal, quote_identifier, quote_list};
 use crate::error::{Error, Result};
 use crate::sqlite::Connection;
 use std::collections::BTreeMap;
@@ -62,17 +62,10 @@ pub fn fit_derived(
     let value = format!("({}\n)", definition.value);
     let stored = format!("t.{}", quote_identifier(&column));
     let quoted = format!("{}.{}", quote_identifier(schema), quote_identifier(&table.name));
-    let key_is = |first: usize| -> String {
-        let terms = key
-            .iter()
-            .enumerate()
-            .map(|(at, column)| format!("t.{} = ?{}", quote_identifier(column), first + at));
-        terms.collect::<Vec<_>>().join(" AND ")
-    };
     Ok(Derived {
         compare: format!(
             "{names}SELECT {stored}, {value} FROM {quoted} AS t WHERE {} AND {stored} IS NOT {value}",
-            key_is(1)
+            quote_equal("t.", &key, 1)
         ),
         gaps: format!(
             "{names}SELECT {}, {stored}, {value} FROM {quoted} AS t WHERE {stored} IS NOT {value}",
@@ -82,7 +75,7 @@ pub fn fit_derived(
         update: format!(
             "UPDATE OR ABORT {quoted} AS t SET {} = ?1 WHERE {}",
             quote_identifier(&column),
-            key_is(2)
+            quote_equal("t.", &key, 2)
         ),
         name: name.to_owned(),
         table,

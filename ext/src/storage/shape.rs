@@ -34,6 +34,39 @@ pub fn quote_list<'a>(prefix: &str, names: impl IntoIterator<Item = &'a String>)
     list
 }
 
+/// A condition that each of these columns, behind `prefix`, equals a parameter: the first that of number `first`, and so on.
+pub fn quote_equal(
+    prefix: &str,
+    names: impl IntoIterator<Item: AsRef<str>>,
+    first: usize,
+) -> String {
+    equal(prefix, names, first, " AND ")
+}
+
+/// Assignments of the parameters from 1 on to these columns, as after SET.
+pub fn quote_assign(names: impl IntoIterator<Item: AsRef<str>>) -> String {
+    equal("", names, 1, ", ")
+}
+
+fn equal(
+    prefix: &str,
+    names: impl IntoIterator<Item: AsRef<str>>,
+    first: usize,
+    between: &str,
+) -> String {
+    let mut terms = String::new();
+    for (place, name) in names.into_iter().enumerate() {
+        if place > 0 {
+            terms.push_str(between);
+        }
+        terms.push_str(prefix);
+        quote_onto(&mut terms, name.as_ref());
+        terms.push_str(" = ?");
+        terms.push_str(&(first + place).to_string());
+    }
+    terms
+}
+
 /// Quotes a text for SQL.
 pub fn quote_text(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
@@ -376,6 +409,8 @@ mod tests {
     fn identifiers_and_texts_are_quoted() {
         assert_eq!(quote_identifier(r#"a"b c"#), r#""a""b c""#);
         assert_eq!(quote_text("d'or"), "'d''or'");
+        assert_eq!(quote_equal("h.", ["a", "b\""], 3), r#"h."a" = ?3 AND h."b""" = ?4"#);
+        assert_eq!(quote_assign(["a", "b"]), r#""a" = ?1, "b" = ?2"#);
     }
 
     #[test]
