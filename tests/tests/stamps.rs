@@ -330,3 +330,55 @@ fn a_record_that_vanished_is_deleted_elsewhere_once_that_is_accepted() {
     db.run("SELECT talon_dismiss('customer', 1)");
     assert_eq!(db.rows("SELECT piece, gone FROM talon_stamps"), ["1|1", "2|0"]);
 }
+
+/// As if a customer had been created at another site, under this key there.
+fn make_foreign(db: &Db, key: i64, origin_key: i64) {
+    db.run(&format!(
+        "UPDATE talon_piece SET origin = (SELECT id FROM talon_site WHERE code = 'CSOC'), origin_key = {origin_key}
+         WHERE kind = 1 AND key = {key}"
+    ));
+}
+
+const KNOWN: &str = "SELECT iif(piece < 0, 'nobody', piece), origin, origin_key, version, gone FROM talon_stamps WHERE field IS NULL";
+
+#[test]
+fn whoever_gets_the_key_of_another_sites_deleted_piece_is_another_one() {
+    let sites = Tills::new();
+    let db = sites.at('B');
+    db.run("INSERT INTO customer(id, name) VALUES (1, 'Ada')");
+    make_foreign(db, 1, 5);
+    db.run("DELETE FROM customer; INSERT INTO customer(id, name) VALUES (1, 'Ben')");
+    assert_eq!(db.rows(KNOWN), ["nobody|CSOC|5|2|1", "1|BSOC|1|1|0"]);
+    assert_eq!(db.one("SELECT count(*) FROM talon_change AS c JOIN talon_piece AS p ON p.kind = c.kind AND p.key = c.key WHERE p.change = c.seq"), "2");
+    assert_eq!(db.findings(), [""; 0]);
+}
+
+#[test]
+fn room_made_by_a_commit_that_was_busy_is_made_once() {
+    let sites = Tills::new();
+    let db = sites.at('B');
+    db.run("INSERT INTO customer(id, name) VALUES (1, 'Ada')");
+    make_foreign(db, 1, 5);
+    db.run("DELETE FROM customer");
+    let other = sites.shop('B').bare();
+    other.run("BEGIN; SELECT * FROM customer");
+    db.run("BEGIN; INSERT INTO customer(id, name) VALUES (1, 'Ben')");
+    assert!(db.error("COMMIT").contains("locked"));
+    other.run("COMMIT");
+    db.run("COMMIT");
+    assert_eq!(db.rows(KNOWN), ["nobody|CSOC|5|2|1", "1|BSOC|1|1|0"]);
+    other.run("BEGIN; SELECT * FROM customer");
+    db.run("BEGIN; DELETE FROM customer");
+    assert!(db.error("COMMIT").contains("locked"));
+    db.run("ROLLBACK");
+    assert_eq!(db.rows(KNOWN), ["nobody|CSOC|5|2|1", "1|BSOC|1|1|0"]);
+}
+
+#[test]
+fn a_piece_that_takes_a_deleted_ones_key_leaves_the_deletion_to_be_told() {
+    let sites = Tills::new();
+    let db = sites.at('B');
+    db.run("INSERT INTO customer(id, name) VALUES (7, 'Ada'), (8, 'Ben'); DELETE FROM customer WHERE id = 8");
+    db.run("UPDATE customer SET id = 8 WHERE id = 7");
+    assert_eq!(db.rows(KNOWN), ["nobody|BSOC|8|2|1", "8|BSOC|7|2|0"]);
+}

@@ -323,7 +323,7 @@ impl Database {
         };
         let Weighed { key, was, mut now, reason, at, shape, station, .. } = weighed;
         if let (Some(_), Some(now)) = (room, &mut now) {
-            now.sync = None;
+            (now.version, now.last, now.sync) = (1, None, None);
         }
         let id = self.kinds[kind].id;
         let shown = key.shown()?;
