@@ -48,3 +48,188 @@ fn what_one_site_has_made_the_other_gets() {
     assert_eq!(a.rows("SELECT * FROM talon_conflicts"), [""; 0]);
     assert_eq!(a.rows("SELECT * FROM talon_quarantine"), [""; 0]);
 }
+
+/// So many sales of BSOC's, in one flow for central.
+fn many(sites: &Tills, count: usize) -> Vec<Vec<u8>> {
+    sites.at('B').run(&format!(
+        "BEGIN; WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < {count})
+           INSERT INTO sale SELECT n, 'B' || n, NULL, n FROM n;
+         INSERT INTO sale_line(sale_id, quantity) SELECT id, 1 FROM sale; COMMIT"
+    ));
+    sites.emit('B', 'A', "changes", "none")
+}
+
+#[test]
+fn a_flow_that_was_applied_does_nothing_again() {
+    let sites = stocked();
+    let chunks = many(&sites, 3);
+    let flow = sites.receive('A', &chunks);
+    let a = sites.at('A');
+    let apply = format!("SELECT talon_apply({flow})");
+    assert_eq!(a.one(&apply), r#"{"documents":3,"applied":3,"set_aside":0}"#);
+    let all = ["sale", "sale_line", "talon_piece", "talon_change", "talon_snapshot", "talon_flow"];
+    let before = a.contents(&all);
+    assert_eq!(a.one(&apply), r#"{"documents":0,"applied":0,"set_aside":0}"#);
+    sites.receive('A', &chunks);
+    assert_eq!(a.one("SELECT talon_process()"), r#"{"applied":0,"freed":0,"answered":0}"#);
+    assert_eq!(a.contents(&all), before);
+    assert_eq!(
+        a.rows("SELECT runs, ended IS NOT NULL FROM talon_flows WHERE from_site = 'BSOC'"),
+        ["1|1"]
+    );
+}
+
+#[test]
+fn a_flow_that_was_cut_off_runs_again_and_goes_on_where_it_was() {
+    let sites = stocked();
+    let chunks = many(&sites, 1200);
+    let flow = sites.receive('A', &chunks);
+    let mut a = sites.shop('A').open();
+    // The host's own handler stops it amidst.
+    let steps = std::cell::Cell::new(0);
+    a.connection
+        .progress_handler(
+            2000,
+            Some(move || {
+                steps.set(steps.get() + 1);
+                steps.get() > 60
+            }),
+        )
+        .expect("a handler");
+    let error = a.error(&format!("SELECT talon_apply({flow})"));
+    assert_eq!(error, "talon_apply: interrupted");
+    a.connection.progress_handler(0, None::<fn() -> bool>).expect("none");
+    let done: usize = a.one("SELECT count(*) FROM sale").parse().expect("a number");
+    assert!(done > 0 && done < 1200 && done.is_multiple_of(500), "{done}");
+    assert_eq!(
+        a.one(&format!("SELECT progress FROM talon_flow WHERE id = {flow}")),
+        done.to_string()
+    );
+    assert_eq!(
+        a.one(&format!("SELECT talon_apply({flow})")),
+        format!(r#"{{"documents":{0},"applied":{0},"set_aside":0}}"#, 1200 - done)
+    );
+    assert_eq!(a.one("SELECT count(*) FROM sale"), "1200");
+    assert_eq!(a.one("SELECT runs FROM talon_flows WHERE from_site = 'BSOC'"), "2");
+    assert_eq!(a.rows("SELECT * FROM talon_conflicts"), [""; 0]);
+    assert_eq!(a.findings(), [""; 0]);
+}
+
+#[test]
+fn the_host_does_not_notice() {
+    let sites = stocked();
+    let chunks = many(&sites, 3);
+    let flow = sites.receive('A', &chunks);
+    let a = sites.at('A');
+    a.run(
+        "CREATE TABLE log(id INTEGER PRIMARY KEY, text TEXT);
+         CREATE TRIGGER noted AFTER INSERT ON sale BEGIN INSERT INTO log(text) VALUES ('a sale'); END;
+         INSERT INTO log VALUES (77, 'a'), (78, 'b')",
+    );
+    let asked = "SELECT last_insert_rowid(), changes()";
+    for foreign_keys in ["0", "1"] {
+        a.run(&format!("PRAGMA foreign_keys = {foreign_keys}"));
+        assert_eq!(a.one(asked), "78|2");
+        a.run(&format!("SELECT talon_apply({flow})"));
+        a.run("SELECT talon_process()");
+        assert_eq!(a.one(asked), "78|2");
+        assert_eq!(a.one("PRAGMA foreign_keys"), foreign_keys);
+        assert_eq!(a.one("PRAGMA defer_foreign_keys"), "0");
+        assert!(a.connection.is_autocommit());
+    }
+    assert_eq!(a.rows("SELECT id FROM log"), ["77", "78"]);
+    // Its triggers are its own again.
+    a.run("INSERT INTO sale VALUES (99, 'A1', NULL, 1)");
+    assert_eq!(a.rows("SELECT id FROM log"), ["77", "78", "79"]);
+}
+
+#[test]
+fn inside_a_transaction_of_the_host_s_a_flow_is_undone_with_it() {
+    let sites = stocked();
+    let chunks = many(&sites, 3);
+    let flow = sites.receive('A', &chunks);
+    let a = sites.at('A');
+    let all = ["sale", "sale_line", "talon_piece", "talon_change", "talon_snapshot", "talon_flow"];
+    let before = a.contents(&all);
+    a.run(&format!("BEGIN; SELECT talon_apply({flow})"));
+    assert_eq!(a.one("SELECT count(*) FROM sale"), "3");
+    a.run("ROLLBACK");
+    assert_eq!(a.contents(&all), before);
+    a.run(&format!("BEGIN; SELECT talon_apply({flow}); COMMIT"));
+    assert_eq!(a.one("SELECT count(*) FROM sale"), "3");
+    a.run("BEGIN; UPDATE sale SET total = 0 WHERE id = 1");
+    assert_eq!(
+        a.error(&format!("SELECT talon_apply({flow})")),
+        "talon_apply: the open transaction has changed pieces: COMMIT it first"
+    );
+    a.run("ROLLBACK");
+}
+
+#[test]
+fn what_cannot_be_applied_is_said_by_name() {
+    let sites = stocked();
+    let a = sites.at('A');
+    assert_eq!(a.error("SELECT talon_apply(99)"), "talon_apply: there is no flow 99");
+    assert_eq!(
+        a.error("SELECT talon_apply('x')"),
+        "talon_apply: x is no flow: give its id in talon_flows"
+    );
+    assert_eq!(
+        a.error("SELECT talon_apply(1)"),
+        "talon_apply: flow 1 was written here, for another site"
+    );
+    let chunks = many(&sites, 3);
+    let flow = sites.receive('A', &chunks);
+    a.run(&format!("SELECT talon_refuse({flow}, 'wrong day')"));
+    assert_eq!(
+        a.error(&format!("SELECT talon_apply({flow})")),
+        format!("talon_apply: flow {flow} was refused")
+    );
+}
+
+#[test]
+fn answers_are_written_at_once_or_at_the_common_hour() {
+    let sites = stocked();
+    let a = sites.at('A');
+    assert_eq!(a.one("SELECT talon_return_at('23:00')"), "23:00");
+    assert_eq!(
+        a.error("SELECT talon_return_at('25:00')"),
+        "talon_return_at: \"25:00\" is no time of day: '23:00'"
+    );
+    let answers = "SELECT from_site, to_site, mode, link FROM talon_flows WHERE mode = 'return'";
+    sites.clock("2026-11-20T21:00:00+01:00");
+    sites.exchange('B', 'A', "changes", "later");
+    sites.clock("2026-11-20T22:59:00+01:00");
+    a.run("SELECT talon_process()");
+    assert_eq!(a.rows(answers), [""; 0]);
+    sites.clock("2026-11-20T23:00:00+01:00");
+    assert_eq!(a.one("SELECT talon_process()"), r#"{"applied":0,"freed":0,"answered":1}"#);
+    let asked = a.one("SELECT id FROM talon_flows WHERE answer = 'later'");
+    assert_eq!(a.rows(answers), [format!("ASOC|BSOC|return|{asked}")]);
+    sites.exchange('C', 'A', "changes", "now");
+    assert_eq!(a.rows(&format!("{answers} AND to_site = 'CSOC'")).len(), 1);
+    assert_eq!(a.one("SELECT talon_process()"), r#"{"applied":0,"freed":0,"answered":0}"#);
+    assert_eq!(a.one("SELECT talon_return_at(NULL)"), "NULL");
+}
+
+#[test]
+fn a_piece_says_why_it_is_what_it_is() {
+    let sites = stocked();
+    sites.at('B').run(
+        "BEGIN; INSERT INTO sale VALUES (1, 'B1', 1, 7.5); INSERT INTO sale_line VALUES (1, 1, 1, 3, 2.5, NULL); COMMIT",
+    );
+    sites.send('B', 'A');
+    sites.at('A').run("UPDATE sale SET total = 8 WHERE id = 1");
+    sites.send('A', 'B');
+    let why = "SELECT version, site, via, flow, sent_in, owner, rule, origin, origin_key FROM talon_why('sale', 1)";
+    let rule = "its origin or central|goes both ways; the later change wins; a remote no longer changes what central has|BSOC|1";
+    assert_eq!(
+        sites.at('A').rows(why),
+        [format!("2|ASOC|NULL|NULL|4 to BSOC|{rule}"), format!("1|BSOC|BSOC|3|NULL|{rule}")]
+    );
+    assert_eq!(sites.at('A').rows("SELECT * FROM talon_why('sale', 9)"), [""; 0]);
+    assert_eq!(
+        sites.at('A').error("SELECT * FROM talon_why('sale')"),
+        "talon_why: name a kind and a piece: talon_why(kind, piece)"
+    );
+}

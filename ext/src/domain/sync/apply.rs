@@ -156,8 +156,6 @@ impl Talon {
         let database = &mut databases[place];
         database.refresh()?;
         if let Some((sender, head)) = database.flow_head(flow.id)? {
-            // Before any change of its is stored: none made here meanwhile may go below it.
-            database.advance_clock(head.stamp)?;
             database.take_head(sender, &head, self.clock.now_ms())?;
         }
         Ok(())
@@ -200,6 +198,8 @@ impl Talon {
         let mut databases = self.databases()?;
         let database = &mut databases[place];
         self.connection.compile_only("PRAGMA defer_foreign_keys = 1")?;
+        // What is stored next may be older than what was made here: the clock keeps what the newest change no longer says.
+        database.advance_clock(run.head.stamp.max(run.arrivals.highest_stamp))?;
         let mut applied = 0;
         let is_over = loop {
             let Some(line) = run.lines.next_line()? else { break true };
@@ -238,12 +238,7 @@ impl Talon {
         let flow = ValueRef::Integer(run.flow.id);
         let ended = database.own_statement("UPDATE {s}.talon_flow SET ended = ?2 WHERE id = ?1")?;
         ended.run(&[flow, ValueRef::Integer(self.clock.now_ms())])?;
-        let stamp = run.arrivals.highest_stamp.max(run.head.stamp);
-        let raise = database.own_statement(
-            "INSERT INTO {s}.talon_meta(name, value) VALUES ('clock', ?1)
-             ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
-        )?;
-        raise.run(&[ValueRef::Integer(stamp)])?;
+        database.advance_clock(run.arrivals.highest_stamp)?;
         let reach = database
             .own_statement("UPDATE {s}.talon_site SET applied = max(applied, ?2) WHERE id = ?1")?;
         reach.run(&[ValueRef::Integer(run.arrivals.sender), ValueRef::Integer(run.head.until)])?;
@@ -259,6 +254,7 @@ impl Talon {
     /// Tries again what was set aside, as long as anything gets through; gives how many of a flow's documents did.
     pub(super) fn retry(&self, database: &mut Database, of: Option<i64>) -> Result<i64> {
         self.connection.compile_only("PRAGMA defer_foreign_keys = 1")?;
+        database.advance_clock(0)?;
         let mut freed = 0;
         loop {
             let mut is_moved = false;

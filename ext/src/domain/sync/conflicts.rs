@@ -100,8 +100,10 @@ impl Talon {
         self.look(schema, None)?;
         let place = self.database_place(schema)?;
         let triggers = TriggersOff::begin(self.connection);
-        self.enlist()?;
-        let done = self.atomically(schema, || self.reinstate_at(place, id));
+        let done = self.atomically(schema, || {
+            self.enlist()?;
+            self.reinstate_at(place, id)
+        });
         drop(triggers);
         self.course.borrow_mut().forget_states();
         done

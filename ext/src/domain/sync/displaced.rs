@@ -21,6 +21,11 @@ const KNOWN_BY: &str =
 const FORGET: &str = "DELETE FROM {s}.talon_piece
     WHERE kind = ?1 AND saved = 0 AND origin IS ?2 AND origin_key = ?3 AND key < ?4";
 
+/// Whether no row has this key, but what is known of a piece that is gone.
+pub(super) fn is_of_nobody(key: &Value) -> bool {
+    matches!(key, Value::Integer(number) if *number < LOWEST_OF_HOSTS)
+}
+
 impl Database {
     /// Whether a kind's keys are numbers that each site gives by itself.
     fn translates(&mut self, kind: usize) -> Result<bool> {
@@ -28,7 +33,11 @@ impl Database {
         Ok(guard.sync.as_ref().is_some_and(|policy| policy.keys == Keys::Translated))
     }
 
-    fn number_of_nobody(&mut self, kind: usize) -> Result<i64> {
+    /// A number that no row has, for what is known of a piece that is gone.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn number_of_nobody(&mut self, kind: usize) -> Result<i64> {
         let values = [self.kinds[kind].id, LOWEST_OF_HOSTS].map(ValueRef::Integer);
         let lowest = self.own_statement(LOWEST)?;
         let lowest = lowest.first(&values, |row| Ok(row.column(0).as_integer()))?.flatten();

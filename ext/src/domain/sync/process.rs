@@ -48,8 +48,8 @@ impl Talon {
             return Ok(0);
         }
         let triggers = TriggersOff::begin(self.connection);
-        self.enlist()?;
         let done = self.atomically(schema, || {
+            self.enlist()?;
             let mut databases = self.databases()?;
             let database = &mut databases[place];
             self.retry(database, None)?;

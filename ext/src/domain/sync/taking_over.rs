@@ -1,6 +1,7 @@
 //! What is decided about a document, done: its rows written, its image stored, its change noted.
 
 use super::arrival::{Arrivals, Subject};
+use super::displaced::is_of_nobody;
 use super::field_marks::FieldMarks;
 use super::incoming::Fitting;
 use super::localize::{Attempt, LocalRows, Target};
@@ -76,7 +77,7 @@ impl Arrivals {
         let was_at = was.as_ref().map(|was| was.key.clone());
         // One that was here before gets the key that it had.
         let wanted =
-            was_at.clone().filter(|key| !is_tombstone(key)).unwrap_or_else(|| origin_key.clone());
+            was_at.clone().filter(|key| !is_of_nobody(key)).unwrap_or_else(|| origin_key.clone());
         let is_its = was_at.as_ref() == Some(&wanted);
         let is_known = !is_its && is_numbered && database.store()?.piece(id, &wanted)?.is_some();
         let mut target =
@@ -339,7 +340,9 @@ impl Arrivals {
         let key = match &standing {
             Some(standing) => standing.key.clone(),
             // It was never here, and no number is given away for it.
-            None if self.is_numbered(database, kind)? => tombstone(subject),
+            None if self.is_numbered(database, kind)? => {
+                Value::Integer(database.number_of_nobody(kind)?)
+            }
             None => subject.document.key.clone(),
         };
         if was.as_ref().is_some_and(|was| was.gone_at.is_none())
@@ -418,15 +421,6 @@ impl Arrivals {
             origin_key: &subject.document.key,
         })
     }
-}
-
-/// Where what is known of a piece stands that is gone and never was here: no row has such a key.
-fn tombstone(subject: &Subject<'_>) -> Value {
-    Value::text(&format!("{} of {}", subject.document.key, subject.document.origin))
-}
-
-fn is_tombstone(key: &Value) -> bool {
-    matches!(key, Value::Text(text) if text.windows(4).any(|part| part == b" of "))
 }
 
 impl Database {

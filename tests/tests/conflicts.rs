@@ -1,0 +1,143 @@
+//! Two sites change the same: the later change wins, and what loses is kept with both values.
+
+use talon_tests::tills::Tills;
+
+const CONFLICTS: &str = "SELECT kind, piece, field, lost_value, lost_site, won_value, won_site FROM talon_conflicts ORDER BY id";
+const NONE: [&str; 0] = [];
+
+/// Everybody has customer 1, and BSOC's sale 1 with its line 1.
+fn shared() -> Tills {
+    let sites = Tills::new();
+    sites.at('A').run("INSERT INTO customer VALUES (1, 'Ada', 'Mill Lane', '11')");
+    sites.at('B').run(
+        "BEGIN; INSERT INTO sale VALUES (1, 'B1', NULL, 5); INSERT INTO sale_line VALUES (1, 1, NULL, 1, 5, NULL); COMMIT",
+    );
+    sites.settle(1);
+    sites
+}
+
+#[test]
+fn two_fields_changed_by_two_people_both_keep_their_change() {
+    let sites = shared();
+    sites.at('B').run("UPDATE customer SET address = 'Hill Road' WHERE id = 1");
+    sites.at('C').run("UPDATE customer SET phone = '22' WHERE id = 1");
+    sites.settle(2);
+    for letter in sites.letters() {
+        let db = sites.at(letter);
+        assert_eq!(db.rows("SELECT * FROM customer"), ["1|Ada|Hill Road|22"], "{letter}");
+        assert_eq!(db.rows(CONFLICTS), NONE, "{letter}");
+    }
+}
+
+#[test]
+fn the_later_change_of_a_field_wins_and_the_other_is_listed_where_they_met() {
+    let sites = shared();
+    sites.at('B').run("UPDATE customer SET phone = '21', name = 'Eve' WHERE id = 1");
+    sites.at('C').run("SELECT talon_clock('2026-11-20T09:00:00+01:00')");
+    sites.at('C').run("UPDATE customer SET phone = '22' WHERE id = 1");
+    sites.settle(2);
+    for letter in sites.letters() {
+        assert_eq!(
+            sites.at(letter).rows("SELECT * FROM customer"),
+            ["1|Eve|Mill Lane|22"],
+            "{letter}"
+        );
+    }
+    assert_eq!(sites.at('A').rows(CONFLICTS), ["customer|1|phone|21|BSOC|22|CSOC"]);
+    assert_eq!(sites.at('B').rows(CONFLICTS), NONE);
+    assert_eq!(sites.at('C').rows(CONFLICTS), NONE);
+}
+
+#[test]
+fn what_lost_comes_back_as_a_new_change() {
+    let sites = shared();
+    sites.at('B').run("UPDATE customer SET phone = '21' WHERE id = 1");
+    sites.at('C').run("SELECT talon_clock('2026-11-20T09:00:00+01:00')");
+    sites.at('C').run("UPDATE customer SET phone = '22' WHERE id = 1");
+    sites.settle(2);
+    let a = sites.at('A');
+    assert_eq!(a.one("SELECT talon_reinstate(id) FROM (SELECT 1 AS id)"), "customer 1");
+    assert_eq!(
+        a.error("SELECT talon_reinstate(1)"),
+        "talon_reinstate: conflict 1 was reinstated already"
+    );
+    assert_eq!(a.error("SELECT talon_reinstate(9)"), "talon_reinstate: there is no conflict 9");
+    assert_eq!(a.rows("SELECT reinstated_at IS NOT NULL FROM talon_conflicts"), ["1"]);
+    sites.settle(2);
+    for letter in sites.letters() {
+        assert_eq!(sites.at(letter).rows("SELECT phone FROM customer"), ["21"], "{letter}");
+    }
+}
+
+#[test]
+fn of_two_versions_of_a_piece_the_later_one_stands_and_the_other_can_be_had_back() {
+    let sites = shared();
+    // Central had nothing of it yet when the till changed it again.
+    sites.at('A').run("UPDATE sale_line SET quantity = 2 WHERE sale_id = 1");
+    sites.at('B').run("UPDATE talon_site SET acknowledged = 0");
+    sites.at('B').run("SELECT talon_clock('2026-11-20T09:00:00+01:00')");
+    sites.at('B').run("UPDATE sale SET total = 6 WHERE id = 1");
+    sites.send('B', 'A');
+    let a = sites.at('A');
+    assert_eq!(
+        a.rows("SELECT s.total, l.quantity FROM sale AS s JOIN sale_line AS l ON l.sale_id = s.id"),
+        ["6.0|1.0"]
+    );
+    assert_eq!(
+        a.rows("SELECT kind, piece, field, lost_site, won_site, lost_value ->> '$.lines[0][3]' FROM talon_conflicts"),
+        ["sale|1|NULL|ASOC|BSOC|2.0"]
+    );
+    assert_eq!(a.one("SELECT talon_reinstate(1)"), "sale 1");
+    assert_eq!(
+        a.rows("SELECT s.total, l.quantity FROM sale AS s JOIN sale_line AS l ON l.sale_id = s.id"),
+        ["5.0|2.0"]
+    );
+    sites.settle(2);
+    for letter in sites.letters() {
+        let db = sites.at(letter);
+        assert_eq!(
+            db.rows(
+                "SELECT s.total, l.quantity FROM sale AS s JOIN sale_line AS l ON l.sale_id = s.id"
+            ),
+            ["5.0|2.0"],
+            "{letter}"
+        );
+    }
+}
+
+#[test]
+fn a_deletion_and_a_change_that_did_not_know_of_each_other() {
+    let sites = shared();
+    sites.at('B').run("DELETE FROM customer WHERE id = 1");
+    sites.at('C').run("SELECT talon_clock('2026-11-20T09:00:00+01:00')");
+    sites.at('C').run("UPDATE customer SET phone = '22' WHERE id = 1");
+    sites.settle(2);
+    for letter in sites.letters() {
+        assert_eq!(
+            sites.at(letter).rows("SELECT * FROM customer"),
+            ["1|Ada|Mill Lane|22"],
+            "{letter}"
+        );
+    }
+    assert_eq!(sites.at('A').rows(CONFLICTS).len(), 1);
+    assert_eq!(
+        sites.at('A').rows("SELECT lost_value, lost_site, won_site FROM talon_conflicts"),
+        ["NULL|BSOC|CSOC"]
+    );
+}
+
+#[test]
+fn the_same_flow_again_lists_nothing_again() {
+    let sites = shared();
+    sites.at('B').run("UPDATE customer SET phone = '21' WHERE id = 1");
+    sites.at('C').run("SELECT talon_clock('2026-11-20T09:00:00+01:00')");
+    sites.at('C').run("UPDATE customer SET phone = '22' WHERE id = 1");
+    sites.send('C', 'A');
+    let first = sites.emit('B', 'A', "changes", "none");
+    sites.receive('A', &first);
+    sites.at('A').run("SELECT talon_process()");
+    sites.receive('A', &first);
+    sites.at('A').run("SELECT talon_process()");
+    sites.exchange('B', 'A', "full", "none");
+    assert_eq!(sites.at('A').rows(CONFLICTS), ["customer|1|phone|21|BSOC|22|CSOC"]);
+}

@@ -1,0 +1,168 @@
+//! Each till numbers its sales 1, 2, 3: at the others they get free numbers, and everything that refers to them follows.
+
+use talon_tests::tills::Tills;
+
+const SALES: &str =
+    "SELECT s.id, s.number, s.customer_id, l.id, l.article_id, l.upstream_line_id FROM sale AS s
+    LEFT JOIN sale_line AS l ON l.sale_id = s.id ORDER BY s.id, l.id";
+
+const NONE: [&str; 0] = [];
+
+/// Both tills have sale 1 with lines 1 and 2, to their own customer 1, the second line made from the first.
+fn two_tills() -> Tills {
+    let sites = Tills::new();
+    sites.at('A').run("INSERT INTO article VALUES (7, 'c', 'coffee', 2.5)");
+    sites.send('A', 'B');
+    sites.send('A', 'C');
+    for (till, name) in [('B', "Ben"), ('C', "Cleo")] {
+        sites.at(till).run(&format!(
+            "BEGIN; INSERT INTO customer VALUES (1, '{name}', NULL, NULL);
+             INSERT INTO sale VALUES (1, '{till}1', 1, 5);
+             INSERT INTO sale_line VALUES (1, 1, 7, 1, 2.5, NULL), (2, 1, 7, 1, 2.5, 1); COMMIT"
+        ));
+    }
+    sites
+}
+
+#[test]
+fn what_two_tills_number_alike_stands_side_by_side_at_central() {
+    let sites = two_tills();
+    sites.send('B', 'A');
+    sites.send('C', 'A');
+    let a = sites.at('A');
+    assert_eq!(a.rows("SELECT id, name FROM customer"), ["1|Ben", "2|Cleo"]);
+    assert_eq!(
+        a.rows(SALES),
+        ["1|B1|1|1|7|NULL", "1|B1|1|2|7|1", "2|C1|2|3|7|NULL", "2|C1|2|4|7|3"]
+    );
+    assert_eq!(a.rows("SELECT reason FROM talon_quarantine"), NONE);
+    // It goes on to each other till, and back to nobody.
+    sites.send('A', 'B');
+    sites.send('A', 'C');
+    assert_eq!(
+        sites.at('B').rows(SALES),
+        ["1|B1|1|1|7|NULL", "1|B1|1|2|7|1", "2|C1|2|3|7|NULL", "2|C1|2|4|7|3"]
+    );
+    assert_eq!(
+        sites.at('C').rows(SALES),
+        ["1|C1|1|1|7|NULL", "1|C1|1|2|7|1", "2|B1|2|3|7|NULL", "2|B1|2|4|7|3"]
+    );
+}
+
+#[test]
+fn what_central_changes_comes_back_under_the_till_s_own_numbers() {
+    let sites = two_tills();
+    sites.send('B', 'A');
+    sites.send('C', 'A');
+    sites.at('A').run(
+        "BEGIN; UPDATE sale SET number = 'C1 corrected' WHERE id = 2; UPDATE sale_line SET quantity = 9 WHERE id = 4;
+         INSERT INTO sale_line VALUES (5, 2, 7, 3, 2.5, 3); COMMIT",
+    );
+    sites.send('A', 'C');
+    let c = sites.at('C');
+    assert_eq!(
+        c.rows("SELECT id, number, customer_id FROM sale WHERE number LIKE 'C%'"),
+        ["1|C1 corrected|1"]
+    );
+    assert_eq!(
+        c.rows("SELECT id, sale_id, quantity, upstream_line_id FROM sale_line WHERE sale_id = 1"),
+        ["1|1|1.0|NULL", "2|1|9.0|1", "5|1|3.0|1"]
+    );
+    // And what the till makes of that arrives where it belongs.
+    c.run("UPDATE sale_line SET quantity = 10 WHERE id = 5; DELETE FROM sale_line WHERE id = 2");
+    sites.send('C', 'A');
+    assert_eq!(
+        sites
+            .at('A')
+            .rows("SELECT id, quantity, upstream_line_id FROM sale_line WHERE sale_id = 2"),
+        ["3|1.0|NULL", "5|10.0|3"]
+    );
+    for letter in ['A', 'C'] {
+        assert_eq!(sites.at(letter).rows("SELECT reason FROM talon_quarantine"), NONE);
+    }
+}
+
+#[test]
+fn a_line_added_where_its_number_means_another_line_gets_a_free_one_for_the_others() {
+    let sites = two_tills();
+    sites.send('B', 'A');
+    sites.send('C', 'A');
+    let a = sites.at('A');
+    // Sale 2 is C1: its lines are 3 and 4 here, 1 and 2 there. Lines 1 and 2 move over to make room.
+    a.run("BEGIN; DELETE FROM sale_line WHERE sale_id = 1; INSERT INTO sale_line VALUES (9, 1, 7, 1, 2.5, NULL); COMMIT");
+    a.run("INSERT INTO sale_line VALUES (1, 2, 7, 3, 2.5, 4)");
+    sites.send('A', 'C');
+    let lines =
+        "SELECT quantity, upstream_line_id FROM sale_line AS l JOIN sale AS s ON s.id = l.sale_id
+                 WHERE s.number = 'C1' ORDER BY l.id";
+    let c = sites.at('C');
+    assert_eq!(c.rows(lines), ["1.0|NULL", "1.0|1", "3.0|2"]);
+    assert_eq!(c.rows("SELECT reason FROM talon_quarantine"), NONE);
+}
+
+#[test]
+fn a_reference_to_a_line_of_another_piece_follows_that_piece() {
+    let sites = two_tills();
+    sites.send('B', 'A');
+    sites.send('C', 'A');
+    sites.at('C').run(
+        "BEGIN; INSERT INTO sale VALUES (2, 'C2', 1, 5); INSERT INTO sale_line VALUES (3, 2, 7, 1, 2.5, 2); COMMIT",
+    );
+    sites.send('C', 'A');
+    let upstream = "SELECT s.number, l.quantity, u.id, o.number FROM sale_line AS l JOIN sale AS s ON s.id = l.sale_id
+        JOIN sale_line AS u ON u.id = l.upstream_line_id JOIN sale AS o ON o.id = u.sale_id WHERE s.number = 'C2'";
+    assert_eq!(sites.at('A').rows(upstream), ["C2|1.0|4|C1"]);
+    sites.send('A', 'B');
+    assert_eq!(sites.at('B').rows(upstream), ["C2|1.0|4|C1"]);
+}
+
+#[test]
+fn a_number_that_sqlite_keeps_for_itself_is_not_given_away() {
+    let schema = talon_tests::tills::SCHEMA.replace(
+        "till_closing(id INTEGER PRIMARY KEY",
+        "till_closing(id INTEGER PRIMARY KEY AUTOINCREMENT",
+    );
+    let sites = Tills::with(&schema, talon_tests::tills::DECLARE, 2);
+    sites.at('A').run(
+        "INSERT INTO till_closing VALUES (1, 'A', '2026-11-20', 1); INSERT INTO till_closing VALUES (50, 'A', 'x', 1);
+         DELETE FROM till_closing WHERE id = 50",
+    );
+    sites.at('B').run("INSERT INTO till_closing VALUES (1, 'B', '2026-11-20', 2)");
+    sites.send('B', 'A');
+    assert_eq!(sites.at('A').rows("SELECT id, till FROM till_closing"), ["1|A", "51|B"]);
+}
+
+#[test]
+fn where_no_number_is_free_the_piece_is_set_aside_and_comes_when_there_is_one() {
+    let sites = Tills::new();
+    let highest = i64::MAX;
+    sites
+        .at('A')
+        .run(&format!("INSERT INTO customer(id, name) VALUES (1, 'Ada'), ({highest}, 'Zoe')"));
+    sites.at('B').run("INSERT INTO customer(id, name) VALUES (1, 'Ben')");
+    sites.send('B', 'A');
+    let a = sites.at('A');
+    assert_eq!(
+        a.rows("SELECT kind, origin, origin_key, reason FROM talon_quarantine"),
+        [format!("customer|BSOC|1|customer has no free number: its highest is {highest} already")]
+    );
+    assert_eq!(a.rows("SELECT name FROM customer ORDER BY id"), ["Ada", "Zoe"]);
+}
+
+#[test]
+fn keys_that_are_texts_are_the_same_everywhere() {
+    let sites = Tills::with(
+        "CREATE TABLE tariff(code TEXT PRIMARY KEY, price REAL, note TEXT);",
+        r#"SELECT talon_track('tariff', '{"record": {"table": "tariff"}, "sync": "customer"}')"#,
+        2,
+    );
+    sites.at('B').run("INSERT INTO tariff VALUES ('x', 1, 'b')");
+    sites.at('C').run("INSERT INTO tariff VALUES ('y', 2, 'c')");
+    sites.settle(2);
+    for letter in sites.letters() {
+        assert_eq!(
+            sites.at(letter).rows("SELECT * FROM tariff ORDER BY code"),
+            ["x|1.0|b", "y|2.0|c"]
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! What cannot be applied is set aside alone, with its reason, and applied when its cause is gone.
+
+use talon_tests::tills::Tills;
+
+const SET_ASIDE: &str = "SELECT kind, origin, origin_key, reason FROM talon_quarantine ORDER BY id";
+const NONE: [&str; 0] = [];
+
+#[test]
+fn a_broken_reference_is_named_and_waits_for_what_it_refers_to() {
+    let sites = Tills::new();
+    let b = sites.at('B');
+    // The article is of the till's own making, which goes to nobody.
+    sites.shop('B').bare().run("INSERT INTO article VALUES (5, 'x', 'own', 1)");
+    b.run(
+        "BEGIN; INSERT INTO sale VALUES (1, 'B1', NULL, 1); INSERT INTO sale_line VALUES (1, 1, 5, 1, 1, NULL); COMMIT;
+         BEGIN; INSERT INTO sale VALUES (2, 'B2', NULL, 1); INSERT INTO sale_line VALUES (2, 2, NULL, 1, 1, NULL); COMMIT",
+    );
+    sites.send('B', 'A');
+    let a = sites.at('A');
+    assert_eq!(a.rows("SELECT number FROM sale"), ["B2"]);
+    assert_eq!(a.rows(SET_ASIDE), ["sale|BSOC|1|lines.article_id: article 5 of ASOC is not here"]);
+    a.run("INSERT INTO article VALUES (5, 'x', 'made later', 1)");
+    assert_eq!(a.one("SELECT talon_process()"), r#"{"applied":0,"freed":1,"answered":0}"#);
+    assert_eq!(a.rows("SELECT number FROM sale ORDER BY id"), ["B1", "B2"]);
+    assert_eq!(a.rows(SET_ASIDE), NONE);
+}
+
+#[test]
+fn a_missing_column_and_a_missing_kind_are_named() {
+    let sites = Tills::new();
+    sites.at('B').run("ALTER TABLE customer ADD COLUMN email TEXT; INSERT INTO customer VALUES (1, 'Ben', NULL, NULL, 'b@b')");
+    sites.at('B').run("INSERT INTO till_closing VALUES (1, 'B', 'd', 1)");
+    sites.at('A').run("SELECT talon_unguard('till_closing')");
+    sites.send('B', 'A');
+    let a = sites.at('A');
+    assert_eq!(
+        a.rows(SET_ASIDE),
+        [
+            "customer|BSOC|1|customer has no column email here",
+            "till_closing|BSOC|1|till_closing is not guarded or tracked here"
+        ]
+    );
+    a.run("ALTER TABLE customer ADD COLUMN email TEXT");
+    a.run(r#"SELECT talon_track('till_closing', '{"record": {"table": "till_closing"}, "sync": "till"}')"#);
+    a.run("SELECT talon_process()");
+    assert_eq!(a.rows("SELECT name, email FROM customer"), ["Ben|b@b"]);
+    assert_eq!(a.rows("SELECT till FROM till_closing"), ["B"]);
+    assert_eq!(a.rows(SET_ASIDE), NONE);
+}
+
+#[test]
+fn a_piece_that_is_open_waits_until_it_is_closed() {
+    let sites = Tills::new();
+    sites.at('B').run(
+        "BEGIN; INSERT INTO sale VALUES (1, 'B1', NULL, 1); INSERT INTO sale_line VALUES (1, 1, NULL, 1, 1, NULL); COMMIT",
+    );
+    sites.send('B', 'A');
+    let a = sites.at('A');
+    a.be("till 2", "marie", "2026-11-20T09:00:00+01:00");
+    a.run("SELECT talon_edit_begin('sale', 1)");
+    sites.at('B').run(
+        "UPDATE talon_site SET acknowledged = 0; SELECT talon_clock('2026-11-20T09:05:00+01:00')",
+    );
+    sites.at('B').run("UPDATE sale SET total = 2 WHERE id = 1");
+    sites.send('B', 'A');
+    assert_eq!(
+        a.rows(SET_ASIDE),
+        ["sale|BSOC|1|it is open at till 2 by marie since 2026-11-20T09:00:00.000+01:00"]
+    );
+    assert_eq!(a.one("SELECT total FROM sale"), "1.0");
+    a.run("SELECT talon_edit_end('sale', 1); SELECT talon_process()");
+    assert_eq!(a.one("SELECT total FROM sale"), "2.0");
+    assert_eq!(a.rows(SET_ASIDE), NONE);
+}
+
+#[test]
+fn a_newer_state_of_a_document_takes_the_older_one_s_place() {
+    let sites = Tills::new();
+    sites.at('A').run("CREATE UNIQUE INDEX name ON customer(name); INSERT INTO customer(id, name) VALUES (1, 'Ada')");
+    sites.at('B').run("INSERT INTO customer(id, name) VALUES (1, 'Ada')");
+    sites.send('B', 'A');
+    let a = sites.at('A');
+    assert_eq!(
+        a.rows(SET_ASIDE),
+        ["customer|BSOC|1|customer: UNIQUE constraint failed: customer.name"]
+    );
+    sites.at('B').run("UPDATE customer SET name = 'Adam' WHERE id = 1");
+    sites.send('B', 'A');
+    assert_eq!(a.rows(SET_ASIDE), NONE);
+    assert_eq!(a.rows("SELECT name FROM customer ORDER BY id"), ["Ada", "Adam"]);
+}
+
+#[test]
+fn what_would_take_somebody_else_s_rows_with_it_does_not_go() {
+    let schema = "CREATE TABLE customer(id INTEGER PRIMARY KEY, name TEXT);
+        CREATE TABLE note(id INTEGER PRIMARY KEY, customer_id INTEGER REFERENCES customer(id) ON DELETE CASCADE, text TEXT);";
+    let declare = r#"SELECT talon_track('customer', '{"record": {"table": "customer"}, "sync": "customer"}')"#;
+    let sites = Tills::with(schema, declare, 1);
+    sites.at('B').run("INSERT INTO customer VALUES (1, 'Ada')");
+    sites.send('B', 'A');
+    let a = sites.at('A');
+    a.run("INSERT INTO note VALUES (1, 1, 'pays late')");
+    sites.at('B').run("DELETE FROM customer");
+    sites.send('B', 'A');
+    assert_eq!(a.rows("SELECT * FROM note"), ["1|1|pays late"]);
+    assert_eq!(
+        a.rows(SET_ASIDE),
+        [
+            "customer|BSOC|1|customer 1 would have to go, and rows of note that refer to it would change with it"
+        ]
+    );
+    a.run("DELETE FROM note; SELECT talon_process()");
+    assert_eq!(a.rows("SELECT * FROM customer"), NONE);
+}
+
+#[test]
+fn which_ones_a_remote_may_create_is_asked_of_the_row() {
+    let declare = talon_tests::tills::DECLARE.replace(
+        r#"{"table": "till_closing"}, "sync": "till""#,
+        r#"{"table": "till_closing"}, "sync": {"preset": "till", "when": "h.total >= 0"}"#,
+    );
+    let sites = Tills::with(talon_tests::tills::SCHEMA, &declare, 1);
+    let b = sites.at('B');
+    // As a host without Talon may have done it.
+    b.run("INSERT INTO till_closing VALUES (1, 'B', 'd', 1)");
+    sites.shop('B').bare().run("INSERT INTO till_closing VALUES (2, 'B', 'd', -1)");
+    b.run("SELECT talon_absorb()");
+    sites.send('B', 'A');
+    assert_eq!(sites.at('A').rows("SELECT id FROM till_closing"), ["1"]);
+}
