@@ -15,6 +15,7 @@ mod scale;
 mod schema;
 #[cfg(session_extension)]
 mod session;
+mod sync;
 mod time;
 mod turns;
 mod variants;
@@ -53,7 +54,7 @@ fn run() -> Outcome {
         library.load(&rusqlite::Connection::open_in_memory()?)?;
     }
     type Section = fn(&Options, &Library) -> Outcome;
-    let sections: [(&[&str], Section); 7] = [
+    let sections: [(&[&str], Section); 8] = [
         (&["time"], time::run),
         (&["anew"], time::run_anew),
         (&["scale", "detect"], scale::run),
@@ -61,6 +62,7 @@ fn run() -> Outcome {
         (&["chains"], chains::run),
         (&["load"], load::run),
         (&["memory"], memory::run),
+        (&["sync"], sync::run),
     ];
     for (names, section) in sections {
         if names.iter().any(|name| options.wants(name)) {

@@ -69,7 +69,7 @@ fn measure(table: &Table, folder: &Path, bare: &Path, library: &Library, keys: &
 }
 
 /// Runs one transaction in a process of its own; returns its peak in MiB.
-fn child(work: &str, path: &Path, library: Option<&Library>) -> Outcome<f64> {
+pub fn child(work: &str, path: &Path, library: Option<&Library>) -> Outcome<f64> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args([CHILD, work]).arg(path).stderr(Stdio::inherit());
     if let Some(library) = library {
@@ -91,6 +91,11 @@ pub fn run_child(mut arguments: impl Iterator<Item = String>) -> Outcome {
     let connection = schema::open(Path::new(&path))?;
     if let Some(library) = arguments.next() {
         Library::find(Some(PathBuf::from(library)))?.load(&connection)?;
+    }
+    if ["idle", "emit", "apply"].contains(&work.as_str()) {
+        crate::sync::child(&work, &connection, Path::new(&path))?;
+        println!("{}", peak_kib()?.ok_or("no peak memory in /proc")?);
+        return Ok(());
     }
     connection.execute_batch("BEGIN")?;
     if work == "headers" {

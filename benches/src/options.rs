@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use crate::{report::Outcome, variants::Variant};
 
 /// The parts of the bench, in the order they are printed.
-pub const SECTIONS: [&str; 8] =
-    ["time", "anew", "scale", "detect", "recover", "chains", "load", "memory"];
+pub const SECTIONS: [&str; 9] =
+    ["time", "anew", "scale", "detect", "recover", "chains", "load", "memory", "sync"];
 
 /// Shown by `--help`.
 pub const HELP: &str = "\
 Prints what Talon costs, as markdown tables.
 
   --quick            a minute instead of ten: fewer rounds, smaller databases, coarser figures
-  --only A,B         only these: time, anew, scale, detect, recover, chains, load, memory
+  --only A,B         only these: time, anew, scale, detect, recover, chains, load, memory, sync
   --variants A,B     only these: bare, guarded, floor, audit, session
   --bare-peers       audit triggers and session extension without the index by which they find a piece
   --rounds N         how often the variants take turns

@@ -2,7 +2,12 @@
 //!
 //! SQLite's bindings declare these functions whether they were compiled in or not; build.rs says which.
 
-use std::{ffi::c_int, ptr, slice};
+use std::{
+    ffi::{c_int, c_void},
+    path::Path,
+    ptr, slice,
+    time::Instant,
+};
 
 use rusqlite::{Connection, ffi};
 
@@ -10,6 +15,7 @@ use crate::{
     floor::now_ms,
     raw::{Bound, RawStatement, check},
     report::Outcome,
+    schema,
 };
 
 /// Records the changes of one transaction at a time.
@@ -81,4 +87,72 @@ impl Drop for Recorder<'_> {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Two databases, the second one brought up to date by changesets of the first.
+pub struct Pair {
+    from: Connection,
+    to: Connection,
+}
+
+impl Pair {
+    /// Makes both, empty.
+    pub fn new(folder: &Path) -> Outcome<Self> {
+        let open = |name: &str| -> Outcome<Connection> {
+            let connection = schema::open(&folder.join(name))?;
+            connection.execute_batch(schema::CREATE_SHOP)?;
+            Ok(connection)
+        };
+        Ok(Self { from: open("recorded.db")?, to: open("applied.db")? })
+    }
+
+    /// Records what `work` does in one session, and applies its changeset: seconds of recording, making and applying
+    /// it, and its bytes.
+    pub fn carry(&self, work: impl FnOnce(&Connection) -> Outcome) -> Outcome<[f64; 4]> {
+        let mut session = ptr::null_mut();
+        // SAFETY: the connection outlives the session; the names end in NUL.
+        unsafe {
+            check(ffi::sqlite3session_create(self.from.handle(), c"main".as_ptr(), &mut session))?;
+            check(ffi::sqlite3session_attach(session, ptr::null()))?;
+        }
+        let start = Instant::now();
+        let done = work(&self.from);
+        let record = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let mut length: c_int = 0;
+        let mut changeset = ptr::null_mut();
+        // SAFETY: as in `store`; the session is deleted once.
+        let made = unsafe {
+            let made = check(ffi::sqlite3session_changeset(session, &mut length, &mut changeset));
+            ffi::sqlite3session_delete(session);
+            made
+        };
+        let pack = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        // SAFETY: the changeset has `length` bytes and is freed after; no filter; the callback takes no notice of its arguments.
+        let applied = unsafe {
+            let applied = check(ffi::sqlite3changeset_apply(
+                self.to.handle(),
+                length,
+                changeset,
+                None,
+                Some(give_up),
+                ptr::null_mut(),
+            ));
+            ffi::sqlite3_free(changeset);
+            applied
+        };
+        let apply = start.elapsed().as_secs_f64();
+        done.and(made).and(applied)?;
+        Ok([record, pack, apply, f64::from(length)])
+    }
+}
+
+/// Both databases hold the same: a conflict is an error of the bench.
+unsafe extern "C" fn give_up(
+    _: *mut c_void,
+    _: c_int,
+    _: *mut ffi::sqlite3_changeset_iter,
+) -> c_int {
+    ffi::SQLITE_CHANGESET_ABORT
 }

@@ -163,6 +163,20 @@ impl<'c> Host<'c> {
         Ok(i64::from(piece) + 1)
     }
 
+    /// Changes quantity and total of one line of a piece, counted from 0, of a shop whose pieces have so many lines.
+    pub fn edit_line_of(
+        &mut self,
+        piece: u32,
+        lines: u32,
+        random: &mut Random,
+    ) -> rusqlite::Result<()> {
+        self.serial += 1;
+        let line = piece * lines + random.below(lines) + 1;
+        let quantity = f64::from(self.serial) * 0.25;
+        kept(&mut self.kept)?.update_line.execute(params![quantity, quantity * 12.5, line])?;
+        Ok(())
+    }
+
     /// Deletes all lines of a piece that was there from the start and inserts as many new ones.
     pub fn rewrite(&mut self, pieces: u32, random: &mut Random) -> rusqlite::Result<i64> {
         let piece = i64::from(random.below(pieces)) + 1;
