@@ -51,6 +51,9 @@ pub struct Place {
     /// Seconds to wait for another talon, and for a locked database
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub wait: u64,
+    /// The time that it is, for rehearsals, such as 2026-11-20T21:00:00+01:00 (talon_clock)
+    #[arg(long, value_name = "MOMENT", hide_short_help = true)]
+    pub clock: Option<String>,
 }
 
 impl Place {

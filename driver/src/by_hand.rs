@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::layout;
 use crate::report::{Report, Way};
 use crate::sync::default_answer;
-use crate::taking::{self, Findings};
+use crate::taking::{self, Findings, counted};
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -52,9 +52,10 @@ pub fn export(options: &Export, report: &mut dyn Report) -> Result<Findings> {
     written?;
     let rows = flow.rows.unwrap_or_default();
     report.say(&format!(
-        "wrote flow {} to {}: {rows} rows, in {}",
+        "wrote flow {} to {}: {}, in {}",
         flow.number,
         flow.to,
+        counted(rows, "row"),
         path.display()
     ));
     Ok(Findings::default())
@@ -94,6 +95,8 @@ pub fn import(options: &Import, report: &mut dyn Report) -> Result<Findings> {
     let (database, _lock) = Database::open_to_write(&options.place)?;
     let mut findings = Findings::default();
     let mut missing = None;
+    let this = database.this()?;
+    let written = database.to_send(&this)?.last().map(|flow| flow.id);
     for path in &options.files {
         let file = match File::open(path) {
             Ok(file) => file,
@@ -112,8 +115,7 @@ pub fn import(options: &Import, report: &mut dyn Report) -> Result<Findings> {
         taken?;
     }
     taking::process(&database, report, &mut findings)?;
-    let this = database.this()?;
-    for flow in database.to_send(&this)?.iter().filter(|flow| flow.link.is_some()) {
+    for flow in database.to_send(&this)?.iter().filter(|flow| Some(flow.id) > written) {
         report.say(&format!(
             "flow {} to {} is the answer: talon export --to {} FILE, or talon sync",
             flow.number, flow.to, flow.to

@@ -84,6 +84,9 @@ impl Database {
         connection
             .execute_batch("PRAGMA synchronous = FULL; SELECT talon_station('talon');")
             .map_err(|error| refused(error.to_string()))?;
+        if let Some(moment) = &place.clock {
+            connection.query_row("SELECT talon_clock(?1)", [moment], |_| Ok(()))?;
+        }
         let database = Database { connection, path: path.to_owned() };
         database.sites()?;
         Ok(database)

@@ -27,10 +27,15 @@ pub trait Report {
     fn end(&mut self);
 }
 
+/// What takes so long that a log shows it chunk by chunk.
+const LONG_BYTES: u64 = 1 << 20;
+
 /// Standard output and standard error.
 #[derive(Default)]
 pub struct Console {
     bar: Option<ProgressBar>,
+    /// Is so much on its way that each chunk is worth a line?
+    is_long: bool,
     /// Could a line not be written? Nobody may be told what happened then.
     pub is_broken: bool,
 }
@@ -62,6 +67,7 @@ impl Report for Console {
 
     fn begin(&mut self, what: &str, bytes: Option<u64>) {
         self.end();
+        self.is_long = bytes.is_some_and(|bytes| bytes >= LONG_BYTES);
         if !std::io::stderr().is_terminal() {
             return;
         }
@@ -82,6 +88,7 @@ impl Report for Console {
     fn moved(&mut self, way: Way, name: &str, bytes: u64) {
         match &self.bar {
             Some(bar) => bar.inc(bytes),
+            None if !self.is_long => {}
             None => {
                 let way = if way == Way::In { "in " } else { "out" };
                 self.print(&format!("  {way} {name} {bytes} bytes"));

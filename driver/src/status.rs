@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::flows::minute;
 use crate::report::Report;
 use crate::table::{Record, columns, records, shown};
-use crate::taking::{Findings, documents};
+use crate::taking::{Findings, counted};
 use serde_json::{Value, json};
 
 /// So many of a list are shown; the rest is counted.
@@ -112,11 +112,11 @@ impl Standing {
         });
         list(&mut lines, "not acknowledged", &self.to_send, |flow| {
             format!(
-                "flow {} to {} of {}, {} rows",
+                "flow {} to {} of {}, {}",
                 shown(flow, "number"),
                 shown(flow, "to_site"),
                 minute(&shown(flow, "ready")),
-                shown(flow, "rows")
+                counted(flow.get("rows").and_then(Value::as_i64).unwrap_or_default(), "row")
             )
         });
         list(&mut lines, "open, not sent", &self.open, |edit| {
@@ -144,7 +144,10 @@ impl Standing {
         });
         if !self.quarantine.is_empty() {
             let count = i64::try_from(self.quarantine.len()).unwrap_or(i64::MAX);
-            lines.push(format!("{} in quarantine: tried again with each sync", documents(count)));
+            lines.push(format!(
+                "{} in quarantine: tried again with each sync",
+                counted(count, "document")
+            ));
         }
         lines
     }

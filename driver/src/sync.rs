@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::layout;
 use crate::mailbox::Mailbox;
 use crate::report::{Report, Way};
-use crate::taking::{self, Findings};
+use crate::taking::{self, Findings, counted};
 use std::time::{Duration, Instant};
 
 /// How often the mailbox is looked at while an answer is waited for.
@@ -54,16 +54,23 @@ impl Exchange {
     pub fn receive(&self, report: &mut dyn Report, findings: &mut Findings) -> Result<()> {
         let sites = self.database.sites()?;
         let this = self.database.this()?;
+        let (mut waiting, mut bytes) = (Vec::new(), 0);
         for path in self.mailbox.lying_for(&this.code)? {
-            if findings.files.contains(&path) || self.is_known(&path, &sites, &this)? {
-                continue;
+            if !findings.files.contains(&path) && !self.is_known(&path, &sites, &this)? {
+                bytes += self.mailbox.length(&path)?.unwrap_or_default();
+                waiting.push(path);
             }
-            report.begin("receiving", self.mailbox.length(&path)?);
+        }
+        report.begin("receiving", Some(bytes));
+        for path in waiting {
             let source = self.mailbox.read(&path);
             let taken = taking::take_file(&self.database, &path, source, report, findings);
-            report.end();
+            if taken.is_err() {
+                report.end();
+            }
             taken?;
         }
+        report.end();
         Ok(())
     }
 
@@ -147,8 +154,11 @@ impl Exchange {
         if written > 0 {
             let rows = flow.rows.unwrap_or_default();
             report.say(&format!(
-                "sent flow {} to {}: {rows} rows, {written} chunks",
-                flow.number, flow.to
+                "sent flow {} to {}: {}, {}",
+                flow.number,
+                flow.to,
+                counted(rows, "row"),
+                counted(written, "chunk")
             ));
         }
         Ok(())
@@ -188,7 +198,8 @@ impl Exchange {
                 }
             }
             if removed > 0 {
-                report.say(&format!("removed {removed} chunks that {} has acknowledged", to.code));
+                let removed = counted(removed, "chunk");
+                report.say(&format!("removed {removed} that {} has acknowledged", to.code));
             }
         }
         Ok(())

@@ -79,7 +79,7 @@ pub fn process(
             (None, true) => report.say(&format!("{name} is not here as a whole yet")),
             (None, false) if !flow.is_refused => {
                 let rows = flow.rows.unwrap_or_default();
-                report.say(&format!("applied {name}: {rows} rows"));
+                report.say(&format!("applied {name}: {}", counted(rows, "row")));
             }
             (problem, _) => {
                 let problem = problem.as_deref().unwrap_or("is refused");
@@ -104,15 +104,15 @@ pub fn count_quarantine(
     if findings.quarantined > 0 {
         report.warn(&format!(
             "{} in quarantine; talon status names them",
-            documents(findings.quarantined)
+            counted(findings.quarantined, "document")
         ));
     }
     Ok(())
 }
 
 /// So many, in words.
-pub fn documents(count: i64) -> String {
-    format!("{count} {}", if count == 1 { "document" } else { "documents" })
+pub fn counted(count: i64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// What people call a chunk.
