@@ -337,3 +337,21 @@ fn flows_of_an_attached_database_are_its_own() {
     assert_eq!(db.one("SELECT count(*) FROM talon_chunks WHERE schema = 'till' AND flow = 2"), "1");
     assert_eq!(db.one("SELECT count(*) FROM talon_flows"), "0");
 }
+
+#[test]
+fn the_flow_that_the_page_about_the_format_shows_is_one() {
+    let (_b, till) = site("BSOC");
+    till.run(
+        "UPDATE talon_meta SET value = 7 WHERE name = 'incarnation';
+         BEGIN; INSERT INTO sale VALUES (42, 'B42', 'B', NULL); INSERT INTO sale_line VALUES (10, 42, NULL, 1.5); COMMIT",
+    );
+    let again = Db::open(std::path::Path::new(
+        &till.one("SELECT file FROM pragma_database_list WHERE name = 'main'"),
+    ));
+    talon_tests::load(&again.connection);
+    again.run("SELECT talon_clock('2026-11-20T21:00:00+01:00')");
+    let page = include_str!("../../docs/flow-format.md");
+    let shown = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next());
+    let written = lines(&again.flow("ASOC", "changes", "now")).join("\n") + "\n";
+    assert_eq!(shown.unwrap_or_default(), written);
+}
