@@ -264,7 +264,14 @@ impl Identities {
         piece: &Value,
         wire_key: i64,
     ) -> Result<Option<i64>> {
-        let key = database.alias(kind, part, piece, wire_key)?.unwrap_or(wire_key);
+        let alias = database.alias(kind, part, piece, wire_key)?;
+        if alias.is_none()
+            && database.aliases(kind, part, piece)?.iter().any(|(_, here)| *here == wire_key)
+        {
+            // The number is another line's of the piece here: the one that is meant has gone.
+            return Ok(None);
+        }
+        let key = alias.unwrap_or(wire_key);
         let owner = database.piece_of_row(kind, part, key)?;
         Ok((owner.as_ref() == Some(piece)).then_some(key))
     }

@@ -163,6 +163,10 @@ impl Arrivals {
         if let Err(reason) = database.write_rows(fitting, &key, &rows, is_there)? {
             return Ok(Err(reason));
         }
+        if fitting.parts.len() > 1 {
+            // Lines may have gone.
+            self.identities.forget();
+        }
         Ok(Ok((standing.key.clone(), Some(standing), rows)))
     }
 
