@@ -194,3 +194,39 @@ fn keys_that_change_in_an_interrupted_commit_take_all_their_images_along_or_none
         },
     );
 }
+
+#[test]
+fn a_handler_that_goes_on_interrupting_leaves_no_transaction_open() {
+    let (_shop, db) = Shop::of_sales();
+    db.run(
+        "SELECT talon_station('till 1', 'paul');
+         SELECT talon_derive('t', '{\"table\":\"sale_piece\",\"column\":\"total\",\"value\":\"t.id\"}')",
+    );
+    let mut db = db;
+    let mut refused = 0;
+    for call in [
+        "SELECT talon_edit_begin('sale', 1)",
+        "SELECT talon_edit_end('sale', 2)",
+        r#"SELECT talon_stage('sale', 9, '{"header":{"id":9},"lines":[{"id":90}]}')"#,
+        "SELECT talon_daily()",
+        "SELECT talon_repair('t')",
+        "SELECT talon_restore_all()",
+    ] {
+        for period in [1, 2, 3, 7] {
+            for first in 0..60 {
+                db.run(
+                    "DELETE FROM talon_edit; DELETE FROM talon_day; DELETE FROM sale_line WHERE sale_id = 1;
+                     UPDATE sale_piece SET total = 0",
+                );
+                let asked = AtomicUsize::new(0);
+                let tick = move || asked.fetch_add(1, Relaxed) >= first;
+                db.connection.progress_handler(period, Some(tick)).expect("a handler");
+                let result = db.try_rows(call);
+                db.connection.progress_handler(0, None::<fn() -> bool>).expect("no handler");
+                assert!(db.connection.is_autocommit(), "{call}, {period}, {first}: {result:?}");
+                refused += usize::from(result.is_err());
+            }
+        }
+    }
+    assert!(refused > 100, "only {refused} calls were interrupted");
+}

@@ -30,6 +30,8 @@ impl Talon {
         let (rowid, changes) = (self.connection.last_insert_rowid(), self.connection.changes());
         let way_out = self.way_out()?;
         if let Err(failure) = self.connection.run("BEGIN EXCLUSIVE", &[]) {
+            // Interrupted, it may have begun all the same.
+            self.undo(&[], true, way_out);
             return Err(self.in_the_way(Some(place), failure));
         }
         let repaired = self.repair_alone(place, name);
@@ -38,7 +40,7 @@ impl Talon {
             Ok(count)
         });
         if result.is_err() && !self.connection.is_autocommit() {
-            self.undo(&["ROLLBACK"], way_out);
+            self.undo(&[], true, way_out);
         }
         self.connection.set_last_insert_rowid(rowid);
         result

@@ -146,8 +146,10 @@ impl Talon {
         let changes = self.connection.changes();
         let triggers = silenced.then(|| TriggersOff::begin(self.connection));
         let way_out = self.way_out()?;
-        self.connection.run("BEGIN", &[])?;
+        // Interrupted, it may have begun all the same.
+        let begun = self.connection.run("BEGIN", &[]);
         let result: Result<Vec<_>> = self.quietly(|| {
+            begun?;
             self.wait_to_write(schema)?;
             self.enlist()?;
             batch.iter().map(|key| self.restore_one(schema, kind, key, silenced)).collect()
@@ -157,7 +159,7 @@ impl Talon {
             Ok(outcomes)
         });
         if result.is_err() && !self.connection.is_autocommit() {
-            self.undo(&["ROLLBACK"], way_out);
+            self.undo(&[], true, way_out);
         }
         drop(triggers);
         result

@@ -331,14 +331,18 @@ impl Talon {
         }
         let way_out = self.way_out()?;
         let was_autocommit = self.connection.is_autocommit();
-        self.connection.run("SAVEPOINT talon", &[])?;
+        if let Err(failure) = self.connection.run("SAVEPOINT talon", &[]) {
+            // Interrupted, it may be there all the same.
+            self.undo(&["RELEASE talon"], was_autocommit, way_out);
+            return Err(failure.into());
+        }
         let result = self.wait_to_write(schema).and_then(|()| self.quietly(work));
         let result = result.and_then(|value| {
             self.release(was_autocommit)?;
             Ok(value)
         });
         if result.is_err() {
-            self.undo(&["ROLLBACK TO talon", "RELEASE talon"], way_out);
+            self.undo(&["ROLLBACK TO talon", "RELEASE talon"], was_autocommit, way_out);
         }
         result
     }
@@ -401,11 +405,24 @@ impl Talon {
         }
     }
 
-    /// Undoes what was begun, by these statements.
-    pub(super) fn undo(&self, statements: &[&str], mut way_out: Statement) {
-        // After a full disk SQLite has rolled everything back by itself, and there is nothing left to undo.
-        let undone = statements.iter().try_for_each(|sql| self.connection.run(sql, &[]));
-        if matches!(undone, Err(failure) if failure.primary() == code::INTERRUPT) {
+    /// Undoes what was begun, by these statements; no transaction is open after it where there `was_autocommit`.
+    pub(super) fn undo(&self, statements: &[&str], was_autocommit: bool, mut way_out: Statement) {
+        let is_interrupted = |sql: &&str| {
+            let done = self.connection.run(sql, &[]);
+            matches!(done, Err(failure) if failure.primary() == code::INTERRUPT)
+        };
+        let is_open = || was_autocommit && !self.connection.is_autocommit();
+        // All of them are said: SQLite may have undone a part by itself, and a progress handler that is asked when a
+        // statement has done its work fails one that was done.
+        let mut interrupted = statements.iter().filter(|sql| is_interrupted(sql)).count() > 0;
+        if is_open() {
+            // A RELEASE that cannot commit leaves the transaction open, with nothing in it.
+            interrupted = is_interrupted(&"ROLLBACK");
+        } else if interrupted && !was_autocommit {
+            // Where it was done, there is no such savepoint any more.
+            interrupted = statements.last().is_some_and(is_interrupted);
+        }
+        if interrupted && (is_open() || !was_autocommit) {
             let _ = way_out.run(&[]);
         }
         if let Ok(mut databases) = self.databases() {

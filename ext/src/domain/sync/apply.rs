@@ -130,8 +130,10 @@ impl Talon {
         work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let (way_out, changes) = (self.way_out()?, self.connection.changes());
-        self.connection.run("BEGIN", &[])?;
+        // Interrupted, it may have begun all the same.
+        let begun = self.connection.run("BEGIN", &[]);
         let result = self.quietly(|| {
+            begun?;
             self.wait_to_write(schema)?;
             self.enlist()?;
             work()
@@ -141,7 +143,7 @@ impl Talon {
             Ok(value)
         });
         if result.is_err() && !self.connection.is_autocommit() {
-            self.undo(&["ROLLBACK"], way_out);
+            self.undo(&[], true, way_out);
         }
         result
     }
