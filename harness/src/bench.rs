@@ -8,17 +8,28 @@ use crate::replay::Options;
 use crate::scenario::{Host, Scenario, Setting};
 use crate::session::{self, Act, Script, Session};
 use crate::vfs::{self, Disk, Files};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is known of runs in which some transactions did not come to pass.
 pub(crate) struct Known {
     pub reference: Reference,
+    /// Its transactions, by statement.
+    pub units: Units,
     /// By number of commits.
     pub duties: Vec<Duty>,
     /// As Talon sees it, by number of commits.
     pub observed: Vec<Observed>,
+}
+
+impl Known {
+    /// The statements of some of its transactions.
+    pub fn statements_of(&self, is_meant: impl Fn(usize) -> bool) -> Excluded {
+        let places = self.units.iter().enumerate();
+        places.filter(|(_, unit)| is_meant(**unit)).map(|(place, _)| place).collect()
+    }
 }
 
 /// A scenario in one combination of settings.
@@ -27,13 +38,14 @@ pub(crate) struct Bench<'a> {
     pub script: &'a Script,
     pub setting: Setting,
     pub options: &'a Options,
-    pub units: Units,
     /// The disk as the faults find it.
     pub base: Files,
     /// How long a host takes for the steps, where that was measured.
     pub worked: Option<Duration>,
     pub known: BTreeMap<Excluded, Rc<Known>>,
     pub judge: Judge<'a>,
+    /// What was judged before and held, with the images compared.
+    pub judged: HashMap<blake3::Hash, u64>,
 }
 
 impl<'a> Bench<'a> {
@@ -49,48 +61,40 @@ impl<'a> Bench<'a> {
     ) -> Result<Bench<'a>, String> {
         let library = options.library.as_path();
         let judge = Judge { scenario, setting, library, reader: Reader::default() };
-        let none = Excluded::new();
-        let first = model::reference(scenario, script, setting, None, &none)
-            .map_err(|failure| format!("without Talon: {failure}"))?;
-        let units = model::units(script, &first.outcomes);
         let mut bench = Bench {
             scenario,
             script,
             setting,
             options,
-            units,
             base: Files::new(),
             worked: None,
             known: BTreeMap::new(),
             judge,
+            judged: HashMap::new(),
         };
-        bench.known(&none)?;
+        bench.known(&Excluded::new())?;
         Ok(bench)
     }
 
-    /// The run without a fault and without some transactions, without Talon and with it.
+    /// The run without a fault and without some statements, without Talon and with it.
     pub fn known(&mut self, excluded: &Excluded) -> Result<Rc<Known>, String> {
         if let Some(known) = self.known.get(excluded) {
             return Ok(Rc::clone(known));
         }
-        let reference =
-            model::reference(self.scenario, self.script, self.setting, Some(&self.units), excluded)
-                .map_err(|failure| format!("without Talon: {failure}"))?;
+        let told = self.told(excluded)?;
+        let reference = model::reference(self.scenario, self.script, self.setting, excluded, &told)
+            .map_err(|failure| format!("without Talon: {failure}"))?;
+        let units = model::units(self.script, &reference.outcomes);
         let observed = self.with_talon(&reference, excluded.is_empty())?;
         let duties = (0..=reference.commits.len()).map(|commits| reference.duty(commits)).collect();
-        let known = Rc::new(Known { reference, duties, observed });
+        let known = Rc::new(Known { reference, units, duties, observed });
         self.known.insert(excluded.clone(), Rc::clone(&known));
         Ok(known)
     }
 
-    /// Runs what the reference ran, with Talon: the host must not notice.
-    fn with_talon(
-        &mut self,
-        reference: &Reference,
-        is_whole: bool,
-    ) -> Result<Vec<Observed>, String> {
+    /// A disk on which nothing has happened but the guards.
+    pub fn guarded(&self) -> Result<Arc<Disk>, String> {
         vfs::seed(self.options.seed);
-        let mut observed = vec![Observed::default()];
         let files = model::schema_files(self.scenario, self.setting)
             .map_err(|failure| failure.to_string())?;
         let disk = Disk::new(&files);
@@ -101,6 +105,18 @@ impl<'a> Bench<'a> {
                 connection.close()
             });
         guards.map_err(|failure| format!("the guard: {failure}"))?;
+        Ok(disk)
+    }
+
+    /// Runs what the reference ran, with Talon: the host must not notice.
+    fn with_talon(
+        &mut self,
+        reference: &Reference,
+        is_whole: bool,
+    ) -> Result<Vec<Observed>, String> {
+        let mut observed = vec![Observed::default()];
+        let disk = self.guarded()?;
+        let library = Some(self.judge.library);
         observed.push(self.judge.observe(&disk.files())?);
         let mut session = Session::new(&disk, self.setting, library, self.script);
         // last_insert_rowid() and changes() before each statement, by connection, with Talon and without.
@@ -170,7 +186,7 @@ fn difference(
         return Some(format!("{}; expected {wanted}", shown(outcome)));
     }
     // After a statement that fails, last_insert_rowid() is a stated limit.
-    if act.instead.is_some() || outcome.code() != 0 {
+    if act.is_talons() || outcome.code() != 0 {
         return None;
     }
     // What a statement leaves as it was, it leaves as a step of Talon's has made it.

@@ -6,7 +6,6 @@ use crate::model::{self, Excluded, Outcome};
 use crate::scenario::{Journal, Synchronous};
 use crate::session::{Act, Session};
 use crate::vfs::{self, Disk, Files};
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -51,23 +50,26 @@ impl Bench<'_> {
             None => vfs::arm_memory(0, false),
         }
         let setup = candidates[0].known.reference.setup;
-        let mut failed = BTreeSet::new();
+        let mut failed = Excluded::new();
         let mut problems = Vec::new();
         let mut told = Vec::new();
         let mut committed = setup;
+        // How often something was synced up to the end of each commit.
+        let mut syncs = Vec::new();
         let mut in_doubt = false;
         for (place, act) in script.acts.iter().enumerate().skip(script.setup) {
-            let unit = self.units[place];
-            if failed.contains(&unit) {
+            if failed.contains(&place) {
                 continue;
             }
+            let known = Rc::clone(&candidates[0].known);
+            let unit = known.units[place];
             let had_fired = disk.has_fired() || vfs::memory().fired > 0;
             let outcome = Outcome::of(&mut session, act);
             if let Some(failure) = &outcome.executed.failure {
                 told.push(format!("{}: {failure}", act.sql));
             }
             if disk.is_dead() && outcome.code() != 0 {
-                in_doubt = self.is_last(place);
+                in_doubt = !known.units[place + 1..].contains(&unit);
                 break;
             }
             let fits = candidates.iter().any(|candidate| {
@@ -75,12 +77,15 @@ impl Bench<'_> {
                 expected.is_some_and(|expected| is_expected(act, &outcome, expected))
             });
             if fits {
-                if outcome.code() != 0 && self.units.iter().filter(|one| **one == unit).count() == 1
-                {
-                    // It failed on what another transaction holds, and did so even if that one fails later.
-                    failed.insert(unit);
+                problems.extend(self.left_open(&candidates, place, &outcome));
+                if outcome.code() == BUSY {
+                    // Another transaction was in its way, and was so even if that one fails later.
+                    failed.insert(place);
                 }
-                committed += usize::from(outcome.code() == 0 && outcome.ends);
+                if outcome.code() == 0 && outcome.ends {
+                    committed += 1;
+                    syncs.push(disk.syncs());
+                }
                 if act.closes {
                     session.close(act.on).map_err(|failure| format!("closing: {failure}"))?;
                 }
@@ -88,14 +93,14 @@ impl Bench<'_> {
             }
             problems.extend(complaint(disk, fault, had_fired, act, &outcome));
             session.roll_back(act.on);
-            failed.insert(unit);
+            failed.extend(known.statements_of(|one| one == unit));
             let before = candidates.len();
             candidates =
                 vfs::without_memory_faults(|| self.without(unit, &failed, candidates, disk))?;
             if candidates.len() > before {
                 // It may come back when the file is opened anew, after what the host did meanwhile: it stops here.
-                let rest = self.units[place..].iter().copied().filter(|other| *other != unit);
-                let rest = rest.collect::<BTreeSet<_>>();
+                let open = &known.units[place..];
+                let rest = known.statements_of(|one| one != unit && open.contains(&one));
                 candidates = vfs::without_memory_faults(|| self.without_all(candidates, &rest))?;
                 break;
             }
@@ -117,10 +122,9 @@ impl Bench<'_> {
             let certain = match (self.setting.journal, self.setting.synchronous) {
                 // SQLite does not sync these commits: any number of the last may be gone.
                 (Journal::Wal, Synchronous::Normal) => setup,
-                // Nor the end of the journal, which undoes the last commit when it comes back.
+                // Nor the end of the journal, which undoes the commit when it comes back: the next journal's sync does that.
                 (Journal::Delete, _) | (Journal::Truncate, Synchronous::Normal) => {
-                    let commits = &candidates[0].known.reference.commits;
-                    commits[..committed].iter().rposition(|one| one.writes).unwrap_or(setup)
+                    setup + syncs.iter().filter(|syncs| **syncs < disk.syncs()).count()
                 }
                 _ => committed,
             };
@@ -129,11 +133,26 @@ impl Bench<'_> {
         Ok(Faulted { fired, files: disk.files(), candidates, commits, problems, told })
     }
 
+    /// Says where a statement that did as it should has left another transaction open than it should.
+    fn left_open(
+        &self,
+        candidates: &[Candidate],
+        place: usize,
+        outcome: &Outcome,
+    ) -> Option<String> {
+        let mut expected =
+            candidates.iter().filter_map(|one| one.known.reference.outcomes[place].as_ref());
+        let is_open = |ends: bool| if ends { "no transaction is" } else { "a transaction is" };
+        expected.all(|expected| expected.ends != outcome.ends).then(|| {
+            format!("{} open after {}", is_open(outcome.ends), self.script.acts[place].sql)
+        })
+    }
+
     /// The candidates without what the host did not come to.
     fn without_all(
         &mut self,
         candidates: Vec<Candidate>,
-        rest: &BTreeSet<usize>,
+        rest: &Excluded,
     ) -> Result<Vec<Candidate>, String> {
         candidates
             .into_iter()
@@ -144,16 +163,11 @@ impl Bench<'_> {
             .collect()
     }
 
-    /// Whether a statement is the last of its transaction.
-    fn is_last(&self, place: usize) -> bool {
-        !self.units[place + 1..].contains(&self.units[place])
-    }
-
     /// The candidates once a transaction has failed: all that have `failed` are left out, the last one unless the file shows that it may have come to pass.
     fn without(
         &mut self,
         unit: usize,
-        failed: &BTreeSet<usize>,
+        failed: &Excluded,
         candidates: Vec<Candidate>,
         disk: &Disk,
     ) -> Result<Vec<Candidate>, String> {
@@ -163,7 +177,7 @@ impl Bench<'_> {
             let commits = &known.reference.commits;
             let may_stand = commits
                 .iter()
-                .position(|commit| commit.unit == unit)
+                .position(|commit| commit.place.is_some_and(|place| known.units[place] == unit))
                 .is_some_and(|place| now.as_ref().is_ok_and(|now| commits[place].dump == *now));
             let shorter: Excluded = excluded.union(failed).copied().collect();
             found.push(Candidate { known: self.known(&shorter)?, excluded: shorter });

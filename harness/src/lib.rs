@@ -18,6 +18,7 @@ pub mod scenario;
 pub mod session;
 pub mod simulate;
 pub mod tables;
+pub mod told;
 pub mod vfs;
 pub mod workers;
 

@@ -24,7 +24,7 @@ harness simulate   makes hosts up, each from a seed, and fails them at random mo
   --seconds N      for so long (default 60)
   --from N         beginning with this seed (default: one that nobody has chosen)
   --seed N         only the host of this seed, as it was
-  --write DIR      writes hosts that fail, or the one of --seed, to DIR as scenarios
+  --write DIR      writes hosts that fail, made small, to DIR as scenarios (default: here); with --seed, that host
   --jobs N, --library PATH   as above
 
 harness fuzz   tries hostile inputs, mutated from harness/corpus
@@ -61,12 +61,22 @@ struct Arguments {
     passed_on: Vec<String>,
 }
 
+impl Arguments {
+    /// Where scenarios are written.
+    fn folder(&self) -> PathBuf {
+        self.write.clone().unwrap_or_else(|| PathBuf::from("."))
+    }
+}
+
 fn run() -> Result<bool, Problem> {
     vfs::install()?;
     let Some(arguments) = arguments()? else {
         println!("{HELP}");
         return Ok(true);
     };
+    if arguments.command == "shrinking" {
+        return runs::write_shrunk(&arguments.options, &arguments.folder());
+    }
     if arguments.command.starts_with("simulat") {
         return simulate(&arguments);
     }
@@ -111,14 +121,15 @@ fn simulate(arguments: &Arguments) -> Result<bool, Problem> {
         None => u64::from(fastrand::u32(..)),
     };
     if let (true, Some(folder)) = (chosen, write) {
-        println!("{}", runs::write(from, folder)?.display());
+        println!("{}", runs::write(&harness::simulate::scenario(from), folder)?.display());
     }
     let plan = runs::Plan {
         length: std::time::Duration::from_secs(*seconds),
         from,
         hosts: if chosen { 1 } else { *hosts },
         jobs: if chosen { 1 } else { arguments.jobs },
-        write: write.clone(),
+        write: arguments.folder(),
+        program: std::env::current_exe()?,
     };
     let sum = runs::simulate_all(&plan, &options.library);
     println!("{sum} from={from}");

@@ -3,10 +3,11 @@
 use crate::scenario::{Purge, Scenario, Setting};
 use crate::session::{Act, DATABASE, Script, Session};
 use crate::tables::{self, Dump, PieceMap};
+use crate::told::Told;
 use crate::vfs::{Connection, Disk, Executed, Failure, Files, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Transactions that did not come to pass, by their number.
+/// Statements that did not come to pass, by their place: those of transactions that failed.
 pub type Excluded = BTreeSet<usize>;
 
 /// What a statement came to.
@@ -31,6 +32,9 @@ impl Outcome {
     /// Runs a statement and says what it came to.
     pub fn of(session: &mut Session<'_>, act: &Act) -> Outcome {
         let executed = session.execute(act);
+        if act.rolls_back {
+            session.roll_back(act.on);
+        }
         let ends = session.is_autocommit(act.on);
         let (changes, rowid) = session
             .opened(act.on)
@@ -42,24 +46,24 @@ impl Outcome {
 /// What stood in the file after a transaction.
 #[derive(Debug)]
 pub struct Commit {
-    /// The transaction's number.
-    pub unit: usize,
+    /// The place of the statement that ended the transaction; none for the schema.
+    pub place: Option<usize>,
     /// Its connection loads Talon and has its triggers on.
     pub is_watched: bool,
-    /// It changed the file, or may have: Talon's statements count as if they always did.
-    pub writes: bool,
     /// What it purged.
     pub purges: Option<Purge>,
     /// The host's tables.
     pub dump: Dump,
     /// The pieces in them.
     pub pieces: PieceMap,
+    /// The pieces as the transaction saw them before it restored some: Talon stores what it replaces.
+    pub replaced: Vec<PieceMap>,
 }
 
 /// A run without Talon.
 #[derive(Debug)]
 pub struct Reference {
-    /// By statement; none where its transaction was left out.
+    /// By statement; none where it was left out.
     pub outcomes: Vec<Option<Outcome>>,
     /// In the order of the commits. The first stands for the schema, before any statement.
     pub commits: Vec<Commit>,
@@ -70,12 +74,16 @@ pub struct Reference {
 /// Which transaction each statement belongs to, by statement.
 pub type Units = Vec<usize>;
 
-/// Numbers the transactions of a run in which nothing was left out.
+/// Numbers the transactions of a run. A statement that was left out stands alone.
 pub fn units(script: &Script, outcomes: &[Option<Outcome>]) -> Units {
     let mut open: BTreeMap<usize, usize> = BTreeMap::new();
     let mut next = 1;
     let mut units = Vec::new();
-    for (act, outcome) in script.acts.iter().zip(outcomes) {
+    for (place, (act, outcome)) in script.acts.iter().zip(outcomes).enumerate() {
+        if place == script.setup {
+            // The connections are closed there: what they had begun is over.
+            open.clear();
+        }
         let unit = *open.entry(act.on).or_insert_with(|| {
             next += 1;
             next - 1
@@ -112,7 +120,7 @@ pub fn look(files: &Files, scenario: &Scenario) -> Result<(Dump, PieceMap), Fail
     Ok((tables::dump(&connection)?, tables::pieces(&connection, &scenario.pieces)?))
 }
 
-/// Runs the script without Talon, without the excluded transactions.
+/// Runs the script without Talon, without the excluded statements; journaled ones come to what was `told` of them.
 ///
 /// # Errors
 /// What SQLite reports where nothing should fail: of the schema, or of looking at the file.
@@ -120,27 +128,35 @@ pub fn reference(
     scenario: &Scenario,
     script: &Script,
     setting: Setting,
-    units: Option<&Units>,
     excluded: &Excluded,
+    told: &Told,
 ) -> Result<Reference, Failure> {
     let files = schema_files(scenario, setting)?;
     let disk = Disk::new(&files);
     let (dump, pieces) = look(&files, scenario)?;
-    let start = Commit { unit: 0, is_watched: false, writes: true, purges: None, dump, pieces };
+    let start =
+        Commit { place: None, is_watched: false, purges: None, dump, pieces, replaced: Vec::new() };
     let mut reference = Reference { outcomes: Vec::new(), commits: vec![start], setup: 0 };
     let mut session = Session::new(&disk, setting, None, script);
     let mut purges = None;
+    let mut replaced: BTreeMap<usize, Vec<PieceMap>> = BTreeMap::new();
     for (place, act) in script.acts.iter().enumerate() {
         if place == script.setup {
             session.close_all()?;
             reference.setup = reference.commits.len();
         }
-        let unit = units.map_or(0, |units| units[place]);
-        if excluded.contains(&unit) {
+        if excluded.contains(&place) {
             reference.outcomes.push(None);
             continue;
         }
-        let outcome = Outcome::of(&mut session, act);
+        if act.journaled.is_some() && !session.is_autocommit(act.on) {
+            let seen = tables::pieces(session.connection(act.on)?, &scenario.pieces)?;
+            replaced.entry(act.on).or_default().push(seen);
+        }
+        let outcome = match told.get(&place) {
+            Some(told) => told.outcome(&mut session, act),
+            None => Outcome::of(&mut session, act),
+        };
         purges = purges.or(act.purges.filter(|_| outcome.code() == 0));
         if act.closes {
             session.close(act.on)?;
@@ -150,9 +166,12 @@ pub fn reference(
             let (_, host) = &script.hosts[act.on];
             let is_watched = host.talon && host.triggers;
             let purges = purges.take();
-            let before = reference.commits.last().map(|commit| &commit.dump);
-            let writes = act.instead.is_some() || before != Some(&dump);
-            reference.commits.push(Commit { unit, is_watched, writes, purges, dump, pieces });
+            let place = Some(place);
+            let replaced = replaced.remove(&act.on).unwrap_or_default();
+            let commit = Commit { place, is_watched, purges, dump, pieces, replaced };
+            reference.commits.push(commit);
+        } else if outcome.ends {
+            replaced.remove(&act.on);
         }
         reference.outcomes.push(Some(outcome));
     }
@@ -190,6 +209,10 @@ impl Reference {
             let now = commit.definitions();
             let is_migrated = definitions != now;
             definitions = now;
+            if !is_migrated {
+                // A header that is made anew under the key of a deleted one is another piece, which never had lines.
+                duty.newest.retain(|at, _| commit.pieces.contains_key(at));
+            }
             for ((kind, key), piece) in &commit.pieces {
                 let image = (*kind, piece.image.clone());
                 let is_changed = before.get(&(*kind, key.clone())) != Some(piece);
@@ -206,6 +229,10 @@ impl Reference {
                         };
                     }
                 }
+                duty.committed.entry(image).or_default().insert(key.clone());
+            }
+            for ((kind, key), piece) in commit.replaced.iter().flatten() {
+                let image = (*kind, piece.image.clone());
                 duty.committed.entry(image).or_default().insert(key.clone());
             }
             if let Some(purge) = commit.purges {
@@ -227,5 +254,32 @@ impl Duty {
         let newest = kept.into_iter().filter_map(|at| Some((at.0, self.newest.get(at)?.clone())));
         let newest: BTreeSet<_> = newest.collect();
         self.required.retain(|image| newest.contains(image));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_open_before_the_faults_is_another_transaction() {
+        let scenario = "about = 'One connection.'
+            [[pieces]]
+            kind = 'sale'
+            header = 'h'
+            key = ['id']
+            lines = 'l'
+            piece = ['of']
+            [[before]]
+            sql = 'BEGIN'
+            [[steps]]
+            sql = 'DELETE FROM h; DELETE FROM l'";
+        let script = Scenario::parse("open", scenario).map(|scenario| Script::of(&scenario));
+        let outcome = |ends| {
+            let executed = Executed { rows: Vec::new(), failure: None };
+            Some(Outcome { executed, changes: 0, rowid: 0, ends })
+        };
+        let outcomes = [outcome(false), outcome(true), outcome(true)];
+        assert_eq!(script.map(|script| units(&script, &outcomes)).ok(), Some(vec![1, 2, 3]));
     }
 }

@@ -1,7 +1,7 @@
 //! What Talon says of a file, and what it has stored there.
 
 use crate::scenario::Scenario;
-use crate::tables;
+use crate::tables::{self, Rows};
 use crate::vfs::{Connection, Failure, Value};
 use std::collections::HashMap;
 
@@ -12,6 +12,8 @@ pub struct Observed {
     pub findings: Vec<String>,
     /// `talon_lost`.
     pub lost: Vec<String>,
+    /// `talon_edits`.
+    pub edits: Vec<String>,
     /// `talon_restore` and `talon_purge`.
     pub journals: Vec<String>,
     /// `talon_guards`.
@@ -26,6 +28,7 @@ impl Observed {
         let pairs = [
             ("findings", &self.findings, &expected.findings),
             ("lost pieces", &self.lost, &expected.lost),
+            ("edits", &self.edits, &expected.edits),
             ("journals", &self.journals, &expected.journals),
             ("guards", &self.guards, &expected.guards),
             ("snapshots", &self.snapshots, &expected.snapshots),
@@ -112,7 +115,7 @@ impl Reader {
             let image = match self.known.get(&known) {
                 Some(image) => image.clone(),
                 None => {
-                    let image = decode(payload, columns).ok_or_else(bad)?;
+                    let image = tables::image(&parts(payload, columns).ok_or_else(bad)?);
                     self.known.insert(known, image.clone());
                     image
                 }
@@ -144,6 +147,7 @@ impl Reader {
         let mut observed = Observed {
             findings: read("SELECT kind, piece, finding FROM talon_audit")?,
             lost: read("SELECT kind, piece, saved_lines, restorable FROM talon_lost")?,
+            edits: read("SELECT kind, piece, station, user FROM talon_edits")?,
             journals: read(
                 "SELECT 'restored', kind, piece, lines, outcome, note, dry_run FROM talon_restore",
             )?,
@@ -176,8 +180,8 @@ pub fn lines_of(connection: &Connection, sql: &str) -> Result<Vec<String>, Failu
     Ok(found)
 }
 
-/// A payload with its shape's columns as an image.
-fn decode(payload: &[u8], columns: &[u8]) -> Option<String> {
+/// A payload with its shape's columns as the parts of an image; none where it is no such.
+pub fn parts(payload: &[u8], columns: &[u8]) -> Option<Vec<Rows>> {
     let payload: serde_json::Value = serde_json::from_slice(payload).ok()?;
     let columns: serde_json::Value = serde_json::from_slice(columns).ok()?;
     let (payload, columns) = (payload.as_object()?, columns.as_object()?);
@@ -197,10 +201,11 @@ fn decode(payload: &[u8], columns: &[u8]) -> Option<String> {
             rows.collect::<Option<Vec<_>>>()?,
         ));
     }
-    Some(tables::image(&parts))
+    Some(parts)
 }
 
-fn value(json: &serde_json::Value) -> Option<Value> {
+/// A value as payloads and keys spell it; none where it is no such.
+pub fn value(json: &serde_json::Value) -> Option<Value> {
     Some(match json {
         serde_json::Value::Null => Value::Null,
         serde_json::Value::Number(number) => match number.as_i64() {

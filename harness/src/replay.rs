@@ -14,6 +14,8 @@ use std::path::PathBuf;
 
 /// Moments at which a host is killed, in each combination of settings.
 const KILLS: u64 = 2;
+/// From how many snapshots the one is chosen that is restored after a fault.
+const SNAPSHOTS: u64 = 6;
 
 /// How to run.
 #[derive(Debug, Clone, Default)]
@@ -65,8 +67,8 @@ pub fn scenario(scenario: &Scenario, options: &Options, listen: &mut Listener<'_
                 continue;
             }
         };
-        let turn = if options.thorough { (0, 1) } else { (place as u64, settings.len() as u64) };
-        bench.run_all(&name, turn, &mut figures, listen);
+        let deal = if options.thorough { Deal::ALL } else { Deal::of(&settings, place) };
+        bench.run_all(&name, deal, &mut figures, listen);
     }
     figures
 }
@@ -89,6 +91,37 @@ pub fn count(scenario: &Scenario, options: &Options) -> Result<Vec<(Setting, Cou
         .collect()
 }
 
+/// Which calls of a kind are failed in a combination of settings: the others are failed in other ones.
+#[derive(Clone, Copy)]
+struct Deal {
+    /// This combination's turn, and among how many they go round.
+    turn: (u64, u64),
+    /// The same for power cuts.
+    power: (u64, u64),
+}
+
+impl Deal {
+    /// Every call.
+    const ALL: Deal = Deal { turn: (0, 1), power: (0, 1) };
+
+    /// Cuts are tried at every call with the first page size. With the others the calls are the same ones but for the
+    /// number of pages: they go round among these.
+    fn of(settings: &[Setting], place: usize) -> Deal {
+        let first = settings[0].page_size;
+        let others = settings.iter().filter(|setting| setting.page_size != first).count();
+        let before = settings[..place].iter().filter(|setting| setting.page_size != first).count();
+        let power = match settings[place].page_size == first {
+            true => (0, 1),
+            false => (before as u64, others as u64),
+        };
+        Deal { turn: (place as u64, settings.len() as u64), power }
+    }
+
+    fn turn(self, kind: Kind) -> (u64, u64) {
+        if matches!(kind, Kind::Power(_)) { self.power } else { self.turn }
+    }
+}
+
 fn fault_seed(seed: u64, fault: Fault) -> u64 {
     let mut random =
         fastrand::Rng::with_seed(seed ^ fault.call.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -99,7 +132,7 @@ impl Bench<'_> {
     fn run_all(
         &mut self,
         name: &str,
-        (turn, turns): (u64, u64),
+        deal: Deal,
         figures: &mut Figures,
         listen: &mut Listener<'_>,
     ) {
@@ -109,8 +142,8 @@ impl Bench<'_> {
             Err(problem) => return figures.problem(name, problem, listen),
         };
         for (kind, total) in totals {
-            let is_everywhere = matches!(kind, Kind::Power(_));
-            let (from, step) = if is_everywhere { (1, 1) } else { (turn + 1, turns) };
+            let (turn, step) = deal.turn(kind);
+            let from = turn + 1;
             let count = (total + step).saturating_sub(from) / step;
             let stride = match self.options.most {
                 0 => step,
@@ -211,7 +244,39 @@ impl Bench<'_> {
         Some(Killing { program, path: self.scenario.path.clone()? })
     }
 
+    /// What is left of many faults is the same to the byte, above all where memory ran out: it is judged once for each
+    /// of some snapshots to restore.
     fn judge_faulted(&mut self, faulted: &Faulted, seed: u64) -> Verdict {
+        let seed = seed % SNAPSHOTS;
+        let left = self.fingerprint(faulted, seed);
+        if let Some(images) = self.judged.get(&left) {
+            return Verdict { images: *images, ..Verdict::default() };
+        }
+        let verdict = self.judge_anew(faulted, seed);
+        if verdict.is_clean() {
+            self.judged.insert(left, verdict.images);
+        }
+        verdict
+    }
+
+    /// The files that are left, and what they are allowed to be.
+    fn fingerprint(&self, faulted: &Faulted, seed: u64) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new();
+        for (name, content) in &faulted.files {
+            hasher.update(name.as_bytes()).update(&[0]);
+            content.add_to(&mut hasher, self.base.get(name));
+        }
+        for candidate in &faulted.candidates {
+            for place in &candidate.excluded {
+                hasher.update(&place.to_le_bytes());
+            }
+            hasher.update(b".");
+        }
+        hasher.update(format!("{:?} {seed}", faulted.commits).as_bytes());
+        hasher.finalize()
+    }
+
+    fn judge_anew(&mut self, faulted: &Faulted, seed: u64) -> Verdict {
         let mut allowed = Vec::new();
         for candidate in &faulted.candidates {
             let last = candidate.known.reference.commits.len();

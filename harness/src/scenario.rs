@@ -138,6 +138,12 @@ pub struct Step {
     /// What it purges: `all` but what is lost, or with `keep_last` all but that and each piece's newest image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purges: Option<Purge>,
+    /// In place of `instead`: what the step comes to is what Talon's journal says, by the images in its snapshots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journaled: Option<Journaled>,
+    /// A transaction that is still open at the end is rolled back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rolls_back: bool,
     /// The connection is closed at the end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closes: bool,
@@ -145,6 +151,16 @@ pub struct Step {
 
 fn till() -> String {
     "till".to_owned()
+}
+
+/// What a step restores that is known by Talon's journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Journaled {
+    /// Pieces that have lost their lines: no row that is there goes.
+    Lost,
+    /// Pieces as they once were: rows that they did not have then go.
+    Whole,
 }
 
 /// What a purge leaves.
@@ -363,6 +379,10 @@ impl Scenario {
             .find(|step| step.instead.is_some() && crate::vfs::split_script(&step.sql).len() != 1)
         {
             return Err(format!("a step with `instead` has one statement: {}", step.sql));
+        }
+        let mut steps = self.before.iter().chain(&self.steps);
+        if let Some(step) = steps.find(|step| step.instead.is_some() && step.journaled.is_some()) {
+            return Err(format!("a step has `instead` or `journaled`: {}", step.sql));
         }
         let known = ["power", "full", "io", "memory", "kill"];
         let families = self.faults.iter().flatten();

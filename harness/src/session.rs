@@ -18,8 +18,19 @@ pub struct Act {
     pub error: Option<String>,
     /// What it purges.
     pub purges: Option<crate::scenario::Purge>,
+    /// What it restores is in Talon's journal.
+    pub journaled: Option<crate::scenario::Journaled>,
+    /// Whatever is still open after it is rolled back.
+    pub rolls_back: bool,
     /// The connection is closed after it.
     pub closes: bool,
+}
+
+impl Act {
+    /// Whether it needs Talon: without it, something else is done or nothing.
+    pub fn is_talons(&self) -> bool {
+        self.instead.is_some() || self.journaled.is_some()
+    }
 }
 
 /// A scenario cut into statements.
@@ -62,6 +73,8 @@ impl Script {
                 instead: step.instead.as_deref().map(split_script),
                 error: step.error.clone().filter(|_| is_last),
                 purges: step.purges.filter(|_| is_last),
+                journaled: step.journaled,
+                rolls_back: step.rolls_back && is_last,
                 closes: step.closes && is_last,
             });
         }
@@ -116,7 +129,11 @@ impl<'a> Session<'a> {
         Session { place: place.into(), setting, library, script, connections }
     }
 
-    fn connection(&mut self, on: usize) -> Result<&Connection, Failure> {
+    /// The connection, opened when it is not.
+    ///
+    /// # Errors
+    /// What SQLite or the library reports.
+    pub fn connection(&mut self, on: usize) -> Result<&Connection, Failure> {
         if self.connections[on].is_none() {
             let (_, host) = &self.script.hosts[on];
             let library = self.library.filter(|_| host.talon);
@@ -203,6 +220,9 @@ impl<'a> Session<'a> {
 /// The name of the database on its disk.
 pub const DATABASE: &str = "shop.db";
 
+/// Time stands still, so that the same run leaves the same files.
+const CLOCK: &str = "SELECT talon_clock('2026-11-21T08:00:00+01:00')";
+
 /// Opens a connection as a host would.
 ///
 /// # Errors
@@ -229,6 +249,7 @@ pub fn open(
     }
     if let Some(library) = library {
         connection.load(library)?;
+        connection.query(CLOCK)?;
     }
     connection.enable_triggers(host.triggers);
     if !host.opens_with.is_empty() {

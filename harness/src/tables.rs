@@ -63,7 +63,10 @@ fn joined(row: &[Value]) -> String {
 }
 
 /// Columns that a table stores, in order: none that it computes.
-fn stored_columns(connection: &Connection, table: &str) -> Result<Vec<String>, Failure> {
+///
+/// # Errors
+/// What SQLite reports.
+pub fn stored_columns(connection: &Connection, table: &str) -> Result<Vec<String>, Failure> {
     let rows = connection.query(&format!(
         "SELECT name FROM pragma_table_xinfo('{}') WHERE hidden = 0 ORDER BY cid",
         table.replace('\'', "''")

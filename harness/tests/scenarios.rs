@@ -60,3 +60,10 @@ fn a_touch_that_cannot_read_leaves_nothing_behind_for_the_next_transaction() {
     let figures = replayed(path, "persist-full-4096", Some("io-read@"), 0);
     assert!(figures.injected >= 20, "{figures:?}");
 }
+
+#[test]
+fn a_call_that_is_refused_leaves_no_transaction_open_on_a_full_disk() {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/refused_call.toml"));
+    let figures = replayed(path, "persist-full-4096", Some("full@"), 0);
+    assert!(figures.injected >= 8, "{figures:?}");
+}

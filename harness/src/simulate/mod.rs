@@ -2,12 +2,13 @@
 
 pub mod runs;
 mod shape;
+pub mod shrink;
 mod work;
 
 use crate::bench::Bench;
 use crate::fault::{Fault, Kind};
 use crate::figures::Figures;
-use crate::replay::{Counted, Listener, Options};
+use crate::replay::{Listener, Options};
 use crate::scenario::{Host, Journal, Runs, Scenario, Synchronous};
 use crate::session::Script;
 use fastrand::Rng;
@@ -37,14 +38,14 @@ pub fn scenario(seed: u64) -> Scenario {
     let work = &mut Work::new(&shape, &mut random);
     before.push(work.beginnings(&stations[0]));
     for place in 0..work.count(2..5) {
-        before.push(work.step_of(&stations[place % stations.len()]));
+        before.extend(work.steps_of(&stations[place % stations.len()]));
     }
     for _ in 0..work.count(4..9) {
         let station = &stations[work.count(0..stations.len())];
         let other = &stations[work.count(0..stations.len())];
         match work.count(0..8) {
             0 if other.name != station.name => steps.extend(work.interleaved(station, other)),
-            _ => steps.push(work.step_of(station)),
+            _ => steps.extend(work.steps_of(station)),
         }
     }
     let runs = Runs {
@@ -92,7 +93,7 @@ fn stations(random: &mut Rng) -> (Vec<Station>, BTreeMap<String, Host>) {
 pub fn run(scenario: &Scenario, options: &Options, listen: &mut Listener<'_>) -> Figures {
     let mut figures = Figures::default();
     let script = Script::of(scenario);
-    let mut random = Rng::with_seed(options.seed ^ 0x5eed);
+    let mut random = faults_random(options.seed);
     for setting in scenario.settings() {
         let name = format!("{} {setting}", scenario.name);
         let counted = Bench::new(scenario, &script, setting, options)
@@ -110,8 +111,13 @@ pub fn run(scenario: &Scenario, options: &Options, listen: &mut Listener<'_>) ->
     figures
 }
 
+/// What chooses the faults of a seed's host.
+fn faults_random(seed: u64) -> Rng {
+    Rng::with_seed(seed ^ 0x5eed)
+}
+
 /// Moments to fail at: each kind of fault is as likely as any other, and each of its calls.
-fn faults(counted: &Counted, random: &mut Rng) -> Vec<Fault> {
+fn faults(counted: &[(Kind, u64)], random: &mut Rng) -> Vec<Fault> {
     let counted: Vec<&(Kind, u64)> = counted.iter().filter(|(_, calls)| *calls > 0).collect();
     if counted.is_empty() {
         return Vec::new();

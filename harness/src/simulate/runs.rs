@@ -1,8 +1,9 @@
 //! Simulations side by side, in processes of their own: one that dies is named by its seed, and the next ones go on.
 
-use super::{named, run, scenario};
+use super::{named, run, scenario, shrink};
 use crate::figures::Total;
 use crate::replay::Options;
+use crate::scenario::Scenario;
 use crate::workers::{BEGINS, ENDS, Said};
 use std::error::Error;
 use std::io::{BufRead, BufReader};
@@ -29,7 +30,9 @@ pub struct Plan {
     /// So many at once.
     pub jobs: usize,
     /// Where hosts that fail are written.
-    pub write: Option<PathBuf>,
+    pub write: PathBuf,
+    /// This program.
+    pub program: PathBuf,
 }
 
 /// What came of it.
@@ -134,7 +137,7 @@ impl Batch {
         library: &Path,
         add: &dyn Fn(Total),
     ) -> std::io::Result<u64> {
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = Command::new(&plan.program)
             .args(["simulating", "--seed", &from.to_string()])
             .args(["--hosts", &(self.end - from).to_string()])
             .args(["--seconds", &left.as_secs().to_string(), "--library"])
@@ -157,7 +160,7 @@ impl Batch {
                 } else if let Some(total) = line.strip_prefix(ENDS).and_then(Total::parse) {
                     ended += 1;
                     if total.lost + total.wrong > 0 {
-                        plan.name_failing(seed);
+                        plan.name_failing(seed, library);
                     }
                     add(total);
                 } else {
@@ -168,7 +171,7 @@ impl Batch {
         let status = child.wait()?;
         if ended < begun || begun == 0 {
             println!("WRONG {at}: the process ended ({status})");
-            plan.name_failing(seed);
+            plan.name_failing(seed, library);
             add(Total { wrong: 1, ..Total::default() });
         } else if plan.length.is_zero() || begun < self.end - from {
             // The time was up.
@@ -179,27 +182,54 @@ impl Batch {
 }
 
 impl Plan {
-    fn name_failing(&self, seed: u64) {
+    /// Says how to repeat a host that fails, and has it written as a scenario: whole, and then, by a process of its own
+    /// that may die of it too, as small as it can be made.
+    fn name_failing(&self, seed: u64, library: &Path) {
         println!("$ cargo run --release -p harness -- simulate --seed {seed}");
-        if let Some(folder) = &self.write {
-            match write(seed, folder) {
-                Ok(path) => println!(
-                    "$ cargo run --release -p harness -- replay {} --seed {seed}",
-                    path.display()
-                ),
-                Err(error) => println!("{}: {error}", folder.display()),
+        let shrinking = || -> Result<(), Box<dyn Error>> {
+            let path = write(&scenario(seed), &self.write)?;
+            let status = Command::new(&self.program)
+                .args(["shrinking", "--seed", &seed.to_string(), "--library"])
+                .args([library, Path::new("--write"), &self.write])
+                .status()?;
+            match status.success() {
+                true => Ok(()),
+                false => Err(format!("{} is not shrunk ({status})", path.display()).into()),
             }
+        };
+        if let Err(error) = shrinking() {
+            println!("{error}");
         }
     }
 }
 
-/// Writes the host of a seed as a scenario.
+/// Writes the host of a seed as a small scenario that fails as it does, and prints the command that replays it: what a
+/// simulation starts when a host fails.
+///
+/// # Errors
+/// The host does not fail, or what the file system reports.
+pub fn write_shrunk(options: &Options, folder: &Path) -> Result<bool, Box<dyn Error>> {
+    let seed = options.seed;
+    let Some((host, failing)) = shrink::shrunk(&scenario(seed), options) else {
+        return Err(format!("{} does not fail", named(seed)).into());
+    };
+    let about = format!("From the host of seed {seed}, which fails with {}.", failing.name);
+    let path = write(&Scenario { about, ..host }, folder)?;
+    println!(
+        "$ cargo run --release -p harness -- replay {} --seed {seed} --only '{}'",
+        path.display(),
+        failing.name
+    );
+    Ok(true)
+}
+
+/// Writes a host as a scenario.
 ///
 /// # Errors
 /// What the file system reports.
-pub fn write(seed: u64, folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
+pub fn write(host: &Scenario, folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
     std::fs::create_dir_all(folder)?;
-    let path = folder.join(named(seed)).with_extension("toml");
-    std::fs::write(&path, toml::to_string_pretty(&scenario(seed))?)?;
+    let path = folder.join(&host.name).with_extension("toml");
+    std::fs::write(&path, toml::to_string_pretty(host)?)?;
     Ok(path)
 }

@@ -2,7 +2,7 @@
 
 use super::pick;
 use super::shape::{Column, DetailTable, Kind, Shape, quoted};
-use crate::scenario::{Purge, Step};
+use crate::scenario::{Journaled, Purge, Step};
 use crate::tables::quote;
 use fastrand::Rng;
 
@@ -53,24 +53,106 @@ impl<'a> Work<'a> {
             }
         }
         sql.push_str("COMMIT;");
-        Work::step(station, sql)
+        Work::ended(Work::step(station, sql))
     }
 
-    /// What a station does next: a statement alone, or a transaction.
-    pub fn step_of(&mut self, station: &Station) -> Step {
+    /// A host that is refused the end of its transaction gives it up.
+    fn ended(step: Step) -> Step {
+        Step { rolls_back: true, ..step }
+    }
+
+    /// What a station does next: a statement alone, a transaction, or something that needs Talon.
+    pub fn steps_of(&mut self, station: &Station) -> Vec<Step> {
         let shape = self.shape;
         let kind = &shape.kinds[self.random.usize(..shape.kinds.len())];
-        let mut step = match self.random.u8(..12) {
-            0 if station.has_talon => self.call(station),
-            0..=4 => {
+        let mut steps = match self.random.u8(..12) {
+            0 if station.has_talon => vec![self.call(station)],
+            1 if station.has_talon => self.edit(kind, station),
+            2 | 3 if station.has_talon => self.loss_and_restore(kind, station),
+            0..=5 => {
                 let mut sql = String::new();
                 self.change(kind, station, &mut sql);
-                Work::step(station, sql)
+                vec![Work::step(station, sql)]
             }
-            _ => self.transaction(station),
+            6 if station.has_talon => {
+                let mut open = "BEGIN;\n".to_owned();
+                self.change(kind, station, &mut open);
+                let restore = self.restore(station);
+                let mut end = String::new();
+                self.change(kind, station, &mut end);
+                end.push_str(pick(self.random, &["COMMIT;", "COMMIT;", "ROLLBACK;"]));
+                vec![Work::step(station, open), restore, Work::ended(Work::step(station, end))]
+            }
+            _ => vec![self.transaction(station)],
         };
-        step.closes = self.random.u8(..12) == 0;
-        step
+        if let Some(last) = steps.last_mut() {
+            last.closes = self.random.u8(..12) == 0;
+        }
+        steps
+    }
+
+    /// Lines go, whoever is to blame, and come back.
+    fn loss_and_restore(&mut self, kind: &Kind, station: &Station) -> Vec<Step> {
+        let number = self.header_number();
+        let loss =
+            format!("DELETE FROM {} WHERE {};", quote(&kind.lines), Work::of_header(kind, number));
+        vec![Work::step(station, loss), self.restore(station)]
+    }
+
+    /// A step of Talon's.
+    fn journaled(station: &Station, journaled: Journaled, sql: String) -> Step {
+        Step { journaled: Some(journaled), ..Work::step(station, sql) }
+    }
+
+    /// Gives back what is lost, or a piece as it once was.
+    fn restore(&mut self, station: &Station) -> Step {
+        let (journaled, sql) = match self.random.u8(..6) {
+            0 => (Journaled::Lost, "SELECT talon_restore_all();".to_owned()),
+            1 => {
+                let lost = "INSERT INTO talon_restore(kind, piece)
+  SELECT kind, piece FROM talon_lost ORDER BY kind, piece LIMIT 1;";
+                (Journaled::Lost, lost.to_owned())
+            }
+            2 | 3 => {
+                let then = format!(
+                    "INSERT INTO talon_restore(kind, piece, snapshot)
+  SELECT kind, piece, id FROM talon_snapshots WHERE lines > 0 ORDER BY id LIMIT 1 OFFSET {};",
+                    self.random.u8(..6)
+                );
+                (Journaled::Whole, then)
+            }
+            _ => {
+                let lost =
+                    "INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost;";
+                (Journaled::Lost, lost.to_owned())
+            }
+        };
+        Work::journaled(station, journaled, sql)
+    }
+
+    /// A station opens a piece, changes something, and closes it; or leaves that to another.
+    fn edit(&mut self, kind: &Kind, station: &Station) -> Vec<Step> {
+        let name = kind.name.replace('\'', "''");
+        let said = format!("SELECT talon_station('{}', 'paul');\n", station.name);
+        let open = format!(
+            "{said}SELECT talon_edit_begin('{name}', (SELECT piece FROM talon_snapshots
+  WHERE kind = '{name}' AND lines > 0 ORDER BY id LIMIT 1 OFFSET {}));",
+            self.random.u8(..4)
+        );
+        let mut change = String::new();
+        self.change(kind, station, &mut change);
+        let end = pick(self.random, &["talon_edit_end", "talon_edit_end", "talon_edit_release"]);
+        let which = pick(self.random, &["ORDER BY since", "ORDER BY piece DESC"]);
+        let close = format!(
+            "{said}SELECT {end}('{name}', (SELECT piece FROM talon_edits WHERE kind = '{name}' {which} LIMIT 1));"
+        );
+        let mut steps = vec![
+            Work::journaled(station, Journaled::Lost, open),
+            Work::step(station, change),
+            Work::journaled(station, Journaled::Lost, close),
+        ];
+        steps.truncate(self.random.usize(2..4));
+        steps
     }
 
     /// The halves of two stations' transactions, one in the other.
@@ -83,23 +165,30 @@ impl<'a> Work<'a> {
         let mut end = String::new();
         self.change(kind, first, &mut end);
         end.push_str(pick(self.random, &["COMMIT;", "COMMIT;", "ROLLBACK;"]));
-        vec![Work::step(first, open), Work::step(second, between), Work::step(first, end)]
+        let end = Work::ended(Work::step(first, end));
+        vec![Work::step(first, open), Work::step(second, between), end]
     }
 
-    /// A call of Talon's that changes nothing of the host's.
+    /// A call of Talon's that changes nothing of the host's tables.
     fn call(&mut self, station: &Station) -> Step {
         let shape = self.shape;
         let kind = &shape.kinds[self.random.usize(..shape.kinds.len())];
         let name = kind.name.replace('\'', "''");
-        let mut step = Work::step(station, String::new());
-        step.instead = Some("SELECT 1;".to_owned());
-        step.sql = match self.random.u8(..6) {
+        let mut step = Work::journaled(station, Journaled::Lost, String::new());
+        step.sql = match self.random.u8(..8) {
             0 => format!("SELECT talon_baseline('{name}');"),
             1 => "SELECT talon_absorb();".to_owned(),
             2 => "SELECT count(*) FROM talon_audit;".to_owned(),
             3 => "INSERT INTO talon_restore(kind, piece, dry_run) SELECT kind, piece, 1 FROM talon_lost;"
                 .to_owned(),
-            4 => {
+            4 | 5 => {
+                step.purges = Some(Purge::All);
+                let day = self.random.u8(1..4);
+                format!(
+                    "SELECT talon_clock('2999-01-0{day}T08:00:00+01:00');\nSELECT talon_daily();"
+                )
+            }
+            6 => {
                 step.purges = Some(Purge::All);
                 "INSERT INTO talon_purge(before) VALUES ('2999-01-01');".to_owned()
             }
@@ -143,7 +232,7 @@ impl<'a> Work<'a> {
             }
         }
         sql.push_str(end);
-        Work::step(station, sql)
+        Work::ended(Work::step(station, sql))
     }
 
     fn header_number(&mut self) -> u64 {

@@ -91,6 +91,18 @@ impl Content {
         self.bytes = bytes;
     }
 
+    /// Adds all bytes to a hash, of chunks that are shared with another content only that they are.
+    pub fn add_to(&self, hasher: &mut blake3::Hasher, other: Option<&Content>) {
+        for (place, chunk) in self.chunks.iter().enumerate() {
+            let shared = other.and_then(|other| other.chunks.get(place));
+            match shared.is_some_and(|shared| Arc::ptr_eq(shared, chunk)) {
+                true => hasher.update(&[1]),
+                false => hasher.update(&[0]).update(chunk.as_slice()),
+            };
+        }
+        hasher.update(&self.bytes.to_le_bytes());
+    }
+
     /// All bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.bytes];
@@ -132,6 +144,8 @@ pub(super) struct Inner {
     /// Handles that are open.
     pub open: usize,
     plan: Option<Plan>,
+    /// Syncs that succeeded.
+    syncs: u64,
     /// Calls so far, by [`Call`].
     counts: [u64; Call::ALL.len()],
     survivors: Option<Files>,
@@ -223,6 +237,11 @@ impl Disk {
         }
     }
 
+    /// How many syncs have succeeded.
+    pub fn syncs(&self) -> u64 {
+        self.lock().syncs
+    }
+
     /// How many files are open.
     pub fn open_files(&self) -> usize {
         self.lock().open
@@ -301,6 +320,7 @@ impl Inner {
     }
 
     pub fn sync(&mut self, node: usize) {
+        self.syncs += 1;
         let file = &mut self.nodes[node];
         file.durable = file.content.clone();
         self.pending.retain(|pending| match pending {
