@@ -13,6 +13,7 @@ pub mod judge;
 pub mod model;
 pub mod observe;
 pub mod process;
+pub mod record;
 pub mod replay;
 pub mod scenario;
 pub mod session;

@@ -1,5 +1,6 @@
 //! The program: `harness replay PATH…`.
 
+use harness::record::{self, Source};
 use harness::replay::{self, Options};
 use harness::scenario::Scenario;
 use harness::simulate::runs;
@@ -26,6 +27,13 @@ harness simulate   makes hosts up, each from a seed, and fails them at random mo
   --seed N         only the host of this seed, as it was
   --write DIR      writes hosts that fail, made small, to DIR as scenarios (default: here); with --seed, that host
   --jobs N, --library PATH   as above
+
+harness record LOG   makes a scenario of a log: of `.trace --expanded FILE` in SQLite's shell, or any script; a line may
+                     begin with [name], the connection of what follows
+  --schema FILE    the host's tables (default: the CREATE statements that the log begins with)
+  --guard FILE     what declares the guards (default: the calls of talon_guard in the log)
+  --last N         faults are tried on the last N statements, from the start of a transaction on (default 30)
+  --write DIR      where the scenario is written, as the log is called (default: here)
 
 harness fuzz   tries hostile inputs, mutated from harness/corpus
   --target NAME    definition, rule, check, stage, payload, payload_hashed or calls (default: one after the other)
@@ -56,6 +64,9 @@ struct Arguments {
     /// The seed that a simulation begins with.
     from: Option<u64>,
     write: Option<PathBuf>,
+    schema: Option<PathBuf>,
+    guard: Option<PathBuf>,
+    last: usize,
     target: Option<String>,
     /// What a worker is told: the options again, as they were given.
     passed_on: Vec<String>,
@@ -82,6 +93,9 @@ fn run() -> Result<bool, Problem> {
     }
     if arguments.command.starts_with("fuzz") {
         return try_inputs(&arguments);
+    }
+    if arguments.command == "record" {
+        return record_log(&arguments);
     }
     let Arguments { command, paths, options, jobs, lists, passed_on, .. } = arguments;
     match (command.as_str(), paths.as_slice()) {
@@ -136,6 +150,42 @@ fn simulate(arguments: &Arguments) -> Result<bool, Problem> {
     Ok(sum.runs > 0 && sum.total.lost + sum.total.wrong == 0)
 }
 
+fn record_log(arguments: &Arguments) -> Result<bool, Problem> {
+    let [log] = arguments.paths.as_slice() else {
+        return Err(format!("record takes one log\n{HELP}").into());
+    };
+    let read = |path: &PathBuf| {
+        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let name = log.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let source = Source {
+        name: name.unwrap_or_default(),
+        log: read(log)?,
+        schema: arguments.schema.as_ref().map(read).transpose()?,
+        guard: arguments.guard.as_ref().map(read).transpose()?,
+        last: arguments.last,
+    };
+    let recorded = record::record(&source, &arguments.options.library)?;
+    let path = runs::write(&recorded.scenario, &arguments.folder())?;
+    let (before, steps) = (recorded.scenario.before.len(), recorded.scenario.steps.len());
+    println!(
+        "{}: {} statements in {before} steps before the faults and {steps} with them",
+        path.display(),
+        recorded.statements
+    );
+    if recorded.commands > 0 {
+        println!("left out: {} commands of the shell", recorded.commands);
+    }
+    for kind in &recorded.records {
+        println!("not compared: {kind}, which has no lines");
+    }
+    for failing in &recorded.failing {
+        println!("fails as it did: {failing}");
+    }
+    println!("$ cargo run --release -p harness -- replay {}", path.display());
+    Ok(true)
+}
+
 fn try_inputs(arguments: &Arguments) -> Result<bool, Problem> {
     let Arguments { options, seconds, target, .. } = arguments;
     let chosen = target.as_deref();
@@ -164,6 +214,7 @@ fn arguments() -> Result<Option<Arguments>, Problem> {
     let mut lists = false;
     let (mut seconds, mut hosts, mut from, mut write, mut target) =
         (60, u64::MAX, None, None, None);
+    let (mut schema, mut guard, mut last) = (None, None, 30);
     let mut passed_on = Vec::new();
     let mut options = Options { seed: 1, ..Options::default() };
     while let Some(argument) = given.next()? {
@@ -189,6 +240,9 @@ fn arguments() -> Result<Option<Arguments>, Problem> {
             Long("hosts") => hosts = given.value()?.parse()?,
             Long("from") => from = Some(given.value()?.parse()?),
             Long("write") => write = Some(PathBuf::from(given.value()?)),
+            Long("schema") => schema = Some(PathBuf::from(given.value()?)),
+            Long("guard") => guard = Some(PathBuf::from(given.value()?)),
+            Long("last") => last = given.value()?.parse()?,
             Long("target") => target = Some(given.value()?.string()?),
             Long("list") => lists = true,
             Long("help") | Short('h') => return Ok(None),
@@ -212,6 +266,9 @@ fn arguments() -> Result<Option<Arguments>, Problem> {
         hosts,
         from,
         write,
+        schema,
+        guard,
+        last,
         target,
         passed_on,
     }))

@@ -74,6 +74,43 @@ pub fn stored_columns(connection: &Connection, table: &str) -> Result<Vec<String
     Ok(rows.iter().filter_map(|row| row.first()?.text()).map(str::to_owned).collect())
 }
 
+/// The columns of a table's primary key, in its order; none where it has none.
+///
+/// # Errors
+/// What SQLite reports.
+pub fn primary_key(connection: &Connection, table: &str) -> Result<Vec<String>, Failure> {
+    let table = Value::from(table);
+    let rows = connection
+        .query(&format!("SELECT name FROM pragma_table_info({table}) WHERE pk > 0 ORDER BY pk"))?;
+    Ok(rows.iter().filter_map(|row| row.first()?.text()).map(str::to_owned).collect())
+}
+
+/// The columns by which a table refers to the key of another, in the order of that key, by its foreign key.
+///
+/// # Errors
+/// What SQLite reports.
+pub fn reference(
+    connection: &Connection,
+    table: &str,
+    to: &str,
+    key: &[String],
+) -> Result<Vec<String>, Failure> {
+    let (table, to) = (Value::from(table), Value::from(to));
+    let rows = connection.query(&format!(
+        "SELECT \"from\", \"to\" FROM pragma_foreign_key_list({table})
+         WHERE \"table\" = {to} COLLATE NOCASE ORDER BY id, seq"
+    ))?;
+    // A foreign key that names no columns refers to the primary key.
+    let column = |(place, name): (usize, &String)| {
+        let named = rows.iter().find(|row| {
+            row.get(1).and_then(Value::text).is_some_and(|to| to.eq_ignore_ascii_case(name))
+        });
+        let row = named.or_else(|| rows.get(place).filter(|row| row.get(1) == Some(&Value::Null)));
+        row.and_then(|row| row.first()?.text()).map(str::to_owned)
+    };
+    Ok(key.iter().enumerate().filter_map(column).collect())
+}
+
 /// The rows of a piece in one table: what images call the table, its columns, the rows.
 pub type Rows = (String, Vec<String>, Vec<Vec<Value>>);
 

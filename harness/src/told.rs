@@ -7,7 +7,7 @@ use crate::model::{Excluded, Outcome};
 use crate::observe::parts;
 use crate::scenario::{Journaled, Pieces};
 use crate::session::{Act, Session};
-use crate::tables::{Rows, quote, stored_columns};
+use crate::tables::{Rows, primary_key, quote, stored_columns};
 use crate::vfs::{Connection, Executed, Failure, Value};
 use std::collections::BTreeMap;
 
@@ -184,14 +184,6 @@ fn list(columns: &[String]) -> String {
 }
 
 impl Restoring<'_> {
-    fn primary_key(&self, table: &str) -> Result<Vec<String>, Failure> {
-        let table = Value::from(table);
-        let rows = self.connection.query(&format!(
-            "SELECT name FROM pragma_table_info({table}) WHERE pk > 0 ORDER BY pk"
-        ))?;
-        Ok(rows.iter().filter_map(|row| row.first()?.text()).map(str::to_owned).collect())
-    }
-
     /// The rows of a part, with the key that the piece has now in place of the one that it had.
     fn rows(&self, name: &str, references: &[String], key: &[Value]) -> Option<Rows> {
         let mut part = self.parts.iter().find(|(part, ..)| part == name)?.clone();
@@ -262,7 +254,7 @@ impl Restoring<'_> {
         condition: &str,
         (_, columns, rows): &Rows,
     ) -> Result<String, Failure> {
-        let key = self.primary_key(table)?;
+        let key = primary_key(self.connection, table)?;
         let mut sql = format!("DELETE FROM {} AS {alias} WHERE {condition}", quote(table));
         let places: Vec<Option<usize>> =
             key.iter().map(|name| columns.iter().position(|column| column == name)).collect();
@@ -276,7 +268,7 @@ impl Restoring<'_> {
 
     /// Writes rows, whether they are there or not.
     fn upserts(&self, table: &str, (_, columns, rows): &Rows) -> Result<Vec<String>, Failure> {
-        let key = self.primary_key(table)?;
+        let key = primary_key(self.connection, table)?;
         // Columns that are gone since are left out.
         let now = stored_columns(self.connection, table)?;
         let places: Vec<usize> =

@@ -247,6 +247,20 @@ impl Connection {
         split_script(script).iter().try_for_each(|sql| self.run_statement(sql, &mut |_| ()))
     }
 
+    /// How many parameters a statement has; none where it cannot be prepared.
+    pub fn parameters(&self, sql: &str) -> i32 {
+        let Ok(sql) = c_string(sql) else { return 0 };
+        let mut statement = std::ptr::null_mut();
+        // SAFETY: an open connection, a C string, a pointer to fill in; the statement, or null, is finalized once.
+        unsafe {
+            let rest = std::ptr::null_mut();
+            ffi::sqlite3_prepare_v2(self.handle, sql.as_ptr(), -1, &raw mut statement, rest);
+            let count = ffi::sqlite3_bind_parameter_count(statement);
+            ffi::sqlite3_finalize(statement);
+            count
+        }
+    }
+
     fn run_statement(&self, sql: &str, take: &mut dyn FnMut(Vec<Value>)) -> Result<(), Failure> {
         let sql = c_string(sql)?;
         let mut statement = std::ptr::null_mut();
@@ -365,17 +379,21 @@ fn row_of(statement: *mut ffi::sqlite3_stmt) -> Option<Vec<Value>> {
     }
 }
 
+/// Whether a text ends where a statement ends.
+pub fn is_complete(text: &str) -> bool {
+    CString::new(text).is_ok_and(|text| {
+        // SAFETY: a C string.
+        unsafe { ffi::sqlite3_complete(text.as_ptr()) == 1 }
+    })
+}
+
 /// The statements of a script, as SQLite's shell would cut it; the bodies of triggers stay whole.
 pub fn split_script(script: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut start = 0;
     for (place, _) in script.match_indices(';') {
         let text = &script[start..=place];
-        let is_complete = CString::new(text).is_ok_and(|text| {
-            // SAFETY: a C string.
-            unsafe { ffi::sqlite3_complete(text.as_ptr()) == 1 }
-        });
-        if is_complete {
+        if is_complete(text) {
             found.push(text.trim().to_owned());
             start = place + 1;
         }

@@ -9,7 +9,7 @@ mod locks;
 mod memory;
 mod shared;
 
-pub use connection::{Connection, Executed, Failure, LOADING, Value, split_script};
+pub use connection::{Connection, Executed, Failure, LOADING, Value, is_complete, split_script};
 pub use disk::{Content, Disk, Files, SECTOR_BYTES};
 pub use memory::{Memory, arm_memory, disarm_memory, memory, without_memory_faults};
 
