@@ -18,6 +18,7 @@ pub mod replay;
 pub mod scenario;
 pub mod session;
 pub mod simulate;
+pub mod sites;
 pub mod tables;
 pub mod told;
 pub mod vfs;

@@ -4,7 +4,7 @@ use harness::record::{self, Source};
 use harness::replay::{self, Options};
 use harness::scenario::Scenario;
 use harness::simulate::runs;
-use harness::{fuzz, process, vfs, workers};
+use harness::{fuzz, process, sites, vfs, workers};
 use lexopt::prelude::*;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,11 @@ harness record LOG   makes a scenario of a log: of `.trace --expanded FILE` in S
   --guard FILE     what declares the guards (default: the calls of talon_guard in the log)
   --last N         faults are tried on the last N statements, from the start of a transaction on (default 30)
   --write DIR      where the scenario is written, as the log is called (default: here)
+
+harness sites   lives through months of a central database and five remote ones, whose exchanges go wrong in every way
+  --from N, --hosts N   that many seeds from this one (default: as long as --seconds says)
+  --seed N         only the month of this seed, told in full
+  --seconds N, --jobs N, --library PATH   as above
 
 harness fuzz   tries hostile inputs, mutated from harness/corpus
   --target NAME    definition, rule, check, stage, payload, payload_hashed or calls (default: one after the other)
@@ -90,6 +95,9 @@ fn run() -> Result<bool, Problem> {
     }
     if arguments.command.starts_with("simulat") {
         return simulate(&arguments);
+    }
+    if matches!(arguments.command.as_str(), "sites" | "living") {
+        return live(&arguments);
     }
     if arguments.command.starts_with("fuzz") {
         return try_inputs(&arguments);
@@ -184,6 +192,27 @@ fn record_log(arguments: &Arguments) -> Result<bool, Problem> {
     }
     println!("$ cargo run --release -p harness -- replay {}", path.display());
     Ok(true)
+}
+
+fn live(arguments: &Arguments) -> Result<bool, Problem> {
+    let Arguments { options, hosts, .. } = arguments;
+    let library = &options.library;
+    let chosen = arguments.passed_on.iter().any(|word| word == "--seed");
+    let from = arguments.from.unwrap_or_else(|| u64::from(fastrand::u32(..)));
+    let seeds = from..from.saturating_add(*hosts);
+    if chosen {
+        return sites::runs::work(options.seed..options.seed + 1, library, true);
+    }
+    if arguments.command == "living" {
+        return sites::runs::work(seeds, library, false);
+    }
+    let length = match hosts {
+        &u64::MAX => std::time::Duration::from_secs(arguments.seconds),
+        _ => std::time::Duration::MAX,
+    };
+    let sum = sites::runs::live_all(seeds, length, arguments.jobs, library);
+    println!("{sum} from={from}");
+    Ok(sum.months > 0 && sum.wrong == 0)
 }
 
 fn try_inputs(arguments: &Arguments) -> Result<bool, Problem> {

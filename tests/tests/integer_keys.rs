@@ -166,3 +166,28 @@ fn keys_that_are_texts_are_the_same_everywhere() {
         );
     }
 }
+
+#[test]
+fn a_number_that_is_given_again_after_a_deletion_is_another_piece() {
+    let sites = two_tills();
+    let b = sites.at('B');
+    // Nobody has heard of the first one; the one after it has its number, as SQLite gives the highest one again.
+    b.run("BEGIN; DELETE FROM sale_line WHERE sale_id = 1; DELETE FROM sale WHERE id = 1; COMMIT");
+    b.run(
+        "BEGIN; INSERT INTO sale VALUES (NULL, 'B2', 1, 5);
+         INSERT INTO sale_line VALUES (NULL, 1, 7, 4, 2.5, NULL); COMMIT",
+    );
+    sites.settle(2);
+    for (site, sales) in [('A', ["1|B2", "2|C1"]), ('B', ["1|B2", "2|C1"]), ('C', ["1|C1", "2|B2"])]
+    {
+        assert_eq!(sites.at(site).rows("SELECT id, number FROM sale ORDER BY id"), sales, "{site}");
+    }
+    // Put back as it was, it is the piece that it was.
+    let b = sites.at('B');
+    let put = "INSERT INTO sale VALUES (9, 'B9', 1, 5)";
+    b.run(put);
+    b.run("DELETE FROM sale WHERE id = 9");
+    b.run(put);
+    let known_by = "SELECT origin_key FROM talon_stamps WHERE kind = 'sale' AND piece = 9";
+    assert_eq!(b.one(known_by), "9");
+}

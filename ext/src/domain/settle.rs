@@ -173,6 +173,16 @@ struct Storing<'a> {
 }
 
 impl Weighed {
+    /// The deleted piece that had the key before, where what has it now is another one: a host that deletes its newest row
+    /// gives the number again. One that is put back as it was, or restored, is the same piece.
+    pub fn deleted_before(&self) -> Option<&PieceState> {
+        let (was, now) = (self.was.as_ref()?, self.now.as_ref()?);
+        let is_put_back =
+            was.hash == now.hash || self.reason.is_none_or(|reason| reason == Reason::Restore);
+        let is_another = was.origin().is_some() || !is_put_back;
+        (was.gone_at.is_some() && now.gone_at.is_none() && is_another).then_some(was)
+    }
+
     /// A transition without an image.
     pub fn of_state(key: Key, was: PieceState, now: PieceState, at: i64) -> Weighed {
         let (was, now) = (Some(was), Some(now));
@@ -314,16 +324,16 @@ impl Database {
             (Telling::HeldBack(breach), None) => Some(breach.text.clone()),
             (_, detail) => detail.map(str::to_owned),
         };
-        // Another site's piece was deleted, and what has its key now is a new one.
-        let room = match (&weighed.was, &weighed.now) {
-            (Some(was), Some(now)) if was.origin().is_some() && now.gone_at.is_none() => {
-                self.room_for_deleted(kind, &weighed.key, was)?
-            }
-            _ => None,
+        let room = match weighed.deleted_before() {
+            Some(gone) => self.room_for_deleted(kind, &weighed.key, gone)?,
+            None => None,
         };
         let Weighed { key, was, mut now, reason, at, shape, station, .. } = weighed;
         if let (Some(_), Some(now)) = (room, &mut now) {
-            (now.version, now.last, now.sync) = (1, None, None);
+            if was.as_ref().is_some_and(|was| was.origin().is_some()) {
+                (now.version, now.last) = (1, None);
+            }
+            now.sync = None;
         }
         let id = self.kinds[kind].id;
         let shown = key.shown()?;

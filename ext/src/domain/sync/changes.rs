@@ -217,13 +217,19 @@ impl Database {
                 false => Telling::HeldBack(breach),
             });
         }
-        // What has the key of another site's deleted piece is a new one.
-        let is_other = |was: &PieceState| was.gone_at.is_some() && was.origin().is_some();
-        let was = was.filter(|was| meaning == Meaning::Gone || !is_other(was));
+        let deleted = weighed.deleted_before();
+        let room = match deleted.filter(|deleted| deleted.origin().is_none()) {
+            Some(deleted) => self.room_for_deleted(kind, key, deleted)?,
+            None => None,
+        };
+        let is_new = room.is_some() || deleted.is_some_and(|deleted| deleted.origin().is_some());
+        let was = was.filter(|_| !is_new);
         let previous = was.and_then(PieceState::change);
-        let name = match previous {
-            None => self.name_of_new(kind, key)?,
-            Some(_) => None,
+        let name = match (previous, room) {
+            // Its key is what other sites know the deleted one by.
+            (_, Some(room)) => Some(room.saturating_sub(1)),
+            (None, None) => self.name_of_new(kind, key)?,
+            (Some(_), None) => None,
         };
         let stamp = self.stamp(clock)?;
         let fields = match (meaning, was, previous) {

@@ -106,20 +106,20 @@ impl Talon {
         })
     }
 
-    /// Runs `work` so that what it commits is on the disk before anybody is told, also in a write-ahead log that the host
-    /// has only synced now and then (`synchronous = NORMAL`): a site that forgot a flow which another one has seen would
-    /// number the next one the same, and be taken for a copy of itself.
+    /// Runs `work` so that what it commits is on the disk before anybody is told, also where the host syncs its write-ahead
+    /// log only now and then, or does not sync that a journal is gone (`synchronous` below EXTRA): a site that forgot a flow
+    /// which another one has seen would number the next one the same, and be taken for a copy of itself.
     fn durably<T>(&self, schema: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let pragma = format!("PRAGMA {}.synchronous", quote_identifier(schema));
         // Inside a transaction it cannot be changed: then it is the host's own COMMIT that counts.
-        let is_normal = self.connection.is_autocommit()
-            && matches!(self.connection.value(&pragma, &[]), Ok(Some(Value::Integer(1))));
-        if !is_normal {
-            return work();
-        }
-        self.connection.run(&format!("{pragma} = FULL"), &[])?;
+        let level = match self.connection.value(&pragma, &[]) {
+            // A host that has switched syncing off has chosen.
+            Ok(Some(Value::Integer(level @ 1..=2))) if self.connection.is_autocommit() => level,
+            _ => return work(),
+        };
+        self.connection.run(&format!("{pragma} = EXTRA"), &[])?;
         let result = work();
-        let restored = self.connection.run(&format!("{pragma} = NORMAL"), &[]);
+        let restored = self.connection.run(&format!("{pragma} = {level}"), &[]);
         let value = result?;
         restored?;
         Ok(value)

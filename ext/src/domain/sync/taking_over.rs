@@ -79,7 +79,10 @@ impl Arrivals {
         let wanted =
             was_at.clone().filter(|key| !is_of_nobody(key)).unwrap_or_else(|| origin_key.clone());
         let is_its = was_at.as_ref() == Some(&wanted);
-        let is_known = !is_its && is_numbered && database.store()?.piece(id, &wanted)?.is_some();
+        // Nor does it get a number that only stands for one whose own was given twice.
+        let is_known = !is_its
+            && is_numbered
+            && (is_of_nobody(&wanted) || database.store()?.piece(id, &wanted)?.is_some());
         let mut target =
             Target { origin: subject.origin, origin_key, key: &wanted, is_optimistic: true };
         if !is_known {
