@@ -224,7 +224,8 @@ fn a_database_that_went_back_to_a_backup_is_told_and_takes_part_again_anew() {
     let error = backup.receive(&answer).unwrap_err();
     assert!(
         error.contains("speaks of flows from BSOC that this database has not written")
-            && error.ends_with("at BSOC, SELECT talon_load(user, 'full')"),
+            && error
+                .ends_with("at BSOC, SELECT talon_rejoin(), then exchange full flows with central"),
         "{error}"
     );
     // The rows that it writes now have numbers that were used.

@@ -123,14 +123,9 @@ impl Refusal {
         let flow = &head.flow;
         let from = &flow.from;
         let anew = |site: &str| {
-            if (site == from) == sender_is_central {
-                // Central has nobody to load from: what it lost is with the remotes.
-                format!(
-                    "at {site}, SELECT talon_rejoin(), then exchange full flows with every site"
-                )
-            } else {
-                format!("at {site}, SELECT talon_load(user, 'full')")
-            }
+            let is_central = (site == from) == sender_is_central;
+            let whom = if is_central { "every site" } else { "central" };
+            format!("at {site}, SELECT talon_rejoin(), then exchange full flows with {whom}")
         };
         match self {
             Refusal::OtherDatabase => format!(
@@ -277,15 +272,18 @@ mod tests {
         assert_eq!(
             text(Refusal::SenderWentBack, false),
             "flow 4 from BSOC to ASOC was written after flows with higher numbers: BSOC went back to an older state, or is \
-             a copy of a database that is in use too. If it is the one to go on with: at BSOC, SELECT talon_load(user, \
-             'full')"
+             a copy of a database that is in use too. If it is the one to go on with: at BSOC, SELECT talon_rejoin(), \
+             then exchange full flows with central"
         );
         assert!(
             text(Refusal::SenderWentBack, true).ends_with(
                 "at BSOC, SELECT talon_rejoin(), then exchange full flows with every site"
             )
         );
-        assert!(text(Refusal::Gap, true).ends_with("at ASOC, SELECT talon_load(user, 'full')"));
+        assert!(
+            text(Refusal::Gap, true)
+                .ends_with("at ASOC, SELECT talon_rejoin(), then exchange full flows with central")
+        );
         assert!(text(Refusal::Gap, false).contains("begins after change 55"));
         assert!(text(Refusal::ReceiverWentBack, false).contains("at ASOC, SELECT talon_rejoin()"));
     }
