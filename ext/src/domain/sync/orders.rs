@@ -53,7 +53,10 @@ fn arrive(by_field: bool, here: Option<State>, comes: State, is_seen: bool) -> O
             }
             Some(here)
         }
-        (action, here) => panic!("{action:?} of {comes:?} at {here:?}"),
+        (action, here) => {
+            assert_eq!(action, Action::Skip, "{comes:?} at {here:?}");
+            here
+        }
     }
 }
 
@@ -118,10 +121,9 @@ fn ends(by_field: bool, changes: &[State], seed: u64) -> Vec<State> {
 fn pieces_end_as_the_newest_change_in_every_order() {
     for seed in 0..200 {
         let changes = changes(&mut Numbers(seed), true);
-        let newest = changes.iter().max_by(|a, b| a.mark().compare(&b.mark())).unwrap();
+        let newest = changes.iter().copied().max_by(|a, b| a.mark().compare(&b.mark()));
         for end in ends(false, &changes, seed) {
-            assert_eq!((end.stamp, end.site, end.gone), (newest.stamp, newest.site, newest.gone));
-            assert_eq!(end.fields, newest.fields, "seed {seed}");
+            assert_eq!(Some(end), newest, "seed {seed}");
         }
     }
 }
@@ -145,9 +147,10 @@ fn records_merged_by_field_end_in_one_state_in_every_order() {
 fn a_record_lives_or_not_whatever_the_order_of_its_deletion() {
     for seed in 0..200 {
         let changes = changes(&mut Numbers(seed), true);
-        let newest = changes.iter().max_by(|a, b| a.mark().compare(&b.mark())).unwrap();
+        let newest = changes.iter().max_by(|a, b| a.mark().compare(&b.mark()));
+        let newest = newest.map(|newest| (newest.gone, newest.stamp));
         for end in ends(true, &changes, seed) {
-            assert_eq!((end.gone, end.stamp), (newest.gone, newest.stamp), "seed {seed}");
+            assert_eq!(Some((end.gone, end.stamp)), newest, "seed {seed}");
         }
     }
 }
