@@ -79,18 +79,7 @@ impl Work<'_> {
         values: &[Value],
     ) -> Result<std::result::Result<(), Failure>> {
         let values: Vec<ValueRef<'_>> = values.iter().map(Value::as_ref).collect();
-        match self.database.statement(self.kind, sql)?.run(&values) {
-            Ok(()) => Ok(Ok(())),
-            Err(failure)
-                if matches!(
-                    failure.primary(),
-                    code::CONSTRAINT | code::MISMATCH | code::TOOBIG | code::ERROR
-                ) =>
-            {
-                Ok(Err(failure))
-            }
-            Err(failure) => Err(failure.into()),
-        }
+        refused(self.database.statement(self.kind, sql)?.run(&values))
     }
 
     /// Undoes every step, the last one first.
@@ -173,4 +162,22 @@ impl Work<'_> {
 /// `key = ?first AND …`, as an alias of the part.
 pub(super) fn key_is(part: &Part, first: usize) -> String {
     quote_equal(&format!("{}.", part.alias), &part.key, first)
+}
+
+/// A violated constraint, or a value that a column does not take, comes back as what it is; anything else is an error.
+pub(super) fn refused(
+    result: std::result::Result<(), Failure>,
+) -> Result<std::result::Result<(), Failure>> {
+    match result {
+        Ok(()) => Ok(Ok(())),
+        Err(failure)
+            if matches!(
+                failure.primary(),
+                code::CONSTRAINT | code::MISMATCH | code::TOOBIG | code::ERROR
+            ) =>
+        {
+            Ok(Err(failure))
+        }
+        Err(failure) => Err(failure.into()),
+    }
 }

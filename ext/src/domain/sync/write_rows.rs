@@ -5,10 +5,11 @@ use super::incoming::{Fitting, FittingPart};
 use super::localize::{Attempt, LocalRows};
 use crate::domain::database::Database;
 use crate::domain::rebuild::Work;
+use crate::domain::rebuild_rows::{key_is, refused};
 use crate::domain::snapshot::{Stored, StoredPart};
 use crate::error::Result;
-use crate::sqlite::{Failure, Room, RoomForKeys, Value, ValueRef, code, gather};
-use crate::storage::guard::{Guard, HEADER, Part, parameters};
+use crate::sqlite::{Failure, Room, RoomForKeys, Value, ValueRef, gather};
+use crate::storage::guard::{Guard, HEADER, Part};
 use crate::storage::key::Key;
 use crate::storage::shape::quote_identifier;
 use std::collections::{HashMap, HashSet};
@@ -444,30 +445,4 @@ impl Database {
 
 fn key_of(part: &FittingPart, row: &[Value]) -> Result<Row> {
     Ok(gather(part.key.iter().map(|at| row[*at].clone()))?)
-}
-
-/// `key = ?first AND …`, as an alias of the part.
-fn key_is(part: &Part, first: usize) -> String {
-    let columns =
-        part.key.iter().zip(parameters(first + part.key.len()).into_iter().skip(first - 1));
-    let terms: Vec<String> = columns
-        .map(|(column, value)| format!("{}.{} = {value}", part.alias, quote_identifier(column)))
-        .collect();
-    terms.join(" AND ")
-}
-
-/// A violated constraint, or a value that a column does not take, is about the document; anything else is an error.
-fn refused(result: std::result::Result<(), Failure>) -> Result<std::result::Result<(), Failure>> {
-    match result {
-        Ok(()) => Ok(Ok(())),
-        Err(failure)
-            if matches!(
-                failure.primary(),
-                code::CONSTRAINT | code::MISMATCH | code::TOOBIG | code::ERROR
-            ) =>
-        {
-            Ok(Err(failure))
-        }
-        Err(failure) => Err(failure.into()),
-    }
 }
