@@ -7,17 +7,17 @@
 
 use std::path::Path;
 use std::process::Command;
-use talon_tests::{extension_path, installed};
+use talon_tests::{extension_path, installed, readme_shows};
 
-/// What opens the README's block, whose end is that of the code.
-const OPENING: &str = "```console\n$ sh sql/sample/two_tills.sh\n";
+/// As the README calls it.
+const SCRIPT: &str = "sql/sample/two_tills.sh";
 
 #[test]
 fn the_readme_shows_two_tills_as_they_exchange_what_they_sold() {
     installed("sqlite3", "sqlite3");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let played = Command::new("sh")
-        .arg(root.join("sql/sample/two_tills.sh"))
+        .arg(root.join(SCRIPT))
         .env("TALON_LIBRARY", extension_path())
         .env("TALON_PROGRAM", env!("CARGO_BIN_EXE_talon"))
         .output()
@@ -25,16 +25,5 @@ fn the_readme_shows_two_tills_as_they_exchange_what_they_sold() {
     assert!(played.status.success(), "{played:?}");
     assert_eq!(String::from_utf8_lossy(&played.stderr), "");
     let played = String::from_utf8(played.stdout).expect("UTF-8");
-    let path = root.join("README.md");
-    let readme = std::fs::read_to_string(&path).expect("the README");
-    let (before, rest) = readme.split_once(OPENING).expect("the README has the session");
-    let (shown, after) = rest.split_once("```\n").expect("the session ends");
-    if std::env::var_os("TALON_WRITE_README").is_some() {
-        std::fs::write(&path, format!("{before}{OPENING}{played}```\n{after}")).expect("written");
-        return;
-    }
-    assert_eq!(
-        shown, played,
-        "write it anew: TALON_WRITE_README=1 cargo test -p talon-driver --test sample"
-    );
+    readme_shows(SCRIPT, &played, "cargo test -p talon-driver --test sample");
 }

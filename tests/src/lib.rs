@@ -251,6 +251,22 @@ pub fn installed(program: &str, package: &str) {
     );
 }
 
+/// Compares what a script answers with the block of the README that begins with its name, or, where `TALON_WRITE_README`
+/// says so, writes it there; `again` is the command that does.
+pub fn readme_shows(script: &str, answered: &str, again: &str) {
+    let opening = format!("```console\n$ sh {script}\n");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = std::fs::read_to_string(&path).expect("the README");
+    let (before, rest) = readme.split_once(&opening).expect("the README has the session");
+    let (shown, after) = rest.split_once("```\n").expect("the session ends");
+    if std::env::var_os("TALON_WRITE_README").is_some() {
+        let written = format!("{before}{opening}{answered}```\n{after}");
+        std::fs::write(&path, written).expect("the README is written");
+        return;
+    }
+    assert_eq!(shown, answered, "write it anew: TALON_WRITE_README=1 {again}");
+}
+
 impl Db {
     /// Every row of some tables, each value with its storage class and to the bit, whatever order the rows lie in.
     pub fn contents(&self, tables: &[&str]) -> Vec<String> {

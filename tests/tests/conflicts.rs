@@ -3,6 +3,8 @@
 use talon_tests::tills::Tills;
 
 const CONFLICTS: &str = "SELECT kind, piece, field, lost_value, lost_site, won_value, won_site FROM talon_conflicts ORDER BY id";
+const SOLD: &str =
+    "SELECT s.total, l.quantity FROM sale AS s JOIN sale_line AS l ON l.sale_id = s.id";
 const NONE: [&str; 0] = [];
 
 /// Everybody has customer 1, and BSOC's sale 1 with its line 1.
@@ -14,6 +16,24 @@ fn shared() -> Tills {
     );
     sites.settle(1);
     sites
+}
+
+/// The same field of customer 1 is changed at B, and an hour later at C.
+fn both_change_the_phone(sites: &Tills) {
+    sites.at('B').run("UPDATE customer SET phone = '21' WHERE id = 1");
+    changed_later_at_c(sites);
+}
+
+fn changed_later_at_c(sites: &Tills) {
+    sites.at('C').run("SELECT talon_clock('2026-11-20T09:00:00+01:00')");
+    sites.at('C').run("UPDATE customer SET phone = '22' WHERE id = 1");
+}
+
+/// Every site has customer 1 like this.
+fn all_have(sites: &Tills, customer: &str) {
+    for letter in sites.letters() {
+        assert_eq!(sites.at(letter).rows("SELECT * FROM customer"), [customer], "{letter}");
+    }
 }
 
 #[test]
@@ -33,16 +53,9 @@ fn two_fields_changed_by_two_people_both_keep_their_change() {
 fn the_later_change_of_a_field_wins_and_the_other_is_listed_where_they_met() {
     let sites = shared();
     sites.at('B').run("UPDATE customer SET phone = '21', name = 'Eve' WHERE id = 1");
-    sites.at('C').run("SELECT talon_clock('2026-11-20T09:00:00+01:00')");
-    sites.at('C').run("UPDATE customer SET phone = '22' WHERE id = 1");
+    changed_later_at_c(&sites);
     sites.settle(2);
-    for letter in sites.letters() {
-        assert_eq!(
-            sites.at(letter).rows("SELECT * FROM customer"),
-            ["1|Eve|Mill Lane|22"],
-            "{letter}"
-        );
-    }
+    all_have(&sites, "1|Eve|Mill Lane|22");
     assert_eq!(sites.at('A').rows(CONFLICTS), ["customer|1|phone|21|BSOC|22|CSOC"]);
     assert_eq!(sites.at('B').rows(CONFLICTS), NONE);
     assert_eq!(sites.at('C').rows(CONFLICTS), NONE);
@@ -51,9 +64,7 @@ fn the_later_change_of_a_field_wins_and_the_other_is_listed_where_they_met() {
 #[test]
 fn what_lost_comes_back_as_a_new_change() {
     let sites = shared();
-    sites.at('B').run("UPDATE customer SET phone = '21' WHERE id = 1");
-    sites.at('C').run("SELECT talon_clock('2026-11-20T09:00:00+01:00')");
-    sites.at('C').run("UPDATE customer SET phone = '22' WHERE id = 1");
+    both_change_the_phone(&sites);
     sites.settle(2);
     let a = sites.at('A');
     assert_eq!(a.one("SELECT talon_reinstate(id) FROM (SELECT 1 AS id)"), "customer 1");
@@ -79,29 +90,17 @@ fn of_two_versions_of_a_piece_the_later_one_stands_and_the_other_can_be_had_back
     sites.at('B').run("UPDATE sale SET total = 6 WHERE id = 1");
     sites.send('B', 'A');
     let a = sites.at('A');
-    assert_eq!(
-        a.rows("SELECT s.total, l.quantity FROM sale AS s JOIN sale_line AS l ON l.sale_id = s.id"),
-        ["6.0|1.0"]
-    );
+    assert_eq!(a.rows(SOLD), ["6.0|1.0"]);
     assert_eq!(
         a.rows("SELECT kind, piece, field, lost_site, won_site, lost_value ->> '$.lines[0][3]' FROM talon_conflicts"),
         ["sale|1|NULL|ASOC|BSOC|2.0"]
     );
     assert_eq!(a.one("SELECT talon_reinstate(1)"), "sale 1");
-    assert_eq!(
-        a.rows("SELECT s.total, l.quantity FROM sale AS s JOIN sale_line AS l ON l.sale_id = s.id"),
-        ["5.0|2.0"]
-    );
+    assert_eq!(a.rows(SOLD), ["5.0|2.0"]);
     sites.settle(2);
     for letter in sites.letters() {
         let db = sites.at(letter);
-        assert_eq!(
-            db.rows(
-                "SELECT s.total, l.quantity FROM sale AS s JOIN sale_line AS l ON l.sale_id = s.id"
-            ),
-            ["5.0|2.0"],
-            "{letter}"
-        );
+        assert_eq!(db.rows(SOLD), ["5.0|2.0"], "{letter}");
     }
 }
 
@@ -109,16 +108,9 @@ fn of_two_versions_of_a_piece_the_later_one_stands_and_the_other_can_be_had_back
 fn a_deletion_and_a_change_that_did_not_know_of_each_other() {
     let sites = shared();
     sites.at('B').run("DELETE FROM customer WHERE id = 1");
-    sites.at('C').run("SELECT talon_clock('2026-11-20T09:00:00+01:00')");
-    sites.at('C').run("UPDATE customer SET phone = '22' WHERE id = 1");
+    changed_later_at_c(&sites);
     sites.settle(2);
-    for letter in sites.letters() {
-        assert_eq!(
-            sites.at(letter).rows("SELECT * FROM customer"),
-            ["1|Ada|Mill Lane|22"],
-            "{letter}"
-        );
-    }
+    all_have(&sites, "1|Ada|Mill Lane|22");
     assert_eq!(sites.at('A').rows(CONFLICTS).len(), 1);
     assert_eq!(
         sites.at('A').rows("SELECT lost_value, lost_site, won_site FROM talon_conflicts"),
@@ -129,9 +121,7 @@ fn a_deletion_and_a_change_that_did_not_know_of_each_other() {
 #[test]
 fn the_same_flow_again_lists_nothing_again() {
     let sites = shared();
-    sites.at('B').run("UPDATE customer SET phone = '21' WHERE id = 1");
-    sites.at('C').run("SELECT talon_clock('2026-11-20T09:00:00+01:00')");
-    sites.at('C').run("UPDATE customer SET phone = '22' WHERE id = 1");
+    both_change_the_phone(&sites);
     sites.send('C', 'A');
     let first = sites.emit('B', 'A', "changes", "none");
     sites.receive('A', &first);

@@ -2,33 +2,22 @@
 
 use std::path::Path;
 use std::process::Command;
-use talon_tests::{extension_path, installed};
+use talon_tests::{extension_path, installed, readme_shows};
 
-/// What opens the README's block, whose end is that of the code.
-const OPENING: &str = "```console\n$ sh sql/sample/morning.sh\n";
+/// As the README calls it.
+const SCRIPT: &str = "sql/sample/morning.sh";
 
 #[test]
 fn the_readme_shows_the_morning_as_the_shell_plays_it() {
     installed("sqlite3", "sqlite3");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let played = Command::new("sh")
-        .arg(root.join("sql/sample/morning.sh"))
+        .arg(root.join(SCRIPT))
         .env("TALON_LIBRARY", extension_path())
         .output()
         .expect("the script runs");
     assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     assert_eq!(String::from_utf8_lossy(&played.stderr), "");
     let played = String::from_utf8(played.stdout).expect("UTF-8");
-    let path = root.join("README.md");
-    let readme = std::fs::read_to_string(&path).expect("the README");
-    let (before, rest) = readme.split_once(OPENING).expect("the README has the session");
-    let (shown, after) = rest.split_once("```\n").expect("the session ends");
-    if std::env::var_os("TALON_WRITE_README").is_some() {
-        std::fs::write(&path, format!("{before}{OPENING}{played}```\n{after}")).expect("written");
-        return;
-    }
-    assert_eq!(
-        shown, played,
-        "write it anew: TALON_WRITE_README=1 cargo test -p talon-tests --test morning"
-    );
+    readme_shows(SCRIPT, &played, "cargo test -p talon-tests --test morning");
 }

@@ -11,7 +11,7 @@ use crate::storage::fit;
 use crate::storage::guard::Guard;
 use crate::storage::key::Key;
 use crate::storage::schema::{FORMAT, facts, install, schema_version, upgrade};
-use crate::storage::shape::{quote_identifier, quote_list};
+use crate::storage::shape::quote_identifier;
 use crate::storage::store::PieceState;
 use crate::storage::trigger;
 
@@ -212,13 +212,7 @@ impl Talon {
             let guard = database.guard(place.kind)?;
             let header = guard.header();
             let columns = header.key.len();
-            let condition =
-                header.condition.as_ref().map_or("1".to_owned(), |text| format!("({text}\n)"));
-            let mut scan = self.connection.prepare(&format!(
-                "SELECT {} FROM {} WHERE {condition}",
-                quote_list("h.", &header.key),
-                header.from_clause(&database.schema)
-            ))?;
+            let mut scan = self.connection.prepare(&header.select_keys(&database.schema))?;
             let about = Circumstances {
                 created: false,
                 deleted: false,

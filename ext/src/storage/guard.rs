@@ -70,6 +70,14 @@ impl Part {
         )
     }
 
+    /// Reads the keys of all its rows that the condition lets in.
+    pub fn select_keys(&self, schema: &str) -> String {
+        let condition =
+            self.condition.as_ref().map_or("1".to_owned(), |text| format!("({text}\n)"));
+        let keys = quote_list(&format!("{}.", self.alias), &self.key);
+        format!("SELECT {keys} FROM {} WHERE {condition}", self.from_clause(schema))
+    }
+
     /// ` AND (condition)`, or nothing.
     pub fn and_condition(&self) -> String {
         self.condition

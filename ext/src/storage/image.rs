@@ -255,7 +255,8 @@ impl ImageReader {
         }
         let children = readers.split_off(LINES);
         let header = readers.pop().ok_or(Error::Memory)?;
-        let columns = shape_columns(guard);
+        let parts = guard.parts.iter().map(|part| (part.name.as_str(), part.columns.as_slice()));
+        let columns = shape_columns(parts);
         Ok(ImageReader { collector: Rc::clone(collector), header, children, columns })
     }
 
@@ -349,16 +350,16 @@ pub fn compare_keys(a: &[Value], b: &[Value]) -> Ordering {
     a.iter().zip(b).map(|(a, b)| one(a, b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
-/// The column names of a guard's parts, as JSON: `{"header":["id",…],"lines":[…]}`.
-fn shape_columns(guard: &Guard) -> String {
+/// The column names of parts, as `talon_shape` keeps them: `{"header":["id",…],"lines":[…]}`.
+pub fn shape_columns<'a>(parts: impl Iterator<Item = (&'a str, &'a [String])>) -> String {
     let mut json = String::from("{");
-    for (place, part) in guard.parts.iter().enumerate() {
-        if place > HEADER {
+    for (name, columns) in parts {
+        if json.len() > 1 {
             json.push(',');
         }
-        json.push_str(&serde_json::to_string(&part.name).unwrap_or_default());
+        json.push_str(&serde_json::to_string(name).unwrap_or_default());
         json.push(':');
-        json.push_str(&serde_json::to_string(&part.columns).unwrap_or_default());
+        json.push_str(&serde_json::to_string(columns).unwrap_or_default());
     }
     json.push('}');
     json

@@ -4,7 +4,7 @@ use super::conflicts::Conflict;
 use super::decide::{Action, Incoming, Local, Mark, decide};
 use super::identity::Identities;
 use super::incoming::{Fitting, Misfit};
-use super::localize::Attempt;
+use super::localize::{Attempt, Target};
 use super::standing::Standing;
 use crate::domain::database::Database;
 use crate::domain::talon::Talon;
@@ -50,6 +50,14 @@ pub(super) struct Subject<'a> {
     pub(super) origin: i64,
     pub(super) document: &'a Document<'a>,
     pub(super) fitting: Option<&'a Fitting>,
+}
+
+impl Subject<'_> {
+    /// The piece that is here under this key, as what its rows are written to.
+    pub(super) fn target<'k>(&'k self, key: &'k Value) -> Target<'k> {
+        let origin_key = &self.document.key;
+        Target { origin: self.origin, origin_key, key, is_optimistic: false }
+    }
 }
 
 impl Arrivals {

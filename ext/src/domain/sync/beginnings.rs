@@ -6,7 +6,6 @@ use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::storage::change_store::NewChange;
 use crate::storage::key::Key;
-use crate::storage::shape::quote_list;
 
 impl Talon {
     /// Tells every piece of a kind that no other site knows of yet, where this database has said which site it is. Run inside
@@ -26,13 +25,7 @@ impl Talon {
         }
         let guard = database.guard(place.kind)?;
         let header = guard.header();
-        let condition =
-            header.condition.as_ref().map_or("1".to_owned(), |text| format!("({text}\n)"));
-        let mut scan = self.connection.prepare(&format!(
-            "SELECT {} FROM {} WHERE {condition}",
-            quote_list("h.", &header.key),
-            header.from_clause(&database.schema)
-        ))?;
+        let mut scan = self.connection.prepare(&header.select_keys(&database.schema))?;
         let mut rows = scan.query(&[])?;
         while rows.next()? {
             let key = Key::of(rows.values(0..header.key.len())?);

@@ -9,6 +9,7 @@ use crate::sqlite::Value;
 use crate::storage::document::Shape;
 use crate::storage::document_reader::names_by_part;
 use crate::storage::guard::{Guard, HEADER, Part, parameters};
+use crate::storage::image::shape_columns;
 use crate::storage::payload::{put, write_row};
 use crate::storage::shape::{quote_identifier, quote_list};
 use std::rc::Rc;
@@ -163,17 +164,7 @@ impl Identities {
 impl Fitting {
     /// The columns of its parts, as `talon_shape` keeps them.
     pub fn columns(&self) -> String {
-        let mut json = String::from("{");
-        for (place, part) in self.parts.iter().enumerate() {
-            if place > 0 {
-                json.push(',');
-            }
-            json.push_str(&serde_json::to_string(&part.name).unwrap_or_default());
-            json.push(':');
-            json.push_str(&serde_json::to_string(&part.columns).unwrap_or_default());
-        }
-        json.push('}');
-        json
+        shape_columns(self.parts.iter().map(|part| (part.name.as_str(), part.columns.as_slice())))
     }
 
     /// Rows as a payload of these columns.

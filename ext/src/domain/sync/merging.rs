@@ -4,7 +4,7 @@ use super::arrival::{Arrivals, Subject};
 use super::conflicts::Conflict;
 use super::decide::Mark;
 use super::field_marks::{FieldMark, FieldMarks};
-use super::localize::{Attempt, Target};
+use super::localize::Attempt;
 use super::merge::{Field, Merged, Side, Whole as Comes, merge_field, whole as comes_to};
 use super::standing::Standing;
 use super::taking_over::Taken;
@@ -32,12 +32,7 @@ impl Arrivals {
         let Some(fitting) = subject.fitting else {
             return Ok(Err("its shape is missing".to_owned()));
         };
-        let target = Target {
-            origin: subject.origin,
-            origin_key: &subject.document.key,
-            key: &standing.key,
-            is_optimistic: false,
-        };
+        let target = subject.target(&standing.key);
         let rows =
             self.identities.localize(database, fitting, &target, whole.image, &whole.references)?;
         let mut rows = match rows {

@@ -303,12 +303,7 @@ impl Arrivals {
         whole: Option<&Whole<'_>>,
     ) -> Result<Value> {
         let (Some(whole), Some(fitting)) = (whole, subject.fitting) else { return Ok(Value::Null) };
-        let target = super::localize::Target {
-            origin: subject.origin,
-            origin_key: &subject.document.key,
-            key: &standing.key,
-            is_optimistic: false,
-        };
+        let target = subject.target(&standing.key);
         let rows =
             self.identities.localize(database, fitting, &target, whole.image, &whole.references)?;
         match rows {

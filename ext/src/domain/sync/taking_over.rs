@@ -147,12 +147,7 @@ impl Arrivals {
         standing: Standing,
         whole: &Whole<'_>,
     ) -> Attempt<(Value, Option<Standing>, LocalRows)> {
-        let target = Target {
-            origin: subject.origin,
-            origin_key: &subject.document.key,
-            key: &standing.key,
-            is_optimistic: false,
-        };
+        let target = subject.target(&standing.key);
         let rows =
             self.identities.localize(database, fitting, &target, whole.image, &whole.references)?;
         let rows = match rows {
