@@ -1,10 +1,7 @@
 //! What it costs to bring a day's changes to another database: capture, emit and apply against the session extension's record,
 //! changeset and apply on the same work; bytes on the wire; memory; and what stamps cost at the till.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{path::Path, time::Instant};
 
 use rusqlite::Connection;
 
@@ -19,9 +16,12 @@ use crate::{
 
 /// Lines of the pieces that travel.
 const LINES: u32 = 10;
-/// One line a batch of the workload that compares stamped with unstamped commits.
+/// Transactions of one host before the next one has its turn.
 const TURN: u32 = 500;
+/// How often those that compare stamped with unstamped commits have theirs.
 const TURNS: u32 = 40;
+/// Where the till's database lies.
+const TILL: &str = "till.db";
 
 /// What is done to the pieces before they are sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,18 +39,74 @@ impl Work {
             Self::Edit => "pieces with one line changed",
         }
     }
+}
 
-    /// Does it, one transaction a piece.
-    fn run(self, connection: &Connection, pieces: u32) -> Outcome {
-        let mut random = Random::new(7);
-        let mut host = Host::new(connection)?;
-        for piece in 0..pieces {
-            host.begin()?;
-            match self {
-                Self::Create => host.create(LINES, &mut random).map(drop)?,
-                Self::Edit => host.edit_line_of(piece, LINES, &mut random)?,
+/// The databases at both ends.
+pub struct Ends {
+    pub from: Connection,
+    pub to: Connection,
+}
+
+impl Ends {
+    fn open(folder: &Path, name: &str) -> Outcome<Self> {
+        let open = |end: &str| -> Outcome<Connection> {
+            let connection = schema::open(&folder.join(format!("{name}_{end}.db")))?;
+            connection.execute_batch(schema::CREATE_SHOP)?;
+            Ok(connection)
+        };
+        Ok(Self { from: open("from")?, to: open("to")? })
+    }
+}
+
+/// A way to bring changes from one database to another.
+pub trait Way<'c> {
+    fn ends(&self) -> &'c Ends;
+
+    /// What it has to be told of the host's work, in advance and transaction by transaction.
+    fn before_work(&mut self) -> Outcome {
+        Ok(())
+    }
+
+    fn before_transaction(&mut self) -> Outcome {
+        Ok(())
+    }
+
+    fn before_commit(&mut self, _piece: i64) -> Outcome {
+        Ok(())
+    }
+
+    fn after_commit(&mut self) {}
+
+    /// Brings what was done since, and says how long each step took.
+    fn bring(&mut self, trip: &mut Trip) -> Outcome;
+}
+
+/// A host at work on the database that changes are brought from.
+struct Worker<'c> {
+    host: Host<'c>,
+    random: Random,
+    next: u32,
+}
+
+impl<'c> Worker<'c> {
+    fn new(connection: &'c Connection) -> Outcome<Self> {
+        // One seed for all: each does the same work.
+        Ok(Self { host: Host::new(connection)?, random: Random::new(7), next: 0 })
+    }
+
+    /// One transaction a piece.
+    fn run(&mut self, work: Work, pieces: u32, way: &mut dyn Way<'c>) -> Outcome {
+        for _ in 0..pieces {
+            way.before_transaction()?;
+            self.host.begin()?;
+            match work {
+                Work::Create => self.host.create(LINES, &mut self.random).map(drop)?,
+                Work::Edit => self.host.edit_line_of(self.next, LINES, &mut self.random)?,
             }
-            host.commit()?;
+            self.next += 1;
+            way.before_commit(i64::from(self.next))?;
+            self.host.commit()?;
+            way.after_commit();
         }
         Ok(())
     }
@@ -58,15 +114,15 @@ impl Work {
 
 /// Seconds of each step, and the bytes that travelled.
 #[derive(Clone, Copy, Default)]
-struct Trip {
-    record: f64,
-    pack: f64,
-    apply: f64,
-    bytes: f64,
+pub struct Trip {
+    pub record: f64,
+    pub pack: f64,
+    pub apply: f64,
+    pub bytes: f64,
 }
 
 impl Trip {
-    fn seconds(self) -> f64 {
+    fn seconds(&self) -> f64 {
         self.record + self.pack + self.apply
     }
 }
@@ -84,7 +140,8 @@ pub fn run(options: &Options, library: &Library) -> Outcome {
         "pack, s",
         "apply, s",
         "together, s",
-        "by session",
+        "by kept",
+        "by in memory",
         "to reach",
         "bytes a piece",
         "by session",
@@ -95,53 +152,79 @@ pub fn run(options: &Options, library: &Library) -> Outcome {
         grouped(f64::from(pieces))
     );
     let table = Table::start(&title, &columns.map(String::from));
-    let talon = Sites::new(folder.path(), library)?;
+    let sites = sites(folder.path(), library)?;
     #[cfg(session_extension)]
-    let peer = crate::session::Pair::new(folder.path())?;
-    for work in [Work::Create, Work::Edit] {
-        let own = talon.carry(work, pieces)?;
-        #[cfg(session_extension)]
-        let other = {
-            let [record, pack, apply, bytes] =
-                peer.carry(|connection| work.run(connection, pieces))?;
-            Trip { record, pack, apply, bytes }
-        };
-        #[cfg(not(session_extension))]
-        let other = Trip { record: f64::NAN, ..Trip::default() };
-        let is_new = work == Work::Create;
-        row(&table, &format!("Talon, {}", work.title()), own, other, is_new, pieces);
-        row(&table, &format!("session extension, {}", work.title()), other, other, is_new, pieces);
+    let ends = (Ends::open(folder.path(), "kept")?, Ends::open(folder.path(), "unkept")?);
+    let mut ways: Vec<(&str, Box<dyn Way<'_> + '_>)> =
+        vec![("Talon", Box::new(Flows { ends: &sites }))];
+    #[cfg(session_extension)]
+    {
+        use crate::session::{Kept, Unkept};
+        ways.push(("session extension, kept at each commit", Box::new(Kept::new(&ends.0)?)));
+        ways.push(("session extension, in memory only", Box::new(Unkept::new(&ends.1))));
     }
+    let mut speeds = [0.0; 2];
+    for work in [Work::Create, Work::Edit] {
+        let trips = carry(&mut ways, work, pieces)?;
+        for ((name, _), trip) in ways.iter().zip(&trips) {
+            row(&table, &format!("{name}: {}", work.title()), *trip, &trips, work, pieces);
+        }
+        if work == Work::Create {
+            speeds = [trips[0].pack, trips[0].apply].map(|seconds| f64::from(pieces) / seconds);
+        }
+    }
+    let [emitted, applied] = speeds.map(grouped);
     note(format_args!(
-        "A second: {} pieces emitted and {} applied, of new ones.",
-        grouped(f64::from(pieces) / talon.emitted.get()),
-        grouped(f64::from(pieces) / talon.applied.get())
+        "A second: {emitted} new pieces emitted and {applied} received and applied."
     ));
-    talon.check()?;
-    measure_memory(&talon, folder.path(), library)?;
+    drop(ways);
+    check(&sites)?;
+    measure_memory(folder.path(), library)?;
     compare_stamps(folder.path(), library)
 }
 
-fn row(table: &Table, name: &str, own: Trip, other: Trip, is_new: bool, pieces: u32) {
-    let [record, pack, apply, seconds] =
-        [own.record, own.pack, own.apply, own.seconds()].map(|seconds| format!("{seconds:.2}"));
-    let by_time = ratio(own.seconds() / other.seconds());
-    let by_bytes = ratio(own.bytes / other.bytes);
-    let bytes = figure(own.bytes / f64::from(pieces));
-    let reach = if is_new { "0.50" } else { "" };
-    table.row(
-        name,
-        &[record, pack, apply, seconds, by_time, "1.00".into(), bytes, by_bytes, reach.into()],
-    );
+/// The hosts work by turns, so that all have the machine's good and bad moments; then each way brings what was done.
+fn carry(
+    ways: &mut [(&str, Box<dyn Way<'_> + '_>)],
+    work: Work,
+    pieces: u32,
+) -> Outcome<Vec<Trip>> {
+    let mut trips = vec![Trip::default(); ways.len()];
+    let mut workers = Vec::new();
+    for (_, way) in ways.iter_mut() {
+        way.before_work()?;
+        workers.push(Worker::new(&way.ends().from)?);
+    }
+    let mut left = pieces;
+    while left > 0 {
+        let turn = left.min(TURN);
+        for ((worker, (_, way)), trip) in workers.iter_mut().zip(ways.iter_mut()).zip(&mut trips) {
+            let start = Instant::now();
+            worker.run(work, turn, way.as_mut())?;
+            trip.record += start.elapsed().as_secs_f64();
+        }
+        left -= turn;
+    }
+    drop(workers);
+    for ((_, way), trip) in ways.iter_mut().zip(&mut trips) {
+        way.bring(trip)?;
+    }
+    Ok(trips)
 }
 
-/// A till and the central database.
-struct Sites {
-    till: Connection,
-    central: Connection,
-    till_path: PathBuf,
-    emitted: std::cell::Cell<f64>,
-    applied: std::cell::Cell<f64>,
+/// `trips` are all that did this work: Talon's, then the session extension's, kept and in memory, where it was built in.
+fn row(table: &Table, name: &str, trip: Trip, trips: &[Trip], work: Work, pieces: u32) {
+    let [record, pack, apply, seconds] =
+        [trip.record, trip.pack, trip.apply, trip.seconds()].map(|seconds| format!("{seconds:.2}"));
+    let by = |place: usize, of: fn(&Trip) -> f64| {
+        ratio(trips.get(place).map_or(f64::NAN, |other| of(&trip) / of(other)))
+    };
+    let (by_kept, by_unkept) = (by(1, Trip::seconds), by(2, Trip::seconds));
+    let bytes = figure(trip.bytes / f64::from(pieces));
+    let reach = if work == Work::Create { "0.50" } else { "" };
+    let times = [record, pack, apply, seconds, by_kept, by_unkept, "1.00".into()];
+    let sizes = [bytes, by(2, |trip| trip.bytes), reach.into()];
+    table.row(name, &[times.as_slice(), &sizes].concat());
 }
 
 const SYNCHRONISED: &str = r#"SELECT talon_guard('sale', '{"header": {"table": "sale_piece"}, "lines": {"table": "sale_line"},
@@ -157,70 +240,63 @@ fn site(path: &Path, library: &Library, code: &str) -> Outcome<Connection> {
     Ok(connection)
 }
 
-impl Sites {
-    fn new(folder: &Path, library: &Library) -> Outcome<Self> {
-        let till_path = folder.join("till.db");
-        Ok(Self {
-            till: site(&till_path, library, "BSOC")?,
-            central: site(&folder.join("central.db"), library, "ASOC")?,
-            till_path,
-            emitted: 0.0.into(),
-            applied: 0.0.into(),
-        })
+/// A till and the central database.
+fn sites(folder: &Path, library: &Library) -> Outcome<Ends> {
+    Ok(Ends {
+        from: site(&folder.join(TILL), library, "BSOC")?,
+        to: site(&folder.join("central.db"), library, "ASOC")?,
+    })
+}
+
+/// Talon's way.
+struct Flows<'c> {
+    ends: &'c Ends,
+}
+
+impl<'c> Way<'c> for Flows<'c> {
+    fn ends(&self) -> &'c Ends {
+        self.ends
     }
 
-    fn carry(&self, work: Work, pieces: u32) -> Outcome<Trip> {
-        let mut trip = Trip::default();
+    fn bring(&mut self, trip: &mut Trip) -> Outcome {
+        let Ends { from: till, to: central } = self.ends;
         let start = Instant::now();
-        work.run(&self.till, pieces)?;
-        trip.record = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        let flow = number(&self.till, "SELECT talon_emit('ASOC', 'changes', 'now')")?;
+        let flow = number(till, "SELECT talon_emit('ASOC', 'changes', 'now')")?;
         trip.pack = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        trip.bytes = self.send(flow)? as f64;
-        call(&self.central, "SELECT talon_process()")?;
+        trip.bytes = send(till, central, flow)? as f64;
+        call(central, "SELECT talon_process()")?;
         trip.apply = start.elapsed().as_secs_f64();
-        if work == Work::Create {
-            self.emitted.set(trip.pack);
-            self.applied.set(trip.apply);
-        }
         // The answer acknowledges, so that the next flow has only what is new.
-        let answer = number(
-            &self.central,
-            "SELECT id FROM talon_flows WHERE mode = 'return' ORDER BY id DESC",
-        )?;
-        let mut receive = self.till.prepare("SELECT talon_receive(?1)")?;
-        for bytes in chunks(&self.central, answer)? {
-            receive.query_row([bytes], |_| Ok(()))?;
-        }
-        call(&self.till, "SELECT talon_process()")?;
-        Ok(trip)
+        let answer =
+            number(central, "SELECT id FROM talon_flows WHERE mode = 'return' ORDER BY id DESC")?;
+        send(central, till, answer)?;
+        call(till, "SELECT talon_process()")
     }
+}
 
-    /// Hands a flow over chunk by chunk; how many bytes it had.
-    fn send(&self, flow: i64) -> Outcome<usize> {
-        let mut receive = self.central.prepare("SELECT talon_receive(?1)")?;
-        let mut size = 0;
-        for bytes in chunks(&self.till, flow)? {
-            size += bytes.len();
-            receive.query_row([bytes], |_| Ok(()))?;
-        }
-        Ok(size)
+/// Hands a flow over chunk by chunk; how many bytes it had.
+fn send(from: &Connection, to: &Connection, flow: i64) -> Outcome<usize> {
+    let mut receive = to.prepare("SELECT talon_receive(?1)")?;
+    let mut size = 0;
+    for bytes in chunks(from, flow)? {
+        size += bytes.len();
+        receive.query_row([bytes], |_| Ok(()))?;
     }
+    Ok(size)
+}
 
-    /// Both hold the same, or nothing was measured.
-    fn check(&self) -> Outcome {
-        let sql = "SELECT count(*) || '/' || sum(id * position + sale_id * article_id) || '/' || sum(quantity * id + total) FROM sale_line";
-        let ask = |connection: &Connection| -> Outcome<String> {
-            Ok(connection.query_row(sql, [], |row| row.get(0))?)
-        };
-        let (here, there) = (ask(&self.till)?, ask(&self.central)?);
-        if here == there {
-            Ok(())
-        } else {
-            Err(format!("{here} at the till, {there} at central").into())
-        }
+/// Both hold the same, or nothing was measured.
+fn check(ends: &Ends) -> Outcome {
+    let sql = "SELECT count(*) || '/' || sum(id * position + sale_id * article_id) || '/' || sum(quantity * id + total) FROM sale_line";
+    let ask = |connection: &Connection| -> Outcome<String> {
+        Ok(connection.query_row(sql, [], |row| row.get(0))?)
+    };
+    let (here, there) = (ask(&ends.from)?, ask(&ends.to)?);
+    if here == there {
+        Ok(())
+    } else {
+        Err(format!("{here} at the till, {there} at central").into())
     }
 }
 
@@ -232,14 +308,14 @@ fn chunks(connection: &Connection, flow: i64) -> Outcome<Vec<Vec<u8>>> {
 }
 
 /// Peak memory of processes that emit everything, and that receive and apply it.
-fn measure_memory(talon: &Sites, folder: &Path, library: &Library) -> Outcome {
+fn measure_memory(folder: &Path, library: &Library) -> Outcome {
     let table = Table::start(
         "Peak memory of a process, MiB",
         &["opened only", "", "to reach"].map(String::from),
     );
-    let (till, fresh) = (&talon.till_path, folder.join("fresh.db"));
-    let idle = memory::child("idle", till, Some(library))?;
-    let emitting = memory::child("emit", till, Some(library))?;
+    let (till, fresh) = (folder.join(TILL), folder.join("fresh.db"));
+    let idle = memory::child("idle", &till, Some(library))?;
+    let emitting = memory::child("emit", &till, Some(library))?;
     table.row("emitting all of it", &[figure(idle), figure(emitting), "64".into()]);
     drop(site(&fresh, library, "ASOC")?);
     let applying = memory::child("apply", &fresh, Some(library))?;
@@ -252,7 +328,7 @@ pub fn child(work: &str, connection: &Connection, path: &Path) -> Outcome {
     match work {
         "emit" => call(connection, "SELECT talon_emit('ASOC', 'full', 'none')"),
         "apply" => {
-            let source = Connection::open(path.with_file_name("till.db"))?;
+            let source = Connection::open(path.with_file_name(TILL))?;
             let mut ask = source.prepare("SELECT bytes FROM talon_chunk WHERE flow = (SELECT max(flow) FROM talon_chunk) ORDER BY number")?;
             let mut receive = connection.prepare("SELECT talon_receive(?1)")?;
             let mut rows = ask.query([])?;
