@@ -18,7 +18,12 @@ fn a_broken_reference_is_named_and_waits_for_what_it_refers_to() {
     sites.send('B', 'A');
     let a = sites.at('A');
     assert_eq!(a.rows("SELECT number FROM sale"), ["B2"]);
-    assert_eq!(a.rows(SET_ASIDE), ["sale|BSOC|1|lines.article_id: article 5 of ASOC is not here"]);
+    assert_eq!(
+        a.rows(SET_ASIDE),
+        [
+            "sale|BSOC|1|sale 1 of BSOC refers to article 5 of ASOC by sale_line.article_id, which is not here"
+        ]
+    );
     a.run("INSERT INTO article VALUES (5, 'x', 'made later', 1)");
     assert_eq!(a.one("SELECT talon_process()"), r#"{"applied":0,"freed":1,"answered":0}"#);
     assert_eq!(a.rows("SELECT number FROM sale ORDER BY id"), ["B1", "B2"]);
@@ -127,4 +132,73 @@ fn which_ones_a_remote_may_create_is_asked_of_the_row() {
     b.run("SELECT talon_absorb()");
     sites.send('B', 'A');
     assert_eq!(sites.at('A').rows("SELECT id FROM till_closing"), ["1"]);
+}
+
+#[test]
+fn references_to_a_record_a_line_and_a_text_key_are_each_named() {
+    let schema = "CREATE TABLE tariff(code TEXT PRIMARY KEY, price REAL);
+        CREATE TABLE customer(id INTEGER PRIMARY KEY, name TEXT, tariff TEXT REFERENCES tariff(code));
+        CREATE TABLE sale(id INTEGER PRIMARY KEY, customer_id INTEGER REFERENCES customer(id));
+        CREATE TABLE sale_line(id INTEGER PRIMARY KEY, sale_id INTEGER REFERENCES sale(id), upstream INTEGER REFERENCES sale_line(id));
+        CREATE INDEX sale_line_sale ON sale_line(sale_id);";
+    let declare = r#"
+        SELECT talon_track('customer', '{"record": {"table": "customer"}, "sync": "customer"}');
+        SELECT talon_guard('sale', '{"header": {"table": "sale"}, "lines": {"table": "sale_line"}, "sync": "piece"}');"#;
+    let sites = Tills::with(schema, declare, 1);
+    let b = sites.at('B');
+    // Tariffs do not travel.
+    b.run("INSERT INTO tariff VALUES ('gold', 1); INSERT INTO customer VALUES (7, 'Ada', 'gold');
+           BEGIN; INSERT INTO sale VALUES (42, 7); INSERT INTO sale_line VALUES (3, 42, NULL); COMMIT;
+           BEGIN; INSERT INTO sale VALUES (43, NULL); INSERT INTO sale_line VALUES (4, 43, 3); COMMIT");
+    sites.send('B', 'A');
+    assert_eq!(
+        sites.at('A').rows("SELECT reason FROM talon_quarantine ORDER BY id"),
+        [
+            "customer 7 of BSOC refers to tariff gold by customer.tariff, which is not here",
+            "sale 42 of BSOC refers to customer 7 of BSOC by sale.customer_id, which is not here",
+            "sale 43 of BSOC refers to line 3 of sale 42 of BSOC by sale_line.upstream, which is not here"
+        ]
+    );
+    sites.at('A').run("INSERT INTO tariff VALUES ('gold', 1); SELECT talon_process()");
+    assert_eq!(sites.at('A').rows(SET_ASIDE), NONE);
+    assert_eq!(
+        sites.at('A').rows("SELECT id, sale_id, upstream FROM sale_line"),
+        ["3|42|NULL", "4|43|3"]
+    );
+}
+
+#[test]
+fn a_deletion_of_what_is_referred_to_names_who_refers_and_waits() {
+    let sites = Tills::new();
+    let (a, b) = (sites.at('A'), sites.at('B'));
+    a.run("INSERT INTO customer VALUES (1, 'Ada', NULL, NULL), (2, 'Bea', NULL, NULL)");
+    sites.settle(1);
+    a.run("DELETE FROM customer");
+    b.run("INSERT INTO sale VALUES (1, 'B1', 1, 5); INSERT INTO sale VALUES (2, 'B2', 2, 5)");
+    sites.settle(1);
+    // Neither side loses anything, and each says why: here the sale, there the deletion.
+    let reasons =
+        "SELECT direction, kind, origin_key, reason FROM talon_quarantine ORDER BY id LIMIT 1";
+    assert_eq!(
+        a.rows(reasons),
+        [
+            "in|sale|1|sale 1 of BSOC refers to customer 1 of ASOC by sale.customer_id, which is not here: it was deleted"
+        ]
+    );
+    assert_eq!(b.rows("SELECT kind, origin_key, reason FROM talon_quarantine WHERE direction = 'in' ORDER BY id"), [
+        "customer|1|sale 1 refers to it by sale.customer_id",
+        "customer|2|sale 2 refers to it by sale.customer_id",
+    ]);
+    assert_eq!(b.rows("SELECT name FROM customer"), ["Ada", "Bea"]);
+    // The till mends its first sale, central the other one: it makes the customer again.
+    b.run("UPDATE sale SET customer_id = NULL WHERE id = 1");
+    b.run("UPDATE customer SET phone = '22' WHERE id = 2");
+    sites.settle(3);
+    for site in sites.letters() {
+        let db = sites.at(site);
+        assert_eq!(db.rows("SELECT name, phone FROM customer"), ["Bea|22"], "{site}");
+        assert_eq!(db.rows("SELECT s.number, c.name FROM sale AS s LEFT JOIN customer AS c ON c.id = s.customer_id ORDER BY 1"),
+            ["B1|NULL", "B2|Bea"], "{site}");
+        assert_eq!(db.rows(SET_ASIDE), NONE, "{site}");
+    }
 }

@@ -102,7 +102,7 @@ impl Work<'_> {
     }
 
     /// Finds the reference that nothing answers to, to name it.
-    pub(super) fn broken_reference(&mut self, stored: &Stored) -> Result<String> {
+    pub(super) fn broken_reference(&mut self, stored: &Stored) -> Result<Option<BrokenReference>> {
         let guard = Rc::clone(&self.guard);
         let schema = quote_identifier(&self.database.schema);
         for part in &guard.parts {
@@ -138,25 +138,35 @@ impl Work<'_> {
                         continue;
                     }
                     if self.database.connection.value(&sql, &values)?.is_none() {
-                        let shown: Vec<String> = values.iter().map(ValueRef::to_string).collect();
-                        return Ok(format!(
-                            "{} {} {} is not in {} any more",
-                            part.table.name,
-                            foreign_key.from.join(", "),
-                            shown.join(", "),
-                            foreign_key.parent
-                        ));
+                        return Ok(Some(BrokenReference {
+                            table: part.table.name.clone(),
+                            columns: foreign_key.from.join(", "),
+                            values: gather(at.iter().map(|at| row[*at].clone()))?,
+                            parent: foreign_key.parent.clone(),
+                        }));
                     }
                 }
             }
         }
-        Ok("a foreign key would be violated".to_owned())
+        Ok(None)
     }
 
     pub(super) fn row_name(&self, place: usize, key: &[Value]) -> String {
         let part = &self.guard.parts[place];
         format!("{} {}", part.table.name, Key::of(key.to_vec()))
     }
+}
+
+/// A foreign key of a piece's rows that nothing answers to.
+pub(in crate::domain) struct BrokenReference {
+    /// The table that refers,
+    pub(in crate::domain) table: String,
+    /// by these columns,
+    pub(in crate::domain) columns: String,
+    /// with these values,
+    pub(in crate::domain) values: Vec<Value>,
+    /// to this table.
+    pub(in crate::domain) parent: String,
 }
 
 /// `key = ?first AND …`, as an alias of the part.

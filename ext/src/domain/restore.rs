@@ -6,6 +6,7 @@
 use super::database::Database;
 use super::derived::{Asker, Corrections};
 use super::rebuild::{Obstacle, Undo, Work};
+use super::rebuild_rows::BrokenReference;
 use super::settle::{Circumstances, Reason};
 use super::snapshot::{Head, Stored};
 use super::talon::{Place, Talon};
@@ -274,7 +275,14 @@ impl Talon {
         let pending = self.connection.has_pending_foreign_keys();
         let mut result = work.restore(stored, exactly);
         if matches!(result, Ok(Ok(()))) && !pending && self.connection.has_pending_foreign_keys() {
-            result = Ok(Err(Obstacle::constraint(work.broken_reference(stored)?)));
+            let broken = work.broken_reference(stored)?;
+            result = Ok(Err(Obstacle::constraint(match broken {
+                Some(BrokenReference { table, columns, values, parent }) => {
+                    let shown: Vec<String> = values.iter().map(Value::to_string).collect();
+                    format!("{table} {columns} {} is not in {parent} any more", shown.join(", "))
+                }
+                None => "a foreign key would be violated".to_owned(),
+            })));
         }
         if matches!(result, Ok(Ok(()))) {
             corrections.apply(work.database, &asker)?;

@@ -178,7 +178,7 @@ impl Arrivals {
         let subject = Subject { kind, origin, document, fitting };
         let standing = self.standing(database, &subject)?;
         match &document.body {
-            Body::Left => self.leave(database, &subject, standing),
+            Body::Left => self.leave(talon, database, &subject, standing),
             Body::Gone(change) => {
                 self.arrive(talon, database, &subject, standing, change, None, &layout.policy)
             }
@@ -296,7 +296,7 @@ impl Arrivals {
                 }
                 match whole {
                     Some(whole) => self.take(talon, database, subject, standing, change, whole),
-                    None => self.take_deletion(talon, database, subject, standing, change),
+                    None => self.take_deletion(database, subject, standing, change),
                 }
             }
             Action::Merge => match (standing, whole) {

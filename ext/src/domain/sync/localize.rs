@@ -6,7 +6,7 @@ use crate::domain::database::Database;
 use crate::error::Result;
 use crate::sqlite::{Room, RoomForKeys, Value};
 use crate::storage::document::Reference;
-use crate::storage::guard::HEADER;
+use crate::storage::guard::{HEADER, LINES};
 use crate::storage::payload_reader::{Unread, read};
 use std::collections::HashMap;
 
@@ -101,9 +101,7 @@ impl Identities {
                         Role::Link { parent } => match numbers[*parent].get(&wire) {
                             Some(number) => Ok(Some(*number)),
                             None if target.is_optimistic => Ok(None),
-                            None => {
-                                Err(format!("a row of {} belongs to none of its rows", part.name))
-                            }
+                            None => Err(Problem::Detached(wire)),
                         },
                         Role::Reference { target: to, origin } => {
                             let said = said(references, part, *column, wire, row);
@@ -117,9 +115,13 @@ impl Identities {
                         Ok(_) if is_own => target.key.clone(),
                         Ok(Some(here)) => Value::Integer(here),
                         Ok(None) => continue,
-                        Err(reason) => {
-                            let name = &part.columns[*column];
-                            return Ok(Err(format!("{}.{name}: {reason}", part.name)));
+                        Err(problem) => {
+                            let table = &fitting.layout.guard.parts[part.part].table.name;
+                            let by = format!("{table}.{}", part.columns[*column]);
+                            let kind = &fitting.layout.guard.kind;
+                            let name =
+                                document_name(kind, target.origin_key, &self.code(target.origin));
+                            return Ok(Err(problem.text(&name, &by)));
                         }
                     };
                     let cell = &mut local.parts[at][row][*column];
@@ -201,14 +203,14 @@ impl Identities {
         target: &Target<'_>,
         numbers: &Numbers,
         asked: &Asked<'_>,
-    ) -> Attempt<Option<i64>> {
+    ) -> Result<std::result::Result<Option<i64>, Problem>> {
         let wire = asked.wire;
         let (origin, piece) = match asked.said {
             Some(Reference { origin: None, .. }) => return Ok(Ok(None)),
             Some(Reference { origin: Some(code), piece, .. }) => match self.site(code) {
                 Some(site) => (site, piece.as_ref()),
                 None => {
-                    return Ok(Err(format!("{wire} is of {code}, which is no site known here")));
+                    return Ok(Err(Problem::UnknownSite(wire, code.to_string())));
                 }
             },
             None => (asked.origin.unwrap_or(target.origin), None),
@@ -222,9 +224,7 @@ impl Identities {
                 if *part != HEADER && piece.is_none_or(|piece| piece == target.origin_key) {
                     // One of its own lines; where numbers are taken as they come, so is this.
                     return match numbers[*part].get(&wire) {
-                        None if !target.is_optimistic => {
-                            Ok(Err(format!("{wire} is none of its own")))
-                        }
+                        None if !target.is_optimistic => Ok(Err(Problem::NoneOfItsOwn(wire))),
                         here => Ok(Ok(here.copied())),
                     };
                 }
@@ -236,12 +236,61 @@ impl Identities {
         }
         let names = to.to.iter().map(|(kind, _)| database.kinds[*kind].name.as_str());
         let names = names.collect::<Vec<_>>().join(" or ");
+        let line = match to.to.first() {
+            Some((_, LINES)) => "line".to_owned(),
+            Some((kind, part)) => {
+                format!("row of {}", database.guard(*kind)?.parts[*part].name)
+            }
+            None => String::new(),
+        };
         let of = match piece {
-            Some(piece) => format!("line {wire} of {names} {piece}"),
+            Some(piece) => format!("{line} {wire} of {names} {piece}"),
+            None if to.to.iter().any(|(_, part)| *part != HEADER) => {
+                format!("{line} {wire} of {names}")
+            }
             None => format!("{names} {wire}"),
         };
-        Ok(Err(format!("{of} of {} is not here", self.code(origin))))
+        Ok(Err(Problem::Missing(format!("{of} of {}", self.code(origin)))))
     }
+}
+
+/// Why a number of a document means nothing here.
+enum Problem {
+    /// A row's link is to none of the document's rows.
+    Detached(i64),
+    /// It is a site's that is not known here.
+    UnknownSite(i64, String),
+    /// It is none of the document's own rows.
+    NoneOfItsOwn(i64),
+    /// What it is the number of, in words, is not here.
+    Missing(String),
+}
+
+impl Problem {
+    /// `sale 42 of BSOC refers to customer 7 of CSOC by sale.customer_id, which is not here`.
+    fn text(&self, name: &str, by: &str) -> String {
+        match self {
+            Problem::Missing(what) => format!("{name} refers to {what} by {by}, which is not here"),
+            Problem::UnknownSite(number, code) => {
+                format!(
+                    "{name} refers to {number} of {code} by {by}, and {code} is no site known here"
+                )
+            }
+            Problem::NoneOfItsOwn(number) => {
+                format!(
+                    "{name} refers to a row {number} of its own by {by}, which it does not have"
+                )
+            }
+            Problem::Detached(number) => {
+                format!("{name} has a row of {number} by {by}, which it does not have")
+            }
+        }
+    }
+}
+
+/// A document as a person is told of it: `sale 42 of BSOC`.
+pub fn document_name(kind: &str, key: &Value, origin: &str) -> String {
+    format!("{kind} {key} of {origin}")
 }
 
 /// A reference as it stands in a document.

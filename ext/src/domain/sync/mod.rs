@@ -26,6 +26,7 @@ pub mod process;
 mod pruning;
 mod quarantine;
 pub mod receive;
+mod referrers;
 pub mod sequence;
 pub mod sites;
 mod standing;

@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::sqlite::{Value, ValueRef};
 use crate::storage::document::{Change, Whole};
 use crate::storage::guard::{HEADER, LINES};
+use crate::storage::key::Key;
 use crate::storage::store::{NewSnapshot, PieceState};
 use std::collections::HashMap;
 
@@ -209,7 +210,7 @@ impl Arrivals {
     ) -> Attempt<()> {
         let kind = fitting.kind;
         if talon.connection.has_pending_foreign_keys() {
-            return Ok(Err(database.broken_reference_in(fitting, key, rows)?));
+            return Ok(Err(self.broken_reference(database, fitting, key, rows, &taken)?));
         }
         for (part, wire, here) in &rows.aliases {
             database.put_alias(kind, *part, key, *wire, *here)?;
@@ -330,7 +331,6 @@ impl Arrivals {
     /// What arrives is that the piece was deleted.
     pub(super) fn take_deletion(
         &mut self,
-        talon: &Talon,
         database: &mut Database,
         subject: &Subject<'_>,
         standing: Option<Standing>,
@@ -350,11 +350,8 @@ impl Arrivals {
         if was.as_ref().is_some_and(|was| was.gone_at.is_none())
             && let Some(header) = database.key_of(kind, &key)?
         {
-            if let Err(reason) = database.delete_piece(kind, &header)? {
+            if let Err(reason) = database.take_out(kind, &header)? {
                 return Ok(Err(reason));
-            }
-            if talon.connection.has_pending_foreign_keys() {
-                return Ok(Err("rows of other pieces refer to it".to_owned()));
             }
             database.drop_aliases(kind, &key)?;
             self.identities.forget();
@@ -369,6 +366,7 @@ impl Arrivals {
     /// The receiver is to have it no longer, though it exists: its rows go, and nothing says that they were deleted.
     pub(super) fn leave(
         &mut self,
+        talon: &Talon,
         database: &mut Database,
         subject: &Subject<'_>,
         standing: Option<Standing>,
@@ -380,15 +378,16 @@ impl Arrivals {
         if standing.via != Some(self.sender) && standing.seq > self.seen {
             return Ok(Err("it was changed here, and central does not have that yet".to_owned()));
         }
+        if let Some(holder) = database.holder_of(talon, subject.kind, &standing.key)? {
+            return Ok(Err(format!("it is open {holder}")));
+        }
+        let own = self.identities.code(self.identities.own);
         let (kind, key) = (subject.kind, &standing.key);
         if standing.state.gone_at.is_none()
             && let Some(header) = database.key_of(kind, key)?
         {
-            if let Err(reason) = database.delete_piece(kind, &header)? {
-                return Ok(Err(reason));
-            }
-            if database.connection.has_pending_foreign_keys() {
-                return Ok(Err("rows of other pieces refer to it".to_owned()));
+            if let Err(reason) = database.take_out(kind, &header)? {
+                return Ok(Err(format!("it is to leave {own}, and {reason}")));
             }
         }
         let id = database.kinds[kind].id;
@@ -426,6 +425,18 @@ impl Arrivals {
 }
 
 impl Database {
+    /// Takes a piece's rows out, unless others refer to them.
+    fn take_out(&mut self, kind: usize, key: &Key) -> Attempt<()> {
+        let rows = self.rows_of(kind, key)?;
+        if let Err(reason) = self.delete_piece(kind, key)? {
+            return Ok(Err(reason));
+        }
+        if self.connection.has_pending_foreign_keys() {
+            return Ok(Err(self.who_refers(kind, &rows)?));
+        }
+        Ok(Ok(()))
+    }
+
     /// The lines of a piece that is gone have no other numbers any more.
     fn drop_aliases(&mut self, kind: usize, piece: &Value) -> Result<()> {
         let values = [ValueRef::Integer(self.kinds[kind].id), piece.as_ref()];

@@ -5,7 +5,7 @@ use super::incoming::{Fitting, FittingPart};
 use super::localize::{Attempt, LocalRows};
 use crate::domain::database::Database;
 use crate::domain::rebuild::Work;
-use crate::domain::rebuild_rows::{key_is, refused};
+use crate::domain::rebuild_rows::{BrokenReference, key_is, refused};
 use crate::domain::snapshot::{Stored, StoredPart};
 use crate::error::Result;
 use crate::sqlite::{Failure, Room, RoomForKeys, Value, ValueRef, gather};
@@ -35,7 +35,7 @@ impl Database {
         Key::from_shown(shown.as_ref(), width)
     }
 
-    /// Names the reference of a document's rows that nothing here answers to.
+    /// Finds the reference of a document's rows that nothing here answers to.
     ///
     /// # Errors
     /// What SQLite reports.
@@ -44,8 +44,8 @@ impl Database {
         fitting: &Fitting,
         key: &Value,
         rows: &LocalRows,
-    ) -> Result<String> {
-        let Some(key) = self.key_of(fitting.kind, key)? else { return Ok(String::new()) };
+    ) -> Result<Option<BrokenReference>> {
+        let Some(key) = self.key_of(fitting.kind, key)? else { return Ok(None) };
         let mut stored = Stored { id: 0, parts: Vec::new() };
         for (part, rows) in fitting.parts.iter().zip(&rows.parts) {
             stored.parts.push(StoredPart {
@@ -417,7 +417,7 @@ impl Database {
         Ok(keys)
     }
 
-    fn scan(
+    pub(super) fn scan(
         &mut self,
         kind: usize,
         guard: &Guard,
