@@ -191,3 +191,31 @@ fn a_number_that_is_given_again_after_a_deletion_is_another_piece() {
     let known_by = "SELECT origin_key FROM talon_stamps WHERE kind = 'sale' AND piece = 9";
     assert_eq!(b.one(known_by), "9");
 }
+
+#[test]
+fn a_line_that_is_not_here_is_not_the_one_that_has_its_number_here() {
+    let sites = two_tills();
+    sites.send('B', 'A');
+    sites.send('C', 'A');
+    let (a, c) = (sites.at('A'), sites.at('C'));
+    // C1 has lines 1 and 2 there, 3 and 4 here. Its line 3 does not come here, as the article is not known here.
+    sites.shop('C').bare().run("INSERT INTO article VALUES (9, 'o', 'own', 1)");
+    c.run("INSERT INTO sale_line VALUES (3, 1, 9, 1, 1, NULL)");
+    c.run(
+        "BEGIN; INSERT INTO sale VALUES (2, 'C2', 1, 5); INSERT INTO sale_line VALUES (4, 2, 7, 1, 2.5, 3); COMMIT",
+    );
+    sites.send('C', 'A');
+    assert_eq!(a.rows("SELECT id FROM sale WHERE number = 'C2'"), NONE);
+    assert_eq!(
+        a.rows("SELECT reason FROM talon_quarantine ORDER BY id"),
+        [
+            "sale 1 of CSOC refers to article 9 of ASOC by sale_line.article_id, which is not here",
+            "sale 2 of CSOC refers to line 3 of sale 1 of CSOC by sale_line.upstream_line_id, which is not here"
+        ]
+    );
+    a.run("INSERT INTO article VALUES (9, 'o', 'own', 1); SELECT talon_process()");
+    let upstream = "SELECT u.article_id, o.number FROM sale_line AS l JOIN sale AS s ON s.id = l.sale_id
+        JOIN sale_line AS u ON u.id = l.upstream_line_id JOIN sale AS o ON o.id = u.sale_id WHERE s.number = 'C2'";
+    assert_eq!(a.rows(upstream), ["9|C1"]);
+    assert_eq!(a.rows("SELECT reason FROM talon_quarantine"), NONE);
+}

@@ -385,10 +385,9 @@ impl Arrivals {
         let (kind, key) = (subject.kind, &standing.key);
         if standing.state.gone_at.is_none()
             && let Some(header) = database.key_of(kind, key)?
+            && let Err(reason) = database.take_out(kind, &header)?
         {
-            if let Err(reason) = database.take_out(kind, &header)? {
-                return Ok(Err(format!("it is to leave {own}, and {reason}")));
-            }
+            return Ok(Err(format!("it is to leave {own}, and {reason}")));
         }
         let id = database.kinds[kind].id;
         database.store()?.remove_piece(id, key)?;
