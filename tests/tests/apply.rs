@@ -188,6 +188,34 @@ fn what_cannot_be_applied_is_said_by_name() {
 }
 
 #[test]
+fn a_flow_that_cannot_be_read_is_refused_and_the_others_do_not_wait_for_it() {
+    let sites = stocked();
+    let a = sites.at('A');
+    for till in ['B', 'C'] {
+        sites.at(till).run("INSERT INTO customer VALUES (500, 'from the till', NULL, NULL)");
+        let flow = sites.emit(till, 'A', "changes", "none");
+        sites.receive('A', &flow);
+    }
+    let damaged = "SELECT id FROM talon_flows WHERE from_site = 'BSOC' ORDER BY id DESC LIMIT 1";
+    let damaged = a.one(damaged);
+    a.run(&format!("UPDATE talon_chunk SET bytes = zeroblob(99) WHERE flow = {damaged}"));
+    assert_eq!(
+        a.error(&format!("SELECT talon_apply({damaged})")),
+        "talon_apply: these bytes are no flow: no chunk begins where one is wanted"
+    );
+    assert_eq!(a.one("SELECT talon_process()"), r#"{"applied":1,"freed":0,"answered":0}"#);
+    let named = "SELECT count(*) FROM customer WHERE name = 'from the till'";
+    assert_eq!(a.one(named), "1");
+    assert_eq!(
+        a.rows(&format!("SELECT refused IS NOT NULL, error FROM talon_flows WHERE id = {damaged}")),
+        ["1|these bytes are no flow: no chunk begins where one is wanted"]
+    );
+    // What it held comes with the next one.
+    sites.exchange('B', 'A', "changes", "none");
+    assert_eq!(a.one(named), "2");
+}
+
+#[test]
 fn answers_are_written_at_once_or_at_the_common_hour() {
     let sites = stocked();
     let a = sites.at('A');

@@ -14,7 +14,7 @@ const RETURN_AT: &str = "return_at";
 
 impl Talon {
     /// Applies the flows that are ready, tries again what was set aside, writes the answers that are due; gives how many of
-    /// each, as JSON.
+    /// each, as JSON. A flow that cannot be read is refused.
     ///
     /// # Errors
     /// [`Error::Argument`] where it could not commit; what SQLite reports.
@@ -22,8 +22,14 @@ impl Talon {
         let place = self.place_of_flows(schema)?;
         let mut applied = 0;
         while let Some(flow) = self.next_ready(place)? {
-            self.apply(schema, flow)?;
-            applied += 1;
+            match self.apply(schema, flow) {
+                Ok(_) => applied += 1,
+                // It will never be read: the flows of others are not to wait for it, and its sender sends again.
+                Err(error @ Error::Flow { .. }) => {
+                    self.refuse_flow(schema, flow, &error.to_string())?;
+                }
+                Err(error) => return Err(error),
+            }
         }
         let freed = if applied == 0 { self.retry_all(schema, place)? } else { 0 };
         let answered = self.answer_all(schema)?;
