@@ -190,7 +190,7 @@ impl Bench<'_> {
 }
 
 /// What is wrong with an error that was not expected, where something is.
-fn complaint(
+pub(crate) fn complaint(
     disk: &Disk,
     fault: Option<Fault>,
     had_fired: bool,
@@ -205,7 +205,12 @@ fn complaint(
     let Some(fault) = fault else { return problem() };
     let has_fired = disk.has_fired() || vfs::memory().fired > 0;
     let fits = match fault.kind {
-        Kind::Memory => code == NOMEM || failure.code == IOERR_NOMEM,
+        // A refusal whose own text found no memory is one all the same: SQLite has one of its own then.
+        Kind::Memory => {
+            code == NOMEM
+                || failure.code == IOERR_NOMEM
+                || act.error.is_some() && failure.text == "constraint failed"
+        }
         Kind::Full => matches!(code, FULL | IOERR | CANTOPEN),
         // A journal that cannot be looked at may be hot: SQLite then wants the file for itself.
         Kind::Io(_) | Kind::Power(_) | Kind::Kill => {

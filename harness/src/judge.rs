@@ -315,7 +315,11 @@ fn shown(key: &[Value]) -> String {
     }
 }
 
-fn look_after(connection: &Connection, verdict: &mut Verdict) -> Result<(), Failure> {
+/// What SQLite itself finds wrong in a file.
+///
+/// # Errors
+/// What SQLite reports.
+pub(crate) fn look_after(connection: &Connection, verdict: &mut Verdict) -> Result<(), Failure> {
     for check in ["integrity_check", "foreign_key_check"] {
         let rows = connection.query(&format!("PRAGMA {check}"))?;
         let is_fine = match rows.as_slice() {

@@ -4,6 +4,7 @@
 //! [`model`] of what was committed; then with Talon and with each [`fault`], on a disk in memory that [`vfs`] puts under
 //! SQLite. [`judge`] holds what is left against the model.
 
+pub(crate) mod again;
 pub(crate) mod bench;
 pub mod fault;
 pub(crate) mod faulted;

@@ -5,7 +5,7 @@ use crate::judge::Verdict;
 use crate::model::{Excluded, Outcome};
 use crate::replay::{Options, allowed_of};
 use crate::scenario::{Scenario, Setting};
-use crate::session::{Script, Session};
+use crate::session::{Kept, Script, Session};
 use crate::vfs::{Content, Files};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,10 @@ use std::time::{Duration, Instant};
 const READY: &str = "ready";
 /// It was told that a transaction is committed.
 const COMMITTED: &str = "committed";
+/// It was given a value that its scenario keeps.
+const KEPT: &str = "kept ";
+/// What it keeps from before its steps, in its folder.
+const KEPT_BEFORE: &str = "kept.txt";
 /// It has done all, and waits for its end with its connections open.
 const DONE: &str = "done";
 
@@ -35,14 +39,21 @@ pub fn host(
     };
     let script = Script::of(scenario);
     let mut session = Session::new(folder, *setting, Some(&options.library), &script);
+    let kept = std::fs::read_to_string(folder.join(KEPT_BEFORE))?;
+    session.kept = kept.lines().filter_map(kept_of).collect();
     if !scenario.cold {
         session.open_all()?;
     }
     let mut out = io::stdout().lock();
     let mut say = |text: &str| writeln!(out, "{text}").and_then(|()| out.flush());
     say(READY)?;
-    for act in script.acts.iter().skip(script.setup) {
+    for act in script.steps() {
         let outcome = Outcome::of(&mut session, act);
+        if let Some((name, value)) =
+            act.keeps.as_ref().and_then(|name| session.kept.get_key_value(name))
+        {
+            say(&format!("{KEPT}{name} {value}"))?;
+        }
         if outcome.code() == 0 && outcome.ends {
             say(COMMITTED)?;
         }
@@ -55,11 +66,18 @@ pub fn host(
     Ok(true)
 }
 
+/// A kept value as a host is told it and says it.
+fn kept_of(line: &str) -> Option<(String, String)> {
+    line.split_once(' ').map(|(name, value)| (name.to_owned(), value.to_owned()))
+}
+
 /// What a killed host leaves.
-struct Killed {
-    files: Files,
+pub(crate) struct Killed {
+    pub files: Files,
     /// Commits that it had said.
-    commits: usize,
+    pub commits: usize,
+    /// Values that it had said it keeps.
+    pub kept: Kept,
     /// How long it worked.
     worked: Duration,
 }
@@ -104,7 +122,7 @@ impl Host {
     /// Kills it after a while, or when it has done all.
     fn kill(mut self, after: Option<Duration>, folder: &Path) -> io::Result<Killed> {
         let start = Instant::now();
-        let mut commits = 0;
+        let (mut commits, mut kept) = (0, Kept::new());
         if let Some(after) = after {
             std::thread::sleep(after);
             self.child.kill()?;
@@ -112,13 +130,16 @@ impl Host {
         for line in self.lines.by_ref() {
             match line?.as_str() {
                 COMMITTED => commits += 1,
-                _ => break,
+                line => match line.strip_prefix(KEPT) {
+                    Some(said) => kept.extend(kept_of(said)),
+                    None => break,
+                },
             }
         }
         let worked = start.elapsed();
         self.child.kill()?;
         self.child.wait()?;
-        Ok(Killed { files: read_files(folder)?, commits, worked })
+        Ok(Killed { files: read_files(folder)?, commits, kept, worked })
     }
 }
 
@@ -134,7 +155,7 @@ fn read_files(folder: &Path) -> io::Result<Files> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.ends_with("-shm") {
+        if !name.ends_with("-shm") && name != KEPT_BEFORE {
             files.insert(name, Content::from_bytes(&std::fs::read(entry.path())?));
         }
     }
@@ -147,30 +168,61 @@ pub(crate) struct Killing {
     pub path: PathBuf,
 }
 
+/// What a host finds when it is started to be killed.
+pub(crate) struct Beginning<'a> {
+    pub files: &'a Files,
+    pub kept: &'a Kept,
+    pub setting: Setting,
+    pub library: &'a Path,
+}
+
+impl Killing {
+    fn run(&self, from: &Beginning<'_>, after: Option<Duration>) -> io::Result<Killed> {
+        let folder = tempfile::tempdir()?;
+        write_files(from.files, folder.path())?;
+        let kept = from.kept.iter().map(|(name, value)| format!("{name} {value}\n"));
+        std::fs::write(folder.path().join(KEPT_BEFORE), kept.collect::<String>())?;
+        Host::start(&self.program, &self.path, from.setting, folder.path(), from.library)?
+            .kill(after, folder.path())
+    }
+
+    /// Kills a host at a moment that the seed chooses. `worked` is how long one takes for all, measured when not known.
+    ///
+    /// # Errors
+    /// A host that cannot be started or does not do as it should.
+    pub fn kill(
+        &self,
+        from: &Beginning<'_>,
+        worked: &mut Option<Duration>,
+        seed: u64,
+    ) -> Result<Killed, String> {
+        let span = match worked {
+            Some(span) => *span,
+            None => {
+                let whole = self.run(from, None).map_err(|error| format!("a host: {error}"))?;
+                *worked.insert(whole.worked)
+            }
+        };
+        // Sometimes it is killed with all done and its connections open.
+        let part = fastrand::Rng::with_seed(seed).f64() * 1.1;
+        self.run(from, Some(span.mul_f64(part)))
+            .map_err(|error| format!("a host that is killed: {error}"))
+    }
+}
+
 impl Bench<'_> {
     /// Kills a host at a moment that the seed chooses; gives what the judge says.
     ///
     /// # Errors
     /// A host that cannot be started or does not do as it should.
     pub fn kill(&mut self, killing: &Killing, seed: u64) -> Result<Verdict, String> {
-        let run = |base: &Files, after: Option<Duration>| -> io::Result<Killed> {
-            let folder = tempfile::tempdir()?;
-            write_files(base, folder.path())?;
-            let library = &self.options.library;
-            Host::start(&killing.program, &killing.path, self.setting, folder.path(), library)?
-                .kill(after, folder.path())
+        let from = Beginning {
+            files: &self.base,
+            kept: &Kept::new(),
+            setting: self.setting,
+            library: &self.options.library,
         };
-        let span = match self.worked {
-            Some(span) => span,
-            None => {
-                let whole = run(&self.base, None).map_err(|error| format!("a host: {error}"))?;
-                *self.worked.insert(whole.worked)
-            }
-        };
-        // Sometimes it is killed with all done and its connections open.
-        let part = fastrand::Rng::with_seed(seed).f64() * 1.1;
-        let killed = run(&self.base, Some(span.mul_f64(part)))
-            .map_err(|error| format!("a host that is killed: {error}"))?;
+        let killed = killing.kill(&from, &mut self.worked, seed)?;
         let known = self.known(&Excluded::new())?;
         let told = known.reference.setup + killed.commits;
         let last = known.reference.commits.len();

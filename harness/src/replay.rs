@@ -1,5 +1,6 @@
 //! Runs a scenario: once without a fault, then with each.
 
+use crate::again::Again;
 use crate::bench::{Bench, Known};
 use crate::fault::{Fault, Kind, Survival};
 use crate::faulted::Faulted;
@@ -8,7 +9,7 @@ use crate::judge::{Allowed, Verdict};
 use crate::process::Killing;
 use crate::scenario::{Journal, Scenario, Setting, Synchronous};
 use crate::session::Script;
-use crate::vfs::{self, Disk};
+use crate::vfs::{self, Disk, Memory};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -60,17 +61,38 @@ pub fn scenario(scenario: &Scenario, options: &Options, listen: &mut Listener<'_
     }
     for (place, setting) in settings.iter().enumerate() {
         let name = format!("{} {setting}", scenario.name);
-        let mut bench = match Bench::new(scenario, &script, *setting, options) {
-            Ok(bench) => bench,
+        let mut trial = match trial(scenario, &script, *setting, options) {
+            Ok(trial) => trial,
             Err(problem) => {
                 figures.problem(&name, problem, listen);
                 continue;
             }
         };
         let deal = if options.thorough { Deal::ALL } else { Deal::of(&settings, place) };
-        bench.run_all(&name, deal, &mut figures, listen);
+        let run = Run { name: &name, options, deal };
+        run.all(trial.as_mut(), &mut figures, listen);
     }
     figures
+}
+
+/// A scenario in one combination of settings, as something that can be run with a fault.
+pub(crate) trait Trial {
+    /// How many calls of each kind the steps make.
+    fn count(&mut self) -> Result<Counted, String>;
+    /// Runs with a fault and judges what is left; none where it did not happen.
+    fn inject(&mut self, fault: Fault, seed: u64) -> Result<Option<Verdict>, String>;
+}
+
+fn trial<'a>(
+    scenario: &'a Scenario,
+    script: &'a Script,
+    setting: Setting,
+    options: &'a Options,
+) -> Result<Box<dyn Trial + 'a>, String> {
+    Ok(match scenario.again.is_empty() {
+        true => Box::new(Bench::new(scenario, script, setting, options)?),
+        false => Box::new(Again::new(scenario, script, setting, options)?),
+    })
 }
 
 /// Kinds of faults, each with the number of calls that it could strike.
@@ -85,7 +107,7 @@ pub fn count(scenario: &Scenario, options: &Options) -> Result<Vec<(Setting, Cou
     let settings = scenario.settings().into_iter();
     settings
         .map(|setting| {
-            let counted = Bench::new(scenario, &script, setting, options)?.count()?;
+            let counted = trial(scenario, &script, setting, options)?.count()?;
             Ok((setting, counted))
         })
         .collect()
@@ -128,16 +150,18 @@ fn fault_seed(seed: u64, fault: Fault) -> u64 {
     random.u64(..)
 }
 
-impl Bench<'_> {
-    fn run_all(
-        &mut self,
-        name: &str,
-        deal: Deal,
-        figures: &mut Figures,
-        listen: &mut Listener<'_>,
-    ) {
+/// Faults to be tried in a combination of settings.
+struct Run<'a> {
+    name: &'a str,
+    options: &'a Options,
+    deal: Deal,
+}
+
+impl Run<'_> {
+    fn all(&self, trial: &mut dyn Trial, figures: &mut Figures, listen: &mut Listener<'_>) {
+        let Run { name, options, deal } = self;
         listen(Event::Begins(name));
-        let totals = match self.count() {
+        let totals = match trial.count() {
             Ok(totals) => totals,
             Err(problem) => return figures.problem(name, problem, listen),
         };
@@ -145,7 +169,7 @@ impl Bench<'_> {
             let (turn, step) = deal.turn(kind);
             let from = turn + 1;
             let count = (total + step).saturating_sub(from) / step;
-            let stride = match self.options.most {
+            let stride = match options.most {
                 0 => step,
                 most => step * count.div_ceil(most).max(1),
             };
@@ -154,69 +178,86 @@ impl Bench<'_> {
                 for lasting in lastings {
                     let fault = Fault { kind, call, lasting: *lasting };
                     let name = format!("{name} {fault}");
-                    let chosen = self.options.only.as_ref().is_none_or(|only| name.contains(only));
+                    let chosen = options.only.as_ref().is_none_or(|only| name.contains(only));
                     if chosen {
-                        self.run_fault(&name, fault, figures, listen);
+                        run_fault(trial, options, &name, fault, figures, listen);
                     }
                 }
             }
         }
     }
+}
 
-    /// How many calls of each kind the steps make.
-    pub(crate) fn count(&mut self) -> Result<Counted, String> {
+/// Tries one fault, counts it and tells what does not hold.
+pub(crate) fn run_fault(
+    trial: &mut dyn Trial,
+    options: &Options,
+    name: &str,
+    fault: Fault,
+    figures: &mut Figures,
+    listen: &mut Listener<'_>,
+) {
+    listen(Event::Begins(name));
+    let verdict = match trial.inject(fault, fault_seed(options.seed, fault)) {
+        Ok(Some(verdict)) => verdict,
+        Ok(None) => {
+            figures.unfired += 1;
+            return listen(Event::Unfired(name));
+        }
+        Err(problem) => Verdict { wrong: vec![problem], ..Verdict::default() },
+    };
+    figures.injected += 1;
+    *figures.families.entry(fault.kind.family()).or_default() += 1;
+    figures.distinct.insert(fault);
+    figures.states += 1;
+    figures.images += verdict.images;
+    figures.lost += verdict.lost.len() as u64;
+    figures.wrong += verdict.wrong.len() as u64;
+    if !verdict.is_clean() {
+        listen(Event::Problem(name, &verdict));
+    }
+}
+
+/// How many calls of each kind of fault were made; hosts are killed where there is what it takes.
+pub(crate) fn counted(
+    scenario: &Scenario,
+    setting: Setting,
+    disk: &Disk,
+    memory: Memory,
+    is_killing: bool,
+) -> Counted {
+    let kinds = Kind::all().into_iter().filter(|kind| scenario.tries(*kind)).filter(|kind| {
+        // Where one sync a commit is asked for, SQLite does not promise to survive sectors out of order.
+        *kind != Kind::Power(Survival::Torn)
+            || setting.journal == Journal::Wal
+            || setting.synchronous == Synchronous::Full
+    });
+    let calls = |kind| match kind {
+        Kind::Memory => memory.seen,
+        Kind::Kill if is_killing => KILLS * scenario.settings().len() as u64,
+        Kind::Kill => 0,
+        kind => disk.calls(kind),
+    };
+    kinds.map(|kind| (kind, calls(kind))).collect()
+}
+
+/// What it takes to kill hosts, where there is a program and a file to start them with.
+pub(crate) fn killing(scenario: &Scenario, options: &Options) -> Option<Killing> {
+    Some(Killing { program: options.program.clone()?, path: scenario.path.clone()? })
+}
+
+impl Trial for Bench<'_> {
+    fn count(&mut self) -> Result<Counted, String> {
         vfs::seed(self.options.seed);
         let disk = Disk::new(&self.base);
         self.work(&disk, None).map(drop)?;
         let memory = vfs::disarm_memory();
-        let kinds =
-            Kind::all().into_iter().filter(|kind| self.scenario.tries(*kind)).filter(|kind| {
-                // Where one sync a commit is asked for, SQLite does not promise to survive sectors out of order.
-                *kind != Kind::Power(Survival::Torn)
-                    || self.setting.journal == Journal::Wal
-                    || self.setting.synchronous == Synchronous::Full
-            });
-        let kills = self.killing().map_or(0, |_| KILLS * self.scenario.settings().len() as u64);
-        let calls = |kind| match kind {
-            Kind::Memory => memory.seen,
-            Kind::Kill => kills,
-            kind => disk.calls(kind),
-        };
-        Ok(kinds.map(|kind| (kind, calls(kind))).collect())
+        let is_killing = killing(self.scenario, self.options).is_some();
+        Ok(counted(self.scenario, self.setting, &disk, memory, is_killing))
     }
 
-    pub(crate) fn run_fault(
-        &mut self,
-        name: &str,
-        fault: Fault,
-        figures: &mut Figures,
-        listen: &mut Listener<'_>,
-    ) {
-        listen(Event::Begins(name));
-        let seed = fault_seed(self.options.seed, fault);
-        let verdict = match self.inject(fault, seed) {
-            Ok(Some(verdict)) => verdict,
-            Ok(None) => {
-                figures.unfired += 1;
-                return listen(Event::Unfired(name));
-            }
-            Err(problem) => Verdict { wrong: vec![problem], ..Verdict::default() },
-        };
-        figures.injected += 1;
-        *figures.families.entry(fault.kind.family()).or_default() += 1;
-        figures.distinct.insert(fault);
-        figures.states += 1;
-        figures.images += verdict.images;
-        figures.lost += verdict.lost.len() as u64;
-        figures.wrong += verdict.wrong.len() as u64;
-        if !verdict.is_clean() {
-            listen(Event::Problem(name, &verdict));
-        }
-    }
-
-    /// Runs with a fault and judges what is left; none where it did not happen.
     fn inject(&mut self, fault: Fault, seed: u64) -> Result<Option<Verdict>, String> {
-        if let (Kind::Kill, Some(killing)) = (fault.kind, self.killing()) {
+        if let (Kind::Kill, Some(killing)) = (fault.kind, killing(self.scenario, self.options)) {
             return self.kill(&killing, seed).map(Some);
         }
         vfs::seed(self.options.seed);
@@ -231,19 +272,17 @@ impl Bench<'_> {
         let mut verdict = self.judge_faulted(&faulted, seed);
         verdict.wrong.extend(faulted.problems);
         verdict.told = faulted.told;
-        if memory.held_bytes != held {
-            let leak = memory.held_bytes - held;
-            verdict.wrong.push(format!("{leak} bytes are not freed after the last close"));
-        }
+        verdict.wrong.extend(leak(memory.held_bytes - held));
         Ok(Some(verdict))
     }
+}
 
-    /// What it takes to kill hosts, where there is a program and a file to start them with.
-    fn killing(&self) -> Option<Killing> {
-        let program = self.options.program.clone()?;
-        Some(Killing { program, path: self.scenario.path.clone()? })
-    }
+/// What is wrong where not all memory came back.
+pub(crate) fn leak(bytes: i64) -> Option<String> {
+    (bytes != 0).then(|| format!("{bytes} bytes are not freed after the last close"))
+}
 
+impl Bench<'_> {
     /// What is left of many faults is the same to the byte, above all where memory ran out: it is judged once for each
     /// of some snapshots to restore.
     fn judge_faulted(&mut self, faulted: &Faulted, seed: u64) -> Verdict {

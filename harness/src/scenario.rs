@@ -2,7 +2,7 @@
 
 use crate::fault::Kind;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A scenario as its file says it. The harness's README explains each entry.
@@ -17,7 +17,7 @@ pub struct Scenario {
     pub path: Option<PathBuf>,
     /// What is replayed, in a sentence.
     pub about: String,
-    /// A schema that the harness brings along: `sales` or `shop`.
+    /// A schema that the harness brings along: `sales`, `shop` or `sites`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<String>,
     /// The host's tables, made after the sample's.
@@ -43,6 +43,12 @@ pub struct Scenario {
     /// What must hold when every step was done, judged where no fault stopped one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Check>,
+    /// What is done after a fault, when it is over, and after the steps where there was none: all must end alike.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<Step>,
+    /// What holds of whatever a fault leaves, before anything is done again: asked without Talon.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub always: Vec<Check>,
     /// The settings to run in, each with each.
     #[serde(default)]
     pub runs: Runs,
@@ -107,12 +113,28 @@ pub struct Host {
     /// What it runs when it opens, such as pragmas.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub opens_with: String,
+    /// Its database on the disk: where a scenario says what is done `again`, there may be several.
+    #[serde(default = "database")]
+    pub file: String,
 }
 
 impl Default for Host {
     fn default() -> Self {
-        Host { talon: true, triggers: true, busy_timeout_ms: 0, opens_with: String::new() }
+        Host {
+            talon: true,
+            triggers: true,
+            busy_timeout_ms: 0,
+            opens_with: String::new(),
+            file: database(),
+        }
     }
+}
+
+/// The database of connections that name no other.
+pub const DATABASE: &str = "shop.db";
+
+fn database() -> String {
+    DATABASE.to_owned()
 }
 
 fn yes() -> bool {
@@ -147,6 +169,10 @@ pub struct Step {
     /// The connection is closed at the end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closes: bool,
+    /// Under which name the last statement's first column is kept, for `:name` in later statements: one value, or the
+    /// bytes of several rows in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeps: Option<String>,
 }
 
 fn till() -> String {
@@ -177,6 +203,9 @@ pub enum Purge {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
+    /// In whose database: that of connections that name none where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<String>,
     /// Run by a connection with Talon.
     pub sql: String,
     /// Values joined by `|`, as SQL spells them.
@@ -358,7 +387,10 @@ impl Scenario {
                     vec![sale, pieces("purchase", "piece_id")],
                 )
             }
-            other => return Err(format!("there is no sample {other:?}; there are sales, shop")),
+            "sites" => (SITES_SCHEMA, SITES_GUARD, Vec::new()),
+            other => {
+                return Err(format!("there is no sample {other:?}; there are sales, shop, sites"));
+            }
         };
         self.schema = format!("{schema}\n{}", self.schema);
         self.guard = format!("{guard}\n{}", self.guard);
@@ -368,11 +400,27 @@ impl Scenario {
     }
 
     fn look_over(&self) -> Result<(), String> {
-        if self.pieces.is_empty() {
-            return Err("it has no [[pieces]]: nothing could be judged".to_owned());
-        }
         if self.steps.is_empty() {
             return Err("it has no [[steps]]: nothing would be done".to_owned());
+        }
+        if self.again.is_empty() {
+            self.look_over_pieces()?
+        } else {
+            self.look_over_again()?
+        }
+        let known = ["power", "full", "io", "memory", "kill"];
+        let families = self.faults.iter().flatten();
+        if let Some(family) = families.into_iter().find(|family| !known.contains(&family.as_str()))
+        {
+            return Err(format!("there are no faults {family:?}; there are {}", known.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// A scenario that is compared with a run without Talon.
+    fn look_over_pieces(&self) -> Result<(), String> {
+        if self.pieces.is_empty() {
+            return Err("it has no [[pieces]]: nothing could be judged".to_owned());
         }
         let mut steps = self.before.iter().chain(&self.steps);
         if let Some(step) = steps
@@ -384,13 +432,33 @@ impl Scenario {
         if let Some(step) = steps.find(|step| step.instead.is_some() && step.journaled.is_some()) {
             return Err(format!("a step has `instead` or `journaled`: {}", step.sql));
         }
-        let known = ["power", "full", "io", "memory", "kill"];
-        let families = self.faults.iter().flatten();
-        if let Some(family) = families.into_iter().find(|family| !known.contains(&family.as_str()))
-        {
-            return Err(format!("there are no faults {family:?}; there are {}", known.join(", ")));
+        let mut steps = self.before.iter().chain(&self.steps);
+        let has_files = self.connections.values().any(|host| host.file != DATABASE);
+        if has_files || !self.always.is_empty() || steps.any(|step| step.keeps.is_some()) {
+            let text = "`file`, `keeps` and [[always]] are for scenarios that have [[again]]";
+            return Err(text.to_owned());
         }
         Ok(())
+    }
+
+    /// A scenario that is compared with itself without a fault.
+    fn look_over_again(&self) -> Result<(), String> {
+        let mut steps = self.before.iter().chain(&self.steps).chain(&self.again);
+        match steps.find(|step| {
+            step.instead.is_some() || step.journaled.is_some() || step.purges.is_some()
+        }) {
+            Some(step) => Err(format!(
+                "with [[again]] nothing is run without Talon: no `instead`, `journaled` or `purges` in {}",
+                step.sql
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The databases that its connections work in, each once.
+    pub fn databases(&self) -> BTreeSet<String> {
+        let files = self.connections.values().map(|host| host.file.clone());
+        files.chain([database()]).collect()
     }
 
     /// Every combination of settings.
@@ -447,3 +515,21 @@ CREATE INDEX sale_line_sale ON sale_line(sale_id);
 ";
 
 const SALES_GUARD: &str = "SELECT talon_guard('sale', 'sale_piece', 'sale_line');";
+
+const SITES_SCHEMA: &str = "
+CREATE TABLE customer(id INTEGER PRIMARY KEY, name TEXT, address TEXT);
+CREATE TABLE article(id INTEGER PRIMARY KEY, code TEXT UNIQUE, label TEXT);
+CREATE TABLE sale(id INTEGER PRIMARY KEY, number TEXT, customer_id INTEGER REFERENCES customer(id), lines INTEGER);
+CREATE TABLE sale_line(id INTEGER PRIMARY KEY, sale_id INTEGER NOT NULL REFERENCES sale(id),
+  article_id INTEGER REFERENCES article(id), quantity REAL, upstream_id INTEGER REFERENCES sale_line(id));
+CREATE INDEX sale_line_sale ON sale_line(sale_id);
+CREATE INDEX sale_line_upstream ON sale_line(upstream_id);
+";
+
+/// Which of the sites a database is, it says itself: `talon_origin`.
+const SITES_GUARD: &str = r#"
+SELECT talon_site('ASOC', 'central'), talon_site('BSOC', 'remote');
+SELECT talon_track('customer', '{"record": {"table": "customer"}, "sync": "customer"}');
+SELECT talon_track('article', '{"record": {"table": "article"}, "sync": "article"}');
+SELECT talon_guard('sale', '{"header": {"table": "sale"}, "lines": {"table": "sale_line"}, "sync": "piece"}');
+"#;

@@ -1,7 +1,10 @@
 //! A host at work: a scenario's connections to one disk, opened when first used.
 
+pub use crate::scenario::DATABASE;
 use crate::scenario::{Host, Journal, Scenario, Setting, Synchronous};
-use crate::vfs::{Connection, Disk, Executed, Failure, split_script};
+use crate::vfs::{Connection, Disk, Executed, Failure, Value, split_script};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +27,8 @@ pub struct Act {
     pub rolls_back: bool,
     /// The connection is closed after it.
     pub closes: bool,
+    /// Under which name its first column is kept.
+    pub keeps: Option<String>,
 }
 
 impl Act {
@@ -38,16 +43,18 @@ impl Act {
 pub struct Script {
     /// The connections.
     pub hosts: Vec<(String, Host)>,
-    /// All statements, those before the faults first.
+    /// All statements: those before the faults, those that faults are tried on, those that are done again.
     pub acts: Vec<Act>,
     /// How many of them come before the faults.
     pub setup: usize,
+    /// Where those that are done again begin.
+    pub again: usize,
 }
 
 impl Script {
     /// Cuts a scenario into statements.
     pub fn of(scenario: &Scenario) -> Script {
-        let mut script = Script { hosts: Vec::new(), acts: Vec::new(), setup: 0 };
+        let mut script = Script { hosts: Vec::new(), acts: Vec::new(), setup: 0, again: 0 };
         for step in &scenario.before {
             script.add(scenario, step);
         }
@@ -55,7 +62,16 @@ impl Script {
         for step in &scenario.steps {
             script.add(scenario, step);
         }
+        script.again = script.acts.len();
+        for step in &scenario.again {
+            script.add(scenario, step);
+        }
         script
+    }
+
+    /// What faults are tried on.
+    pub fn steps(&self) -> &[Act] {
+        &self.acts[self.setup..self.again]
     }
 
     fn add(&mut self, scenario: &Scenario, step: &crate::scenario::Step) {
@@ -76,6 +92,7 @@ impl Script {
                 journaled: step.journaled,
                 rolls_back: step.rolls_back && is_last,
                 closes: step.closes && is_last,
+                keeps: step.keeps.clone().filter(|_| is_last),
             });
         }
     }
@@ -108,6 +125,9 @@ impl From<&Place> for Place {
     }
 }
 
+/// Values that earlier statements gave, by name, as SQL spells them.
+pub type Kept = BTreeMap<String, String>;
+
 /// A host's connections.
 pub struct Session<'a> {
     place: Place,
@@ -115,6 +135,8 @@ pub struct Session<'a> {
     library: Option<&'a Path>,
     script: &'a Script,
     connections: Vec<Option<Connection>>,
+    /// What its statements may name.
+    pub kept: Kept,
 }
 
 impl<'a> Session<'a> {
@@ -126,7 +148,8 @@ impl<'a> Session<'a> {
         script: &'a Script,
     ) -> Session<'a> {
         let connections = script.hosts.iter().map(|_| None).collect();
-        Session { place: place.into(), setting, library, script, connections }
+        let kept = Kept::new();
+        Session { place: place.into(), setting, library, script, connections, kept }
     }
 
     /// The connection, opened when it is not.
@@ -147,8 +170,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// What SQLite or the library reports.
     pub fn open_all(&mut self) -> Result<(), Failure> {
-        let script = self.script;
-        for act in &script.acts[script.setup..] {
+        for act in self.script.steps() {
             self.connection(act.on)?;
         }
         Ok(())
@@ -176,8 +198,44 @@ impl<'a> Session<'a> {
                 }
                 executed
             }
-            _ => connection.execute(&act.sql),
+            _ => self.execute_with_kept(act),
         }
+    }
+
+    /// Runs a statement with the kept values that it names, and keeps what it is to keep. Where nothing was kept under a
+    /// name, there is nothing to be done.
+    fn execute_with_kept(&mut self, act: &Act) -> Executed {
+        let mut executed = Executed { rows: Vec::new(), failure: None };
+        let Some(sql) = self.with_kept(&act.sql) else { return executed };
+        let sql = sql.into_owned();
+        match self.connection(act.on) {
+            Ok(connection) => executed = connection.execute(&sql),
+            Err(failure) => executed.failure = Some(failure),
+        }
+        if let (Some(name), None) = (&act.keeps, &executed.failure) {
+            match in_one(&executed.rows) {
+                Some(value) => self.kept.insert(name.clone(), value.to_string()),
+                None => self.kept.remove(name),
+            };
+        }
+        executed
+    }
+
+    /// A statement with the kept values in place of their names; none where one of them is missing.
+    fn with_kept<'s>(&self, sql: &'s str) -> Option<Cow<'s, str>> {
+        let mut sql = Cow::Borrowed(sql);
+        for name in self.script.acts.iter().filter_map(|act| act.keeps.as_deref()) {
+            while let Some(place) = place_of(&sql, name) {
+                let end = place + 1 + name.len();
+                sql = format!("{}{}{}", &sql[..place], self.kept.get(name)?, &sql[end..]).into();
+            }
+        }
+        Some(sql)
+    }
+
+    /// What the scenario calls a connection.
+    pub fn name(&self, on: usize) -> &str {
+        &self.script.hosts[on].0
     }
 
     /// The connection, where it is open.
@@ -217,8 +275,26 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The name of the database on its disk.
-pub const DATABASE: &str = "shop.db";
+/// Where a statement says `:name`.
+fn place_of(sql: &str, name: &str) -> Option<usize> {
+    let marked = format!(":{name}");
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let mut places = sql.match_indices(&marked).map(|(place, _)| place);
+    places.find(|place| !sql.as_bytes().get(place + marked.len()).is_some_and(is_part))
+}
+
+/// The first column of rows: its one value, or the blobs of all rows in one; none where it says nothing.
+fn in_one(rows: &[Vec<Value>]) -> Option<Value> {
+    let mut joined = Vec::new();
+    for row in rows {
+        match row.first()? {
+            Value::Blob(bytes) => joined.extend_from_slice(bytes),
+            Value::Null => return None,
+            other => return Some(other.clone()),
+        }
+    }
+    (!joined.is_empty()).then_some(Value::Blob(joined))
+}
 
 /// Time stands still, so that the same run leaves the same files.
 const CLOCK: &str = "SELECT talon_clock('2026-11-21T08:00:00+01:00')";
@@ -234,8 +310,8 @@ pub fn open(
     host: &Host,
 ) -> Result<Connection, Failure> {
     let connection = match place.into() {
-        Place::Disk(disk) => Connection::open(&disk.path(DATABASE))?,
-        Place::Folder(folder) => Connection::open_file(&folder.join(DATABASE))?,
+        Place::Disk(disk) => Connection::open(&disk.path(&host.file))?,
+        Place::Folder(folder) => Connection::open_file(&folder.join(&host.file))?,
     };
     connection.busy_timeout(host.busy_timeout_ms);
     let level = match setting.synchronous {

@@ -8,7 +8,7 @@ mod work;
 use crate::bench::Bench;
 use crate::fault::{Fault, Kind};
 use crate::figures::Figures;
-use crate::replay::{Listener, Options};
+use crate::replay::{Listener, Options, Trial, run_fault};
 use crate::scenario::{Host, Journal, Runs, Scenario, Synchronous};
 use crate::session::Script;
 use fastrand::Rng;
@@ -102,7 +102,8 @@ pub fn run(scenario: &Scenario, options: &Options, listen: &mut Listener<'_>) ->
             Ok((counted, mut bench)) => {
                 figures.states += 1;
                 for fault in faults(&counted, &mut random) {
-                    bench.run_fault(&format!("{name} {fault}"), fault, &mut figures, listen);
+                    let name = format!("{name} {fault}");
+                    run_fault(&mut bench, options, &name, fault, &mut figures, listen);
                 }
             }
             Err(problem) => figures.problem(&name, problem, listen),

@@ -3,7 +3,7 @@
 use crate::bench::Bench;
 use crate::fault::{Fault, Kind};
 use crate::figures::Figures;
-use crate::replay::{Event, Options};
+use crate::replay::{Event, Options, Trial, run_fault};
 use crate::scenario::{Scenario, Step};
 use crate::session::Script;
 use crate::vfs::split_script;
@@ -46,7 +46,7 @@ fn fails(scenario: &Scenario, options: &Options, faults: Choice<'_>) -> Option<F
         for fault in faults(&counted) {
             let mut found = None;
             let name = format!("{setting} {fault}");
-            bench.run_fault(&name, fault, &mut Figures::default(), &mut |event| {
+            run_fault(&mut bench, options, &name, fault, &mut Figures::default(), &mut |event| {
                 if let Event::Problem(name, verdict) = event {
                     found = Some(Failing {
                         name: name.to_owned(),
