@@ -55,7 +55,7 @@ CREATE TABLE {schema}.talon_alias(
 CREATE UNIQUE INDEX {schema}.talon_alias_here ON talon_alias(kind, part, key);
 
 -- The follow-up of flows, sent and received. Times are ms since 1970; `since` and `until` are the sender's changes that it
--- covers; `progress` is where an application that was cut off goes on.
+-- covers; `progress` is where an application that was cut off goes on; `load` is what it asks for or brings.
 CREATE TABLE {schema}.talon_flow(
   id INTEGER PRIMARY KEY,
   sender INTEGER NOT NULL,
@@ -80,6 +80,7 @@ CREATE TABLE {schema}.talon_flow(
   bytes INTEGER,
   progress INTEGER NOT NULL DEFAULT 0,
   error TEXT,
+  load TEXT,
   UNIQUE (sender, receiver, incarnation, number)
 );
 
@@ -106,6 +107,23 @@ CREATE TABLE {schema}.talon_reach(
   kind INTEGER NOT NULL,
   key NOT NULL,
   PRIMARY KEY (site, kind, key)
+) WITHOUT ROWID;
+
+-- How far the kinds are here that come down, by the numbers of central's changes: at a remote what has come of each and when, and
+-- what central said last (NULL: it does not have it); at central what was counted so far.
+CREATE TABLE {schema}.talon_table(
+  kind TEXT PRIMARY KEY,
+  version INTEGER NOT NULL DEFAULT 0,
+  newest INTEGER,
+  as_of INTEGER
+) WITHOUT ROWID;
+
+-- What a full load that is being applied has named: the rest goes.
+CREATE TABLE {schema}.talon_listed(
+  flow INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  key NOT NULL,
+  PRIMARY KEY (flow, kind, key)
 ) WITHOUT ROWID;
 
 -- Documents that could not be applied here, or may not be sent from here, as they travel.

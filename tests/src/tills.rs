@@ -24,6 +24,28 @@ pub const DECLARE: &str = r#"
     SELECT talon_track('till_closing', '{"record": {"table": "till_closing"}, "sync": "till"}');
 "#;
 
+/// Tables that say which tills there are, and which users have which.
+pub const TILL_TABLES: &str = "
+    CREATE TABLE till(code TEXT PRIMARY KEY, name TEXT);
+    CREATE TABLE app_user(login TEXT PRIMARY KEY, till TEXT);
+    INSERT INTO app_user VALUES ('anna', 'BSOC'), ('carl', 'CSOC'), ('dora', 'DSOC'), ('nobody', NULL);
+";
+
+/// How they are declared: a till gets its own row.
+pub const DECLARE_TILLS: &str = r#"
+    SELECT talon_track('till', '{"record": {"table": "till"}, "sync": {"direction": "down", "filter": "h.code = :site"}}');
+    SELECT talon_till('SELECT till FROM app_user WHERE login = :user');
+"#;
+
+/// A database that is no site yet, but knows who is central: with this schema, declared so.
+pub fn new_till(schema: &str, declare: &str) -> (Shop, Db) {
+    let shop = Shop::with(schema);
+    let db = shop.open();
+    db.run("SELECT talon_clock('2026-11-21T08:00:00+01:00'), talon_site('ASOC', 'central')");
+    db.run(declare);
+    (shop, db)
+}
+
 /// Central ASOC and the tills BSOC and CSOC.
 pub struct Tills {
     shops: Vec<Shop>,

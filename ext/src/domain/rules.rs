@@ -9,8 +9,9 @@ use crate::storage::check::{Check, checking_triggers, fit_check};
 use crate::storage::derived::{Derived, fit_derived};
 use crate::storage::rule::{
     AfterRestore, CheckDefinition, Correct, DELETE_RULE, DerivedDefinition, PUT_RULE, RuleRow,
-    RuleType, SELECT_RULES, SINCE_FORMAT, from_json, put_values, read_rules,
+    RuleType, SELECT_RULES, SINCE_FORMAT, TillDefinition, from_json, put_values, read_rules,
 };
+use crate::storage::till::{Till, fit_till};
 use crate::storage::trigger::{checking_condition, checking_suffix, installed};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -29,6 +30,8 @@ pub enum Body {
     Derived(Derived),
     /// A query that must give no row.
     Check(Check),
+    /// Which till a user has.
+    Till(Till),
 }
 
 /// A file's rules, as they were read last, and the statements that they need over and over.
@@ -122,6 +125,10 @@ impl Database {
         } else if row.rule_type == RuleType::Check.text() {
             from_json::<CheckDefinition>(&row.name, &row.definition)
                 .and_then(|definition| self.fit_check(&row.name, row.id, definition))
+        } else if row.rule_type == RuleType::Till.text() {
+            from_json::<TillDefinition>(&row.name, &row.definition).and_then(|definition| {
+                fit_till(self.connection, &self.schema, &definition).map(Body::Till)
+            })
         } else {
             return Ok(Err("it is of a later version of Talon".to_owned()));
         };
@@ -268,14 +275,12 @@ impl Database {
         let rules = self.rules()?;
         if let Some(other) = rules.iter().find(|rule| rule.row.name == name && !rule.is(rule_type))
         {
-            let is = if rule_type == RuleType::Check { RuleType::Derived } else { RuleType::Check };
+            let types = [RuleType::Derived, RuleType::Check, RuleType::Till];
+            let is = types.into_iter().find(|is| other.is(*is));
+            let is = is.map_or("something of a later version", RuleType::described);
             return Err(Error::Definition {
                 kind: name.to_owned(),
-                problem: format!(
-                    "{} is {} already: give this another name",
-                    other.row.name,
-                    is.described()
-                ),
+                problem: format!("{} is {is} already: give this another name", other.row.name),
             });
         }
         let values = put_values(name, rule_type, definition);

@@ -1,8 +1,8 @@
 //! What a flow says, line by line: JSON that a person can read with `zstd -dc`.
 //!
 //! The first line is the flow's head. Each shape (the columns of a kind's parts) stands before the first document that
-//! needs it. A document is a piece or a record, its image verbatim as the payload has it; one that was deleted, or has left what
-//! the receiver gets, has none. What the sender refused of the receiver stands in lines of its own. The last line counts.
+//! needs it. A document is a piece or a record, its image verbatim as the payload has it; one that was deleted, has left what
+//! the receiver gets, or waits, has none. What the sender refused of the receiver stands in lines of its own. The last line counts.
 //!
 //! `document_reader` reads what is written here.
 
@@ -53,8 +53,43 @@ pub struct Head {
     pub acknowledges: Option<Acknowledged>,
     /// The sites there are, where the sender is the central one.
     pub sites: Vec<SiteLine>,
-    /// The sender's list of tables and their versions, as JSON, where it asks for a load.
-    pub tables: Option<String>,
+    /// From a remote site: the load that it asks for. From central: the load that this flow is.
+    pub load: Option<Load>,
+    /// From central: the kinds that come down, and their versions there. From a remote site that asks for a load: what it has.
+    pub tables: Vec<TableLine>,
+}
+
+/// How much a load brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// All that the site is to have, and what it is not to have goes.
+    Full,
+    /// What is newer than what the site has.
+    Changes,
+}
+
+/// A kind and how far a site has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableLine {
+    /// Its name.
+    pub kind: String,
+    /// The newest of central's changes to it.
+    pub version: i64,
+}
+
+impl Load {
+    /// As `talon_load` takes it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Load::Full => "full",
+            Load::Changes => "changes",
+        }
+    }
+
+    /// What `talon_load` takes.
+    pub fn from_text(text: &str) -> Option<Load> {
+        [Load::Full, Load::Changes].into_iter().find(|load| load.text() == text)
+    }
 }
 
 /// How far one site has the changes of another.
@@ -131,6 +166,8 @@ pub enum Body<'a> {
     Gone(Change<'a>),
     /// That the receiver is to have it no longer, though it exists.
     Left,
+    /// That it is held back for a later flow: of what the receiver has, it stays as it is.
+    Waits,
 }
 
 /// The change that made a document what it is.
@@ -300,8 +337,16 @@ impl Head {
                 put(object.0, b"}")
             })?;
         }
-        if let Some(tables) = &self.tables {
-            object.raw("tables", tables.as_bytes())?;
+        if let Some(load) = self.load {
+            object.text("load", load.text())?;
+        }
+        if !self.tables.is_empty() {
+            object.list("tables", &self.tables, |text, table| {
+                let mut object = Object::begin(text, "{")?;
+                object.text("kind", &table.kind)?;
+                object.number("version", table.version)?;
+                put(object.0, b"}")
+            })?;
         }
         put(text, b"}}")
     }
@@ -344,6 +389,7 @@ impl Document<'_> {
         object.text("origin", &self.origin)?;
         match &self.body {
             Body::Left => object.raw("left", b"true")?,
+            Body::Waits => object.raw("waits", b"true")?,
             Body::Gone(change) => {
                 change.write(&mut object)?;
                 object.raw("gone", b"true")?;

@@ -2,10 +2,10 @@
 //! never copied, and what is wrong is said with its place.
 
 use super::document::{
-    Acknowledged, Body, Change, Document, End, Head, Line, Reference, Refused, Shape,
-    ShapeReference, SiteLine, Whole,
+    Body, Change, Document, End, Line, Reference, Refused, Shape, ShapeReference, Whole,
 };
-use super::frame::{FlowName, from_hexadecimal};
+use super::frame::from_hexadecimal;
+use super::head_reader::head;
 use super::payload_reader::{Reader, Result as Reading, Unread};
 use super::store::Hash;
 use crate::error::{Error, Result};
@@ -82,11 +82,11 @@ fn within<'a, T>(
     found.ok_or_else(|| missing("its contents"))
 }
 
-fn missing(what: &str) -> Unread {
+pub(super) fn missing(what: &str) -> Unread {
     Unread::Damaged(format!("{what} is missing"))
 }
 
-fn owned(text: Cow<'_, str>) -> Reading<String> {
+pub(super) fn owned(text: Cow<'_, str>) -> Reading<String> {
     match text {
         Cow::Owned(text) => Ok(text),
         Cow::Borrowed(text) => {
@@ -98,12 +98,12 @@ fn owned(text: Cow<'_, str>) -> Reading<String> {
     }
 }
 
-fn integer(reader: &mut Reader<'_>) -> Reading<i64> {
+pub(super) fn integer(reader: &mut Reader<'_>) -> Reading<i64> {
     let value = reader.value()?;
     value.as_ref().as_integer().ok_or_else(|| Unread::Damaged(format!("{value} is no integer")))
 }
 
-fn boolean(reader: &mut Reader<'_>) -> Reading<bool> {
+pub(super) fn boolean(reader: &mut Reader<'_>) -> Reading<bool> {
     match reader.raw()? {
         b"true" => Ok(true),
         b"false" => Ok(false),
@@ -111,7 +111,7 @@ fn boolean(reader: &mut Reader<'_>) -> Reading<bool> {
     }
 }
 
-fn optional_string(reader: &mut Reader<'_>) -> Reading<Option<String>> {
+pub(super) fn optional_string(reader: &mut Reader<'_>) -> Reading<Option<String>> {
     if reader.peek() == Some(b'n') {
         reader.value()?;
         return Ok(None);
@@ -130,90 +130,6 @@ fn raw_text<'a>(reader: &mut Reader<'a>) -> Reading<Cow<'a, str>> {
 fn hash(reader: &mut Reader<'_>) -> Reading<Hash> {
     let text = reader.string()?;
     from_hexadecimal(&text).ok_or_else(|| Unread::Damaged("its hash is none".to_owned()))
-}
-
-fn head(reader: &mut Reader<'_>) -> Reading<Head> {
-    let (mut from, mut to, mut mode, mut answer) = (None, None, None, None);
-    let (mut incarnation, mut number) = (None, None);
-    let (mut stamp, mut since, mut until) = (None, None, None);
-    let (mut answers, mut acknowledges, mut tables) = (None, None, None);
-    let (mut rejoins, mut program, mut sites) = (false, String::new(), Vec::new());
-    reader.list(b'{', b'}', |reader| {
-        match reader.name()?.as_str() {
-            "from" => from = Some(owned(reader.string()?)?),
-            "to" => to = Some(owned(reader.string()?)?),
-            "mode" => mode = Some(owned(reader.string()?)?),
-            "answer" => answer = Some(owned(reader.string()?)?),
-            "program" => program = owned(reader.string()?)?,
-            "incarnation" => incarnation = Some(integer(reader)?),
-            "number" => number = Some(integer(reader)?),
-            "answers" => answers = Some(integer(reader)?),
-            "stamp" => stamp = Some(integer(reader)?),
-            "since" => since = Some(integer(reader)?),
-            "until" => until = Some(integer(reader)?),
-            "rejoins" => rejoins = boolean(reader)?,
-            "acknowledges" => acknowledges = Some(acknowledged(reader)?),
-            "sites" => {
-                reader.list(b'[', b']', |reader| Ok(sites.try_push(site(reader)?)?))?;
-            }
-            "tables" => tables = Some(owned(raw_text(reader)?)?),
-            _ => drop(reader.raw()?),
-        }
-        Ok(())
-    })?;
-    let need = |value: Option<i64>, what: &str| value.ok_or_else(|| missing(what));
-    Ok(Head {
-        flow: FlowName {
-            from: from.ok_or_else(|| missing("from"))?,
-            to: to.ok_or_else(|| missing("to"))?,
-            incarnation: need(incarnation, "incarnation")?,
-            number: need(number, "number")?,
-        },
-        mode: mode.ok_or_else(|| missing("mode"))?,
-        answer: answer.ok_or_else(|| missing("answer"))?,
-        answers,
-        stamp: need(stamp, "stamp")?,
-        since: need(since, "since")?,
-        until: need(until, "until")?,
-        rejoins,
-        program,
-        acknowledges,
-        sites,
-        tables,
-    })
-}
-
-fn acknowledged(reader: &mut Reader<'_>) -> Reading<Acknowledged> {
-    let mut read = Acknowledged { incarnation: 0, number: 0, until: 0, stamp: 0 };
-    reader.list(b'{', b'}', |reader| {
-        match reader.name()?.as_str() {
-            "incarnation" => read.incarnation = integer(reader)?,
-            "number" => read.number = integer(reader)?,
-            "until" => read.until = integer(reader)?,
-            "stamp" => read.stamp = integer(reader)?,
-            _ => drop(reader.raw()?),
-        }
-        Ok(())
-    })?;
-    Ok(read)
-}
-
-fn site(reader: &mut Reader<'_>) -> Reading<SiteLine> {
-    let (mut code, mut role, mut name) = (None, None, None);
-    reader.list(b'{', b'}', |reader| {
-        match reader.name()?.as_str() {
-            "code" => code = Some(owned(reader.string()?)?),
-            "role" => role = Some(owned(reader.string()?)?),
-            "name" => name = optional_string(reader)?,
-            _ => drop(reader.raw()?),
-        }
-        Ok(())
-    })?;
-    Ok(SiteLine {
-        code: code.ok_or_else(|| missing("a site's code"))?,
-        role: role.ok_or_else(|| missing("a site's role"))?,
-        name,
-    })
 }
 
 fn shape<'a>(reader: &mut Reader<'a>) -> Reading<Shape<'a>> {
@@ -277,6 +193,7 @@ struct Members<'a> {
     image: Option<&'a [u8]>,
     is_gone: bool,
     has_left: bool,
+    waits: bool,
 }
 
 fn document<'a>(reader: &mut Reader<'a>) -> Reading<Document<'a>> {
@@ -298,6 +215,7 @@ fn document<'a>(reader: &mut Reader<'a>) -> Reading<Document<'a>> {
             "image" => read.image = Some(reader.raw()?),
             "gone" => read.is_gone = boolean(reader)?,
             "left" => read.has_left = boolean(reader)?,
+            "waits" => read.waits = boolean(reader)?,
             _ => drop(reader.raw()?),
         }
         Ok(())
@@ -315,6 +233,9 @@ impl<'a> Members<'a> {
     fn body(self) -> Reading<Body<'a>> {
         if self.has_left {
             return Ok(Body::Left);
+        }
+        if self.waits {
+            return Ok(Body::Waits);
         }
         let change = Change {
             version: self.version.ok_or_else(|| missing("version"))?,
@@ -404,6 +325,8 @@ fn end(reader: &mut Reader<'_>) -> Reading<End> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::document::{Acknowledged, Head, Load, SiteLine, TableLine};
+    use crate::storage::frame::FlowName;
 
     fn head() -> Head {
         let flow = FlowName { from: "BSOC".into(), to: "ASOC".into(), incarnation: -3, number: 12 };
@@ -422,7 +345,8 @@ mod tests {
                 SiteLine { code: "ASOC".into(), role: "central".into(), name: Some("É\"".into()) },
                 SiteLine { code: "BSOC".into(), role: "remote".into(), name: None },
             ],
-            tables: Some(r#"[{"table":"article","version":3}]"#.into()),
+            load: Some(Load::Full),
+            tables: vec![TableLine { kind: "article".into(), version: 3 }],
         }
     }
 
@@ -478,6 +402,7 @@ mod tests {
             Line::Document(document(Value::Integer(42), Body::Whole(fields, whole(IMAGE)))),
             Line::Document(document(Value::text("[\"A\",7]"), Body::Gone(change(None)))),
             Line::Document(document(Value::Blob(vec![0, 255].into()), Body::Left)),
+            Line::Document(document(Value::Integer(43), Body::Waits)),
             Line::Refused(Refused {
                 kind: "sale".into(),
                 origin: "BSOC".into(),

@@ -30,6 +30,8 @@ pub struct NewFlow<'a> {
     pub until: i64,
     /// Its first line; empty where that has not come yet.
     pub head: &'a str,
+    /// The load that it asks for or brings: `full` or `changes`.
+    pub load: Option<&'a str>,
 }
 
 /// A row of `talon_flow`, as far as decisions need it.
@@ -172,6 +174,14 @@ impl<'a> FlowStore<'a> {
         )
     }
 
+    /// Which database a flow comes from.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn incarnation_of(&self, flow: i64) -> Result<Option<i64>> {
+        self.integer("SELECT incarnation FROM {s}.talon_flow WHERE id = ?1", &integers([flow]))
+    }
+
     /// The newest change of this file; 0 before the first.
     ///
     /// # Errors
@@ -224,8 +234,8 @@ impl<'a> FlowStore<'a> {
     /// What SQLite reports.
     pub fn insert(&self, new: &NewFlow<'_>) -> Result<i64> {
         self.run(
-            "INSERT INTO {s}.talon_flow(sender, receiver, incarnation, number, link, mode, answer, stamp, since, until, head)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            "INSERT INTO {s}.talon_flow(sender, receiver, incarnation, number, link, mode, answer, stamp, since, until, head, load)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             &new.values(),
         )?;
         Ok(self.connection.last_insert_rowid())
@@ -237,7 +247,7 @@ impl<'a> FlowStore<'a> {
     /// What SQLite reports.
     pub fn fill_in(&self, new: &NewFlow<'_>) -> Result<()> {
         self.run(
-            "UPDATE {s}.talon_flow SET (link, mode, answer, stamp, since, until, head) = (?5, ?6, ?7, ?8, ?9, ?10, ?11)
+            "UPDATE {s}.talon_flow SET (link, mode, answer, stamp, since, until, head, load) = (?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
              WHERE sender = ?1 AND receiver = ?2 AND incarnation = ?3 AND number = ?4",
             &new.values(),
         )
@@ -462,7 +472,7 @@ impl<'a> FlowStore<'a> {
 }
 
 impl<'a> NewFlow<'a> {
-    fn values(&self) -> [ValueRef<'a>; 11] {
+    fn values(&self) -> [ValueRef<'a>; 12] {
         [
             ValueRef::Integer(self.sender),
             ValueRef::Integer(self.receiver),
@@ -475,6 +485,7 @@ impl<'a> NewFlow<'a> {
             ValueRef::Integer(self.since),
             ValueRef::Integer(self.until),
             ValueRef::Text(self.head.as_bytes()),
+            self.load.map_or(ValueRef::Null, |load| ValueRef::Text(load.as_bytes())),
         ]
     }
 }

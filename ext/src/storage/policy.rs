@@ -17,6 +17,17 @@ pub enum Direction {
     Both,
 }
 
+impl Direction {
+    /// As a definition says it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Direction::Up => "up",
+            Direction::Down => "down",
+            Direction::Both => "both",
+        }
+    }
+}
+
 /// Who may change a piece or record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -76,6 +76,14 @@ pub struct CheckDefinition {
     pub blocks: Option<String>,
 }
 
+/// The query that says which till a user has.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TillDefinition {
+    /// A SELECT over `:user` of the code of a site.
+    pub query: String,
+}
+
 /// What a rule is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuleType {
@@ -83,6 +91,8 @@ pub enum RuleType {
     Derived,
     /// A check.
     Check,
+    /// Which till a user has.
+    Till,
 }
 
 impl RuleType {
@@ -91,6 +101,7 @@ impl RuleType {
         match self {
             RuleType::Derived => "derived",
             RuleType::Check => "check",
+            RuleType::Till => "till",
         }
     }
 
@@ -99,6 +110,7 @@ impl RuleType {
         match self {
             RuleType::Derived => "a derived value",
             RuleType::Check => "a check",
+            RuleType::Till => "the query of the tills",
         }
     }
 }
@@ -121,7 +133,7 @@ pub struct RuleRow {
     pub id: i64,
     /// Its name.
     pub name: String,
-    /// `derived` or `check`.
+    /// `derived`, `check` or `till`.
     pub rule_type: String,
     /// The JSON.
     pub definition: String,

@@ -7,6 +7,9 @@ use crate::sqlite::{Connection, Failure};
 /// What a SELECT of a definition calls the piece.
 pub const PIECE: &str = ":piece";
 
+/// The parameter of a SELECT: its name, and what it is.
+pub(super) type Parameter = (&'static str, &'static str);
+
 /// A rule while it is fitted to the schema.
 pub(super) struct RuleFitting<'a> {
     pub(super) connection: Connection,
@@ -48,6 +51,28 @@ impl RuleFitting<'_> {
         setting: &str,
         rows: Option<(&[String], &str)>,
     ) -> Result<String> {
+        let piece = (PIECE, "the piece that was restored");
+        let (composed, given) = self.select_over(text, setting, piece)?;
+        if let Some((key, table)) = rows
+            && given != key.len()
+        {
+            return Err(self.problem(format!(
+                "{setting}: it gives {given} column{}, the key of {table:?} has {}: {}",
+                if given == 1 { "" } else { "s" },
+                key.len(),
+                key.join(", ")
+            )));
+        }
+        Ok(composed)
+    }
+
+    /// Compiles a SELECT over one parameter: as it is to be run, and how many columns it gives.
+    pub(super) fn select_over(
+        &self,
+        text: &str,
+        setting: &str,
+        (parameter, meaning): Parameter,
+    ) -> Result<(String, usize)> {
         self.screen(text, setting, "SELECT")?;
         let names = names_of(self.connection, self.schema, &[text])?;
         // Nothing but a SELECT can stand here: no write, no PRAGMA, no ATTACH.
@@ -65,23 +90,12 @@ impl RuleFitting<'_> {
         if !statement.is_readonly() {
             return Err(self.problem(format!("{setting}: {text:?} would write")));
         }
-        if let Some(other) = statement.parameters().iter().find(|name| *name != PIECE) {
+        if let Some(other) = statement.parameters().iter().find(|name| *name != parameter) {
             return Err(self.problem(format!(
-                "{setting}: its only parameter is {PIECE}, the piece that was restored, not {}",
+                "{setting}: its only parameter is {parameter}, {meaning}, not {}",
                 if other.is_empty() { "?" } else { other }
             )));
         }
-        let given = statement.column_count();
-        if let Some((key, table)) = rows
-            && given != key.len()
-        {
-            return Err(self.problem(format!(
-                "{setting}: it gives {given} column{}, the key of {table:?} has {}: {}",
-                if given == 1 { "" } else { "s" },
-                key.len(),
-                key.join(", ")
-            )));
-        }
-        Ok(composed)
+        Ok((composed, statement.column_count()))
     }
 }

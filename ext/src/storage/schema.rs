@@ -134,6 +134,15 @@ pub fn set_fact(connection: Connection, schema: &str, name: &str, value: i64) ->
     Ok(connection.run(&sql, &[ValueRef::Text(name.as_bytes()), ValueRef::Integer(value)])?)
 }
 
+/// Keeps nothing under a name any more.
+///
+/// # Errors
+/// What SQLite reports.
+pub fn forget_fact(connection: Connection, schema: &str, name: &str) -> Result<()> {
+    let sql = format!("DELETE FROM {}.talon_meta WHERE name = ?1", quote_identifier(schema));
+    Ok(connection.run(&sql, &[ValueRef::Text(name.as_bytes())])?)
+}
+
 /// The schemas of the connection that a file can stand behind: all but `temp`.
 ///
 /// # Errors

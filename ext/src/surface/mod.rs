@@ -11,6 +11,7 @@ mod findings;
 mod flows;
 mod guards;
 mod journals;
+mod loads;
 mod lost;
 mod rows;
 mod rules;
@@ -64,5 +65,6 @@ pub fn register(connection: Connection) -> Result<(), Failure> {
     applying::register(connection, &talon)?;
     findings::register(connection, &talon)?;
     stamps::register(connection, &talon)?;
+    loads::register(connection, &talon)?;
     connection.note_loaded(VERSION)
 }

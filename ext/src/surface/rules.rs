@@ -99,7 +99,7 @@ fn listed(talon: &Rc<Talon>, constraints: &Constraints<'_>) -> Result<Rows> {
                 Value::text(derived.correct.text()),
                 Value::Null,
             ],
-            Ok(Body::Check(_)) => [const { Value::Null }; 4],
+            Ok(Body::Check(_) | Body::Till(_)) => [const { Value::Null }; 4],
             Err(problem) => [Value::Null, Value::Null, Value::Null, Value::text(problem)],
         };
         vec![
@@ -190,7 +190,7 @@ impl Scan {
                     let statement = begun.map_err(|failure| rule.failed(failure))?;
                     self.statement = Some((rule, statement));
                 }
-                Ok(Body::Check(_)) => {}
+                Ok(Body::Check(_) | Body::Till(_)) => {}
                 // What cannot be compared must not pass for equal.
                 Err(problem) => {
                     return Err(Error::Definition {

@@ -3,14 +3,16 @@
 
 use super::arrival::Arrivals;
 use super::lines::FlowLines;
+use super::surplus::Surplus;
 use crate::domain::database::Database;
 use crate::domain::restore::TriggersOff;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{Connection, Value, ValueRef};
-use crate::storage::document::{Head, Line, Refused};
+use crate::storage::document::{Head, Line, Load, Refused};
 use crate::storage::document_reader::read;
 use crate::storage::flow_store::{Flow, FlowStore};
+use crate::storage::load_store::LoadStore;
 use crate::storage::site_store::SiteStore;
 
 /// Documents that are applied in one transaction.
@@ -28,6 +30,10 @@ struct Run {
     done: i64,
     /// And of these, what was set aside.
     set_aside: i64,
+    /// All lines of the flow were read.
+    is_read: bool,
+    /// What is to go after them, where the flow is a full load.
+    surplus: Option<Surplus>,
 }
 
 impl Talon {
@@ -184,6 +190,13 @@ impl Talon {
             .own_statement("SELECT progress FROM {s}.talon_flow WHERE id = ?1")?
             .first(&flow_id, integer)?;
         let schema = database.schema.clone();
+        let is_full_load = head.load == Some(Load::Full)
+            && arrivals.identities.central == Some(sender)
+            && !arrivals.identities.is_central();
+        let surplus = match is_full_load {
+            true => Some(Surplus::begin(database, &mut arrivals, flow.id, &head)?),
+            false => None,
+        };
         Ok(Run {
             flow: flow.clone(),
             head,
@@ -192,18 +205,26 @@ impl Talon {
             done_before: progress.flatten().unwrap_or(0),
             done: 0,
             set_aside: 0,
+            is_read: false,
+            surplus,
         })
     }
 
-    /// Applies the next documents; true when they were the last ones.
+    /// Applies the next documents, or removes what they leave over; true when that was the last of it.
     fn batch(&self, place: usize, run: &mut Run) -> Result<bool> {
         let mut databases = self.databases()?;
         let database = &mut databases[place];
         self.connection.compile_only("PRAGMA defer_foreign_keys = 1")?;
         // What is stored next may be older than what was made here: the clock keeps what the newest change no longer says.
         database.advance_clock(run.head.stamp.max(run.arrivals.highest_stamp))?;
+        if run.is_read {
+            return match &mut run.surplus {
+                Some(surplus) => surplus.remove(self, database, &mut run.arrivals),
+                None => Ok(true),
+            };
+        }
         let mut applied = 0;
-        let is_over = loop {
+        run.is_read = loop {
             let Some(line) = run.lines.next_line()? else { break true };
             match read(line)? {
                 Line::Head(_) | Line::End(_) => {}
@@ -215,6 +236,9 @@ impl Talon {
                         continue;
                     }
                     let is_applied = run.arrivals.document(self, database, &document, line)?;
+                    if let Some(surplus) = &run.surplus {
+                        surplus.list(database, &mut run.arrivals, &document)?;
+                    }
                     run.set_aside += i64::from(!is_applied);
                     applied += 1;
                     if applied >= BATCH {
@@ -226,7 +250,7 @@ impl Talon {
         database
             .own_statement("UPDATE {s}.talon_flow SET progress = ?2 WHERE id = ?1")?
             .run(&[ValueRef::Integer(run.flow.id), ValueRef::Integer(run.done)])?;
-        Ok(is_over)
+        Ok(run.is_read && run.surplus.is_none())
     }
 
     /// What waited for something that has come is tried again, and the flow is over.
@@ -245,12 +269,35 @@ impl Talon {
             .own_statement("UPDATE {s}.talon_site SET applied = max(applied, ?2) WHERE id = ?1")?;
         reach.run(&[ValueRef::Integer(run.arrivals.sender), ValueRef::Integer(run.head.until)])?;
         database.own_statement("DELETE FROM {s}.talon_chunk WHERE flow = ?1")?.run(&[flow])?;
+        if run.arrivals.identities.central == Some(run.arrivals.sender) {
+            self.note_load(database, run)?;
+        }
         let done = run.done - run.done_before;
+        let removed = match &run.surplus {
+            Some(surplus) => format!(",\"removed\":{}", surplus.removed),
+            None => String::new(),
+        };
         Ok(format!(
-            "{{\"documents\":{done},\"applied\":{},\"set_aside\":{}}}",
+            "{{\"documents\":{done},\"applied\":{},\"set_aside\":{}{removed}}}",
             done - run.set_aside,
             run.set_aside
         ))
+    }
+
+    /// A flow of central's is here as a whole: so far are its kinds, and the load that it is has come.
+    fn note_load(&self, database: &mut Database, run: &Run) -> Result<()> {
+        let schema = database.schema.clone();
+        let loads = LoadStore::new(self.connection, &schema);
+        for table in &run.head.tables {
+            // Of a kind that is not declared here nothing has come.
+            if database.guarded_kinds().iter().any(|kind| database.kinds[*kind].name == table.kind)
+            {
+                loads.brought(table, self.clock.now_ms())?;
+            }
+        }
+        let Some(load) = run.head.load else { return Ok(()) };
+        loads.came(load)?;
+        loads.drop_listed(run.flow.id)
     }
 
     /// Tries again what was set aside, as long as anything gets through; gives how many of a flow's documents did.

@@ -109,11 +109,30 @@ impl Arrivals {
         document: &Document<'_>,
         line: &[u8],
     ) -> Result<bool> {
+        if document.body == Body::Waits {
+            return Ok(true);
+        }
         if let Some(change) = document.change() {
             self.highest_stamp = self.highest_stamp.max(change.stamp);
         }
+        self.attempt(database, document, line, |arrivals, database| {
+            arrivals.try_document(talon, database, document)
+        })
+    }
+
+    /// Does `work`, which is about a document, or sets the document aside; true when it was done.
+    ///
+    /// # Errors
+    /// What concerns the machine, not the document.
+    pub(super) fn attempt(
+        &mut self,
+        database: &mut Database,
+        document: &Document<'_>,
+        line: &[u8],
+        work: impl FnOnce(&mut Arrivals, &mut Database) -> Attempt<()>,
+    ) -> Result<bool> {
         database.own_statement("SAVEPOINT talon_document")?.run(&[])?;
-        let attempt = match self.try_document(talon, database, document) {
+        let attempt = match work(self, database) {
             Ok(attempt) => attempt,
             // What a person can read and mend is about the document.
             Err(error) if !error.is_of_the_machine() => Err(error.to_string()),
@@ -176,8 +195,9 @@ impl Arrivals {
             return Ok(Err(format!("its origin {} is no site known here", document.origin)));
         };
         let subject = Subject { kind, origin, document, fitting };
-        let standing = self.standing(database, &subject)?;
+        let standing = self.standing(talon, database, &subject)?;
         match &document.body {
+            Body::Waits => Ok(Ok(())),
             Body::Left => self.leave(talon, database, &subject, standing),
             Body::Gone(change) => {
                 self.arrive(talon, database, &subject, standing, change, None, &layout.policy)
@@ -352,7 +372,7 @@ impl Document<'_> {
     pub(super) fn change(&self) -> Option<&Change<'_>> {
         match &self.body {
             Body::Whole(change, _) | Body::Gone(change) => Some(change),
-            Body::Left => None,
+            Body::Left | Body::Waits => None,
         }
     }
 

@@ -152,7 +152,8 @@ impl Database {
             .own_statement(CENTRAL)?
             .first(&[], |row| Ok((integer(row, 0), integer(row, 1).unwrap_or(0))))?;
         let Some((Some(central), acknowledged)) = central else { return Ok(None) };
-        if change > acknowledged {
+        // It may be back from there, at a till that was set up anew.
+        if change > acknowledged && !self.was_loaded(change)? {
             return Ok(None);
         }
         let (id, shown) = (self.kinds[kind].id, key.shown()?);
@@ -166,6 +167,15 @@ impl Database {
         // What waits because it broke a rule after it was accepted is no less accepted.
         let is_accepted = held.is_none() || self.holds_back()? && self.is_held_back(kind, key)?;
         Ok(is_accepted.then_some(central))
+    }
+
+    /// Whether a load brought a change: it is what central has.
+    fn was_loaded(&mut self, change: i64) -> Result<bool> {
+        let asked = self.own_statement(
+            "SELECT 1 FROM {s}.talon_change AS c JOIN {s}.talon_flow AS f ON f.id = c.flow
+             WHERE c.seq = ?1 AND c.via = f.sender AND f.load IS NOT NULL",
+        )?;
+        Ok(asked.first(&[ValueRef::Integer(change)], |_| Ok(()))?.is_some())
     }
 
     /// The day on which a change was sent.

@@ -1,12 +1,13 @@
 //! Writes a flow: all that a site is to have and does not have yet, as chunks in Talon's own tables.
 
 use super::identity::Identities;
+use super::loading::Loading;
 use super::outgoing::Outgoing;
 use super::writing::Writing;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{Value, ValueRef};
-use crate::storage::document::{End, Head, Refused, SiteLine};
+use crate::storage::document::{End, Head, Load, Refused, SiteLine};
 use crate::storage::flow_store::{Flow, FlowStore, NewFlow};
 use crate::storage::frame::FlowName;
 use crate::storage::shape::quote_identifier;
@@ -89,8 +90,6 @@ pub struct Order {
     pub answer: Answer,
     /// The row of the flow that it answers; where none is said and it is a return, the one that waits.
     pub answers: Option<i64>,
-    /// The list of tables that it carries, as JSON.
-    pub tables: Option<String>,
 }
 
 impl Talon {
@@ -109,7 +108,7 @@ impl Talon {
     /// Runs `work` so that what it commits is on the disk before anybody is told, also where the host syncs its write-ahead
     /// log only now and then, or does not sync that a journal is gone (`synchronous` below EXTRA): a site that forgot a flow
     /// which another one has seen would number the next one the same, and be taken for a copy of itself.
-    fn durably<T>(&self, schema: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(super) fn durably<T>(&self, schema: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let pragma = format!("PRAGMA {}.synchronous", quote_identifier(schema));
         // Inside a transaction it cannot be changed: then it is the host's own COMMIT that counts.
         let level = match self.connection.value(&pragma, &[]) {
@@ -156,7 +155,9 @@ impl Talon {
             None if order.mode == Mode::Return => flows.waiting_for_answer(receiver.id, own.id)?,
             None => None,
         };
-        let head = head(&sites, &flows, &own, &receiver, order, answered.as_ref(), now_ms)?;
+        let loading = Loading::of(database, &own, &receiver, order, answered.as_ref())?;
+        let head =
+            head(&sites, &flows, &own, &receiver, order, answered.as_ref(), &loading, now_ms)?;
         let mut text = Vec::new();
         head.write(&mut text)?;
         let flow = flows.insert(&NewFlow {
@@ -170,7 +171,8 @@ impl Talon {
         let mut outgoing = Outgoing {
             identities: Identities::begin(database)?,
             waiting: Waiting::prepare(&flows, receiver.id)?,
-            is_full: order.mode == Mode::Full,
+            is_full: head.mode == Mode::Full.text(),
+            loading: &loading,
             flows,
             receiver: &receiver,
             flow,
@@ -257,9 +259,11 @@ fn noted<'a>(own: &OwnSite, receiver: &Site, head: &'a Head) -> NewFlow<'a> {
         since: head.since,
         until: head.until,
         head: "",
+        load: head.load.map(Load::text),
     }
 }
 
+#[allow(clippy::too_many_arguments)]
 fn head(
     sites: &SiteStore<'_>,
     flows: &FlowStore<'_>,
@@ -267,8 +271,15 @@ fn head(
     receiver: &Site,
     order: &Order,
     answered: Option<&Flow>,
+    loading: &Loading,
     now_ms: i64,
 ) -> Result<Head> {
+    let mode = if loading.is_full_answer() { Mode::Full } else { order.mode };
+    let until = flows.newest_change()?;
+    let since = match mode {
+        Mode::Full => 0,
+        _ => loading.since(until).unwrap_or(receiver.acknowledged),
+    };
     let applied = match receiver.incarnation {
         Some(incarnation) => flows.applied(receiver.id, own.id, incarnation)?,
         None => None,
@@ -290,17 +301,18 @@ fn head(
     };
     Ok(Head {
         flow,
-        mode: order.mode.text().to_owned(),
+        mode: mode.text().to_owned(),
         answer: order.answer.text().to_owned(),
         answers: answered.map(|flow| flow.number),
         stamp: tick(flows.highest_stamp()?, now_ms),
-        since: if order.mode == Mode::Full { 0 } else { receiver.acknowledged },
-        until: flows.newest_change()?,
+        since,
+        until: if loading.waits { since } else { until },
         rejoins: flows.rejoins(own.id, receiver.id, own.incarnation)?,
         program: env!("CARGO_PKG_VERSION").to_owned(),
         acknowledges: applied,
         sites: listed.into_iter().map(site).collect(),
-        tables: order.tables.clone(),
+        load: loading.load,
+        tables: loading.tables.clone(),
     })
 }
 

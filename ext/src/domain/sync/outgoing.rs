@@ -5,6 +5,7 @@
 
 use super::canonical::Lens;
 use super::identity::Identities;
+use super::loading::Loading;
 use super::writing::Writing;
 use crate::domain::database::Database;
 use crate::error::{Error, Result};
@@ -30,6 +31,7 @@ pub(super) struct Outgoing<'a> {
     pub(super) flow: i64,
     /// All is sent, also what came from the receiver.
     pub(super) is_full: bool,
+    pub(super) loading: &'a Loading,
 }
 
 /// A kind that goes to the receiver.
@@ -40,6 +42,8 @@ struct Sent {
     key_columns: usize,
     /// Kinds that refer to it come after it.
     rank: usize,
+    /// After which change its changes are sent.
+    since: i64,
     filter: Option<Filter>,
     shapes: Vec<SentShape>,
 }
@@ -60,15 +64,15 @@ struct SentShape {
 /// What of a change is asked for, in this order.
 const ASKED: &str = "c.kind, c.key, c.version, c.stamp, c.site, c.via, c.fields, p.gone_at IS NOT NULL, p.origin, p.origin_key,
     s.shape, s.lines, s.hash, s.payload,
-    EXISTS (SELECT 1 FROM {s}.talon_edit AS e WHERE e.kind = c.kind AND e.key = c.key)";
+    EXISTS (SELECT 1 FROM {s}.talon_edit AS e WHERE e.kind = c.kind AND e.key = c.key), c.flow";
 
-/// Changes after ?1 up to ?2 that nothing has followed.
+/// Changes up to ?2 that nothing has followed, ?1 being after which the first of them is.
 const CHANGED: &str = "{s}.talon_change AS c
     CROSS JOIN {s}.talon_piece AS p ON p.kind = c.kind AND p.saved IN (0, 1) AND p.key = c.key AND p.change = c.seq
     LEFT JOIN {s}.talon_snapshot AS s ON s.id = c.snapshot
     WHERE c.seq > ?1 AND c.seq <= ?2";
 
-/// Those before that wait for the site ?2.
+/// Those up to ?1 that wait for the site ?2.
 const HELD: &str = "(SELECT q.change AS seq FROM {s}.talon_held AS w
       CROSS JOIN {s}.talon_piece AS q ON q.kind = w.kind AND q.saved IN (0, 1) AND q.key = w.key
       WHERE w.site = ?2 AND q.change <= ?1 ORDER BY q.change) AS h
@@ -83,6 +87,7 @@ struct Candidate<'r> {
     key: ValueRef<'r>,
     change: Change<'r>,
     via: Option<i64>,
+    flow: Option<i64>,
     is_gone: bool,
     is_open: bool,
     state: PieceState,
@@ -116,19 +121,20 @@ impl Outgoing<'_> {
             .map(|rank| (*rank, false))
             .chain(ranks.iter().rev().map(|rank| (*rank, true)))
         {
-            let ids: Vec<String> = kinds
-                .iter()
-                .filter(|kind| kind.rank == rank)
-                .map(|kind| kind.id.to_string())
+            // The plus keeps these bounds from being a plan of their own: the range of all is read once.
+            let these = || kinds.iter().filter(|kind| kind.rank == rank);
+            let newer: Vec<String> = these()
+                .map(|kind| format!("c.kind = {} AND +c.seq > {}", kind.id, kind.since))
                 .collect();
-            let these =
-                format!("c.kind IN ({}) AND (p.gone_at IS NOT NULL) = {is_gone}", ids.join(", "));
-            let held = format!("SELECT {ASKED} FROM {HELD} AND {these} ORDER BY c.seq");
-            let changed = format!("SELECT {ASKED} FROM {CHANGED} AND {these} ORDER BY c.seq");
-            for (sql, second) in [(held, receiver), (changed, until)] {
+            let older: Vec<String> = these()
+                .map(|kind| format!("c.kind = {} AND +c.seq <= {}", kind.id, kind.since))
+                .collect();
+            let highest = these().map(|kind| kind.since).max().unwrap_or(since);
+            let held = Self::query(HELD, &older, is_gone);
+            let changed = Self::query(CHANGED, &newer, is_gone);
+            for (sql, bounds) in [(held, [highest, receiver]), (changed, [since, until])] {
                 let mut scan = self.flows.prepare(&sql)?;
-                let mut rows =
-                    scan.query(&[ValueRef::Integer(since), ValueRef::Integer(second)])?;
+                let mut rows = scan.query(&bounds.map(ValueRef::Integer))?;
                 while rows.next()? {
                     let site = self.identities.code(rows.column(4).as_integer().unwrap_or(0));
                     let candidate = candidate(&rows, &site)?;
@@ -140,6 +146,14 @@ impl Outgoing<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What asks for the changes of some kinds, deletions or others.
+    fn query(from: &str, kinds: &[String], is_gone: bool) -> String {
+        format!(
+            "SELECT {ASKED} FROM {from} AND ({}) AND (p.gone_at IS NOT NULL) = {is_gone} ORDER BY c.seq",
+            kinds.join(" OR ")
+        )
     }
 
     /// The kinds whose changes go to the receiver. What cannot be looked at waits.
@@ -169,6 +183,7 @@ impl Outgoing<'_> {
             found.try_push(Sent {
                 place,
                 id,
+                since: self.loading.since_of(&database.kinds[place].name).unwrap_or(since),
                 name: database.kinds[place].name.clone(),
                 key_columns: layout.guard.header().key.len(),
                 rank: 0,
@@ -176,44 +191,12 @@ impl Outgoing<'_> {
                 shapes: Vec::new(),
             })?;
         }
-        self.rank(database, &mut found)?;
+        let places: Vec<usize> = found.iter().map(|kind| kind.place).collect();
+        let ranks = self.identities.ranks(database, &places)?;
+        for (kind, rank) in found.iter_mut().zip(ranks) {
+            kind.rank = rank;
+        }
         Ok(found)
-    }
-
-    /// Ranks grow until each is above those of the kinds that it refers to; kinds that refer to each other end somewhere.
-    fn rank(&mut self, database: &mut Database, kinds: &mut [Sent]) -> Result<()> {
-        let mut pairs = Vec::new();
-        for kind in kinds.iter() {
-            let Some(layout) = self.identities.layout(database, kind.place)? else { continue };
-            for target in &layout.targets {
-                pairs.extend(
-                    target
-                        .to
-                        .iter()
-                        .map(|(to, _)| (kind.place, *to))
-                        .filter(|(from, to)| from != to),
-                );
-            }
-            for table in shared_parents(&layout.guard) {
-                let parents = kinds.iter().filter(|other| other.place != kind.place);
-                for parent in parents {
-                    let guard = database.guard(parent.place)?;
-                    if guard.parts.iter().any(|part| part.table.name.eq_ignore_ascii_case(&table)) {
-                        pairs.push((kind.place, parent.place));
-                    }
-                }
-            }
-        }
-        let place = |kinds: &[Sent], of: usize| kinds.iter().position(|kind| kind.place == of);
-        for _ in 0..kinds.len() {
-            for (from, to) in &pairs {
-                if let (Some(from), Some(to)) = (place(kinds, *from), place(kinds, *to)) {
-                    let above = kinds[to].rank + 1;
-                    kinds[from].rank = kinds[from].rank.max(above).min(kinds.len());
-                }
-            }
-        }
-        Ok(())
     }
 
     fn filter(&self, guard: &Guard, filter: &str, schema: &str) -> Result<Filter> {
@@ -248,7 +231,9 @@ impl Outgoing<'_> {
         candidate: Candidate<'_>,
     ) -> Result<()> {
         let key = candidate.key;
-        let is_echo = candidate.via == Some(self.receiver.id) && !self.is_full;
+        let is_echo = candidate.via == Some(self.receiver.id)
+            && !self.is_full
+            && (!self.loading.heals() || self.is_of_its_database(candidate.flow)?);
         if is_echo {
             if kind.filter.is_some() && !candidate.is_gone {
                 self.waiting.reach(kind.id, key)?;
@@ -256,7 +241,11 @@ impl Outgoing<'_> {
             return self.waiting.release(kind.id, key, self.flow);
         }
         if candidate.is_open || self.is_set_aside(kind, &candidate)? {
-            return self.waiting.hold(kind.id, key, None);
+            self.waiting.hold(kind.id, key, None)?;
+            return match self.loading.is_full_answer() && !candidate.is_gone {
+                true => self.send_bodiless(database, writing, kind, &candidate, Body::Waits),
+                false => Ok(()),
+            };
         }
         let belongs = self.belongs(kind, &candidate)?;
         if kind.filter.is_some() && (candidate.is_gone || !belongs) {
@@ -274,25 +263,35 @@ impl Outgoing<'_> {
             }
         }
         if !belongs && !candidate.is_gone {
-            let (origin, key) = self.name(database, kind, &candidate)?;
-            return writing.document(&Document {
-                kind: Cow::Borrowed(&kind.name),
-                key,
-                origin: origin.into(),
-                body: Body::Left,
-            });
+            return self.send_bodiless(database, writing, kind, &candidate, Body::Left);
         }
         if candidate.is_gone {
-            let (origin, key) = self.name(database, kind, &candidate)?;
-            let body = Body::Gone(candidate.change);
-            return writing.document(&Document {
-                kind: Cow::Borrowed(&kind.name),
-                key,
-                origin: origin.into(),
-                body,
-            });
+            let body = Body::Gone(candidate.change.clone());
+            return self.send_bodiless(database, writing, kind, &candidate, body);
         }
         self.send_whole(database, writing, kind, candidate)
+    }
+
+    /// Whether a change came from the database that the receiver still is, which has it therefore: one that went back to a
+    /// backup may have lost it.
+    fn is_of_its_database(&self, flow: Option<i64>) -> Result<bool> {
+        let Some(flow) = flow else { return Ok(false) };
+        let incarnation = self.flows.incarnation_of(flow)?;
+        Ok(incarnation.is_some() && incarnation == self.receiver.incarnation)
+    }
+
+    /// Writes a document that has no image.
+    fn send_bodiless(
+        &mut self,
+        database: &mut Database,
+        writing: &mut Writing,
+        kind: &Sent,
+        candidate: &Candidate<'_>,
+        body: Body<'_>,
+    ) -> Result<()> {
+        let (origin, key) = self.name(database, kind, candidate)?;
+        let (kind, origin) = (Cow::Borrowed(kind.name.as_str()), origin.into());
+        writing.document(&Document { kind, key, origin, body })
     }
 
     /// Whether the receiver is to have it: a site always has what it created.
@@ -450,6 +449,7 @@ fn candidate<'r>(rows: &'r Rows<'_>, site: &'r str) -> Result<Candidate<'r>> {
             fields: rows.column(6).as_str().map(Cow::Borrowed),
         },
         via: integer(5),
+        flow: integer(15),
         is_gone: integer(7) == Some(1),
         is_open: integer(14) == Some(1),
         state: state_of(integer(8), integer(9)),
@@ -465,12 +465,6 @@ fn state_of(origin: Option<i64>, origin_key: Option<i64>) -> PieceState {
         (sync.origin, sync.origin_key) = (origin, origin_key);
     }
     state
-}
-
-/// Tables that a kind's tables refer to.
-fn shared_parents(guard: &Guard) -> Vec<String> {
-    let keys = guard.parts.iter().flat_map(|part| &part.table.foreign_keys);
-    keys.map(|key| key.parent.clone()).collect()
 }
 
 /// The declared types of a shape's columns, part by part, as far as the tables still have them.

@@ -6,7 +6,7 @@ use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{Room, ValueRef};
 use crate::storage::flow_store::FlowStore;
-use crate::storage::schema::{fact, set_fact};
+use crate::storage::schema::{fact, forget_fact, set_fact};
 use crate::storage::site_store::SiteStore;
 
 /// The fact that says at which minute of the day answers asked for `later` are written.
@@ -79,12 +79,7 @@ impl Talon {
             }
         }
         for (code, flow) in &due {
-            let order = Order {
-                mode: Mode::Return,
-                answer: Answer::None,
-                answers: Some(*flow),
-                tables: None,
-            };
+            let order = Order { mode: Mode::Return, answer: Answer::None, answers: Some(*flow) };
             self.emit(schema, code, &order)?;
         }
         Ok(due.len())
@@ -112,13 +107,7 @@ impl Talon {
         self.place_of_flows(schema)?;
         self.atomically(schema, || match minute {
             Some(minute) => set_fact(self.connection, schema, RETURN_AT, minute),
-            None => {
-                let sql = format!(
-                    "DELETE FROM {}.talon_meta WHERE name = ?1",
-                    crate::storage::shape::quote_identifier(schema)
-                );
-                Ok(self.connection.run(&sql, &[ValueRef::Text(RETURN_AT.as_bytes())])?)
-            }
+            None => forget_fact(self.connection, schema, RETURN_AT),
         })?;
         Ok(minute.map(|minute| format!("{:02}:{:02}", minute / 60, minute % 60)))
     }

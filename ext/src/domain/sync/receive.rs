@@ -1,15 +1,16 @@
 //! Takes the chunks of a flow in, in whatever order they come, and says when all of it is here. What is no sound flow for this
 //! site, or does not follow what came before, changes nothing.
 
-use super::emit::own_site;
+use super::emit::{Mode, own_site};
 use super::sequence::{Known, Receiver, Sender, Verdict, clock_off_ms, clock_warning, judge};
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{Room, ValueRef};
-use crate::storage::document::{End, Head, Line};
+use crate::storage::document::{End, Head, Line, Load};
 use crate::storage::document_reader;
 use crate::storage::flow_store::{Flow, FlowStore, NewFlow};
 use crate::storage::frame::{Chunk, FlowName, MOST_UNPACKED, Unpacker, read_chunk};
+use crate::storage::load_store::LoadStore;
 use crate::storage::site_store::{OwnSite, Role, Site, SiteStore};
 
 /// Bytes of a flow's first line at most: it is held in memory and kept.
@@ -18,6 +19,7 @@ const MOST_HEAD: usize = 16 << 20;
 /// Where a flow goes in.
 struct Incoming<'a> {
     flows: FlowStore<'a>,
+    loads: LoadStore<'a>,
     own: OwnSite,
     sender: Site,
     now_ms: i64,
@@ -38,8 +40,9 @@ impl Talon {
             let name = &chunks.first().ok_or_else(|| bad("there are no bytes"))?.flow;
             let sender = sender(&sites, &own, name)?;
             let flows = FlowStore::new(self.connection, &schema);
+            let loads = LoadStore::new(self.connection, &schema);
             let now_ms = self.clock.now_ms();
-            Incoming { flows, own, sender, now_ms }.take(&chunks)
+            Incoming { flows, loads, own, sender, now_ms }.take(&chunks)
         })
     }
 
@@ -64,7 +67,10 @@ impl Talon {
                 Some(flow) if flow.is_superseded => {
                     refused("was superseded by a later one already")
                 }
-                Some(_) => flows.refuse(id, self.clock.now_ms(), why),
+                Some(_) => {
+                    flows.refuse(id, self.clock.now_ms(), why)?;
+                    LoadStore::new(self.connection, &schema).drop_listed(id)
+                }
             }
         })
     }
@@ -154,10 +160,14 @@ impl Incoming<'_> {
             self.flows.insert(&nothing_said)?;
         } else {
             let (head, text) = head(chunk, lines)?;
+            let is_central = self.sender.role == Role::Central;
+            // What a full load does not name goes: it must be one.
+            if is_central && head.load == Some(Load::Full) && head.mode != Mode::Full.text() {
+                return Err(bad(&format!("{name} is a full load, and has not all in it")));
+            }
             match self.judge(known.as_ref(), &head, text)? {
                 Verdict::Duplicate => {}
                 Verdict::Refused(refusal) => {
-                    let is_central = self.sender.role == Role::Central;
                     return Err(bad(&refusal.text(&head, is_central, &self.own.code)));
                 }
                 Verdict::Late => {
@@ -167,8 +177,14 @@ impl Incoming<'_> {
                 verdict @ (Verdict::Next | Verdict::Anew) => {
                     if verdict == Verdict::Anew || self.sender.incarnation.is_none() {
                         self.flows.begin_site(self.sender.id, name.incarnation)?;
+                        if is_central {
+                            self.loads.forget()?;
+                        }
                     }
                     self.put(known.as_ref(), &head, text)?;
+                    if is_central {
+                        self.loads.heard(&head.tables)?;
+                    }
                 }
             }
         }
@@ -223,6 +239,7 @@ impl Incoming<'_> {
             since: head.map_or(0, |head| head.since),
             until: head.map_or(0, |head| head.until),
             head: text,
+            load: head.and_then(|head| head.load).map(Load::text),
         }
     }
 

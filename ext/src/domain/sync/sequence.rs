@@ -192,7 +192,8 @@ mod tests {
             program: String::new(),
             acknowledges: None,
             sites: Vec::new(),
-            tables: None,
+            load: None,
+            tables: Vec::new(),
         }
     }
 

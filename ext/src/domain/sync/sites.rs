@@ -102,7 +102,7 @@ pub fn unknown_site(store: &SiteStore<'_>, code: &str) -> Result<Error> {
 }
 
 /// A code is part of names of flows and of files everywhere.
-fn check_code(code: &str) -> Result<()> {
+pub(super) fn check_code(code: &str) -> Result<()> {
     let is_fit = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
     let starts = code.starts_with(|character: char| character.is_ascii_alphanumeric());
     if starts && code.len() <= LONGEST_CODE && code.chars().all(is_fit) {

@@ -3,6 +3,7 @@
 use super::arrival::{Arrivals, Subject, text};
 use super::decide::Mark;
 use crate::domain::database::Database;
+use crate::domain::settle::{Circumstances, Reason};
 use crate::domain::talon::Talon;
 use crate::error::Result;
 use crate::sqlite::{Value, ValueRef};
@@ -65,6 +66,7 @@ impl Arrivals {
     /// What SQLite reports.
     pub(super) fn standing(
         &mut self,
+        talon: &Talon,
         database: &mut Database,
         subject: &Subject<'_>,
     ) -> Result<Option<Standing>> {
@@ -78,24 +80,34 @@ impl Arrivals {
         if self.identities.central != Some(subject.origin) || self.identities.is_central() {
             return Ok(None);
         }
-        let id = database.kinds[subject.kind].id;
-        let Some(state) = database.store()?.piece(id, key)? else { return Ok(None) };
         let crate::storage::document::Body::Whole(_, whole) = &subject.document.body else {
             return Ok(None);
         };
+        let id = database.kinds[subject.kind].id;
+        let owner =
+            self.identities.layout(database, subject.kind)?.map(|layout| layout.policy.owner);
+        let state = match database.store()?.piece(id, key)? {
+            None if owner == Some(Owner::Central) => {
+                database.image_unknown(talon, subject.kind, key, None)?
+            }
+            known => known,
+        };
+        let Some(state) = state else { return Ok(None) };
         let is_own =
             state.origin().is_none() && state.origin_key().is_none() && state.gone_at.is_none();
         let was_sent = state.change().is_some_and(|change| change <= self.seen);
         let is_same = state.hash == Some(whole.hash);
-        let owner =
-            self.identities.layout(database, subject.kind)?.map(|layout| layout.policy.owner);
         if is_own && (!was_sent && is_same || owner == Some(Owner::Central)) {
             return Ok(Some(self.stand(database, key.clone(), state, true)?));
         }
         Ok(None)
     }
 
-    fn stand(
+    /// What stands here under a key, of which this is known.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn stand(
         &mut self,
         database: &mut Database,
         key: Value,
@@ -174,6 +186,32 @@ impl Arrivals {
 }
 
 impl Database {
+    /// Images what is here and was never imaged, or whose images were purged: what replaces or removes it leaves that. None
+    /// where there is no such row.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn image_unknown(
+        &mut self,
+        talon: &Talon,
+        kind: usize,
+        key: &Value,
+        known: Option<PieceState>,
+    ) -> Result<Option<PieceState>> {
+        let Some(key) = self.key_of(kind, key)? else { return Ok(known) };
+        if self.own_key(kind, &key)?.is_none() {
+            return Ok(known);
+        }
+        let about = Circumstances {
+            created: false,
+            deleted: false,
+            reason: Reason::Baseline,
+            at: talon.clock.now_ms(),
+        };
+        let who = talon.station();
+        Ok(self.settle(&talon.clock, who.as_ref(), kind, &key, Some(known), about)?.now)
+    }
+
     fn change_row(&mut self, seq: i64) -> Result<Option<ChangeRow>> {
         let asked = self.own_statement(
             "SELECT stamp, site, via, previous, fields FROM {s}.talon_change WHERE seq = ?1",

@@ -1,0 +1,119 @@
+//! Reads a flow's head, which `document` writes.
+
+use super::document::{Acknowledged, Head, Load, SiteLine, TableLine};
+use super::document_reader::{boolean, integer, missing, optional_string, owned};
+use super::frame::FlowName;
+use super::payload_reader::{Reader, Result as Reading, Unread};
+use crate::sqlite::Room;
+
+pub(super) fn head(reader: &mut Reader<'_>) -> Reading<Head> {
+    let (mut from, mut to, mut mode, mut answer) = (None, None, None, None);
+    let (mut incarnation, mut number) = (None, None);
+    let (mut stamp, mut since, mut until) = (None, None, None);
+    let (mut answers, mut acknowledges, mut loads) = (None, None, None);
+    let (mut rejoins, mut program) = (false, String::new());
+    let (mut sites, mut tables) = (Vec::new(), Vec::new());
+    reader.list(b'{', b'}', |reader| {
+        match reader.name()?.as_str() {
+            "from" => from = Some(owned(reader.string()?)?),
+            "to" => to = Some(owned(reader.string()?)?),
+            "mode" => mode = Some(owned(reader.string()?)?),
+            "answer" => answer = Some(owned(reader.string()?)?),
+            "program" => program = owned(reader.string()?)?,
+            "incarnation" => incarnation = Some(integer(reader)?),
+            "number" => number = Some(integer(reader)?),
+            "answers" => answers = Some(integer(reader)?),
+            "stamp" => stamp = Some(integer(reader)?),
+            "since" => since = Some(integer(reader)?),
+            "until" => until = Some(integer(reader)?),
+            "rejoins" => rejoins = boolean(reader)?,
+            "acknowledges" => acknowledges = Some(acknowledged(reader)?),
+            "sites" => {
+                reader.list(b'[', b']', |reader| Ok(sites.try_push(site(reader)?)?))?;
+            }
+            "load" => loads = Some(load(reader)?),
+            "tables" => {
+                reader.list(b'[', b']', |reader| Ok(tables.try_push(table(reader)?)?))?;
+            }
+            _ => drop(reader.raw()?),
+        }
+        Ok(())
+    })?;
+    let need = |value: Option<i64>, what: &str| value.ok_or_else(|| missing(what));
+    Ok(Head {
+        flow: FlowName {
+            from: from.ok_or_else(|| missing("from"))?,
+            to: to.ok_or_else(|| missing("to"))?,
+            incarnation: need(incarnation, "incarnation")?,
+            number: need(number, "number")?,
+        },
+        mode: mode.ok_or_else(|| missing("mode"))?,
+        answer: answer.ok_or_else(|| missing("answer"))?,
+        answers,
+        stamp: need(stamp, "stamp")?,
+        since: need(since, "since")?,
+        until: need(until, "until")?,
+        rejoins,
+        program,
+        acknowledges,
+        sites,
+        load: loads,
+        tables,
+    })
+}
+
+fn acknowledged(reader: &mut Reader<'_>) -> Reading<Acknowledged> {
+    let mut read = Acknowledged { incarnation: 0, number: 0, until: 0, stamp: 0 };
+    reader.list(b'{', b'}', |reader| {
+        match reader.name()?.as_str() {
+            "incarnation" => read.incarnation = integer(reader)?,
+            "number" => read.number = integer(reader)?,
+            "until" => read.until = integer(reader)?,
+            "stamp" => read.stamp = integer(reader)?,
+            _ => drop(reader.raw()?),
+        }
+        Ok(())
+    })?;
+    Ok(read)
+}
+
+fn site(reader: &mut Reader<'_>) -> Reading<SiteLine> {
+    let (mut code, mut role, mut name) = (None, None, None);
+    reader.list(b'{', b'}', |reader| {
+        match reader.name()?.as_str() {
+            "code" => code = Some(owned(reader.string()?)?),
+            "role" => role = Some(owned(reader.string()?)?),
+            "name" => name = optional_string(reader)?,
+            _ => drop(reader.raw()?),
+        }
+        Ok(())
+    })?;
+    Ok(SiteLine {
+        code: code.ok_or_else(|| missing("a site's code"))?,
+        role: role.ok_or_else(|| missing("a site's role"))?,
+        name,
+    })
+}
+
+fn load(reader: &mut Reader<'_>) -> Reading<Load> {
+    let text = reader.string()?;
+    Load::from_text(&text)
+        .ok_or_else(|| Unread::Damaged(format!("{text:?} is no load: \"full\" or \"changes\"")))
+}
+
+fn table(reader: &mut Reader<'_>) -> Reading<TableLine> {
+    let (mut kind, mut version) = (None, None);
+    reader.list(b'{', b'}', |reader| {
+        match reader.name()?.as_str() {
+            "kind" => kind = Some(owned(reader.string()?)?),
+            "version" => version = Some(integer(reader)?),
+            _ => drop(reader.raw()?),
+        }
+        Ok(())
+    })?;
+    let version = version.ok_or_else(|| missing("a table's version"))?;
+    if version < 0 {
+        return Err(Unread::Damaged(format!("{version} is no version of a table")));
+    }
+    Ok(TableLine { kind: kind.ok_or_else(|| missing("a table's kind"))?, version })
+}
