@@ -117,6 +117,32 @@ fn a_reference_to_a_line_of_another_piece_follows_that_piece() {
 }
 
 #[test]
+fn lines_keep_their_order_where_some_of_their_numbers_are_taken() {
+    let sites = Tills::new();
+    let lines = "SELECT l.id, l.quantity, l.upstream_line_id FROM sale_line AS l JOIN sale AS s ON s.id = l.sale_id
+        WHERE s.number = 'B1' ORDER BY l.id";
+    sites.at('A').run(
+        "INSERT INTO sale VALUES (1, 'A1', NULL, 5);
+         INSERT INTO sale_line VALUES (1, 1, NULL, 1, 1, NULL), (99, 1, NULL, 1, 1, NULL)",
+    );
+    // Number 1 is taken at central, 2 and 3 are not.
+    sites.at('B').run(
+        "INSERT INTO sale VALUES (1, 'B1', NULL, 5);
+         INSERT INTO sale_line VALUES (1, 1, NULL, 10, 1, NULL), (2, 1, NULL, 20, 1, NULL), (3, 1, NULL, 30, 1, 2)",
+    );
+    sites.send('B', 'A');
+    assert_eq!(sites.at('A').rows(lines), ["100|10.0|NULL", "101|20.0|NULL", "102|30.0|101"]);
+    // One that is added goes behind them, though its own number is free there.
+    sites.at('B').run("INSERT INTO sale_line VALUES (4, 1, NULL, 40, 1, 3)");
+    sites.send('B', 'A');
+    assert_eq!(sites.at('A').rows(lines)[3..], ["103|40.0|102"]);
+    // What comes back is in B's own numbers.
+    sites.at('A').run("UPDATE sale_line SET quantity = 50 WHERE id = 103");
+    sites.send('A', 'B');
+    assert_eq!(sites.at('B').rows(lines), ["1|10.0|NULL", "2|20.0|NULL", "3|30.0|2", "4|50.0|3"]);
+}
+
+#[test]
 fn a_number_that_sqlite_keeps_for_itself_is_not_given_away() {
     let schema = talon_tests::tills::SCHEMA.replace(
         "till_closing(id INTEGER PRIMARY KEY",

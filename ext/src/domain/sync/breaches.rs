@@ -243,11 +243,11 @@ impl Database {
         kind: usize,
         key: &Key,
         was: Option<&PieceState>,
-        is_unseen: bool,
+        is_unasked: bool,
     ) -> Result<Option<Breach>> {
         let is_new = was.is_none_or(|was| was.gone_at.is_some() || was.change().is_none());
         let text = match self.refusal(clock, site, kind, key, was)? {
-            None if is_unseen && is_new => self.not_to_be_created(site, kind, key)?,
+            None if is_unasked && is_new => self.not_to_be_created(site, kind, key)?,
             refusal => refusal,
         };
         let Some(text) = text else { return Ok(None) };

@@ -210,8 +210,9 @@ impl Database {
         // What was there before anybody watched is no breach, and no change either where it could not be one.
         let is_old = matches!(weighed.reason, Some(Reason::Before | Reason::Baseline));
         let key = &weighed.key;
-        let is_unseen = weighed.is_unseen;
-        if let Some(breach) = self.breach(clock, &site, kind, key, was, is_unseen)? {
+        // Nobody was asked whether that may be created here.
+        let is_unasked = weighed.is_unseen || is_old;
+        if let Some(breach) = self.breach(clock, &site, kind, key, was, is_unasked)? {
             return Ok(match is_old {
                 true => Telling::Nothing,
                 false => Telling::HeldBack(breach),

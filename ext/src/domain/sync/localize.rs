@@ -154,43 +154,45 @@ impl Identities {
             let Some((column, _)) = number.filter(|_| part.part != HEADER) else { continue };
             let known: HashMap<i64, i64> =
                 database.aliases(kind, part.part, target.key)?.into_iter().collect();
-            let mut taken: HashMap<i64, ()> = HashMap::new();
-            let mut needed = Vec::new();
+            let mut wires = Vec::new();
             for row in &local.parts[at] {
-                let Some(wire) = row[*column].as_ref().as_integer() else { continue };
-                let is_mine = |owner: Option<Value>| owner.is_none_or(|owner| owner == *target.key);
-                let here = match known.get(&wire) {
-                    // The row may have gone and its number been used again by somebody else's.
-                    Some(here) if is_mine(database.piece_of_row(kind, part.part, *here)?) => {
-                        Some(*here)
-                    }
-                    None if database.is_free_or_of(kind, part.part, wire, target.key)?
-                        && !known.values().any(|here| *here == wire) =>
-                    {
-                        Some(wire)
-                    }
-                    _ => None,
-                };
-                match here {
-                    Some(here) => {
-                        numbers[part.part].make_room(1)?;
-                        numbers[part.part].insert(wire, here);
-                        taken.make_room(1)?;
-                        taken.insert(here, ());
-                    }
-                    None => needed.try_push(wire)?,
+                if let Some(wire) = row[*column].as_ref().as_integer() {
+                    wires.try_push(wire)?;
                 }
             }
-            for wire in needed {
-                let here = match database.free_number(kind, part.part, &taken)? {
-                    Ok(here) => here,
-                    Err(reason) => return Ok(Err(reason)),
+            wires.sort_unstable();
+            let mut taken: HashMap<i64, ()> = HashMap::new();
+            let mut highest = i64::MIN;
+            for wire in wires {
+                let here = match known.get(&wire) {
+                    // The row may have gone and its number been used again by somebody else's.
+                    Some(here) => {
+                        let owner = database.piece_of_row(kind, part.part, *here)?;
+                        owner.is_none_or(|owner| owner == *target.key).then_some(*here)
+                    }
+                    None if known.values().any(|here| *here == wire) => None,
+                    None => match database.whose(kind, part.part, wire, target.key)? {
+                        Whose::Its => Some(wire),
+                        // Hosts read lines in the order of their numbers: it stays the same.
+                        Whose::Nobodys => (wire > highest).then_some(wire),
+                        Whose::Others => None,
+                    },
+                };
+                let here = match here {
+                    Some(here) => here,
+                    None => match database.free_number(kind, part.part, &taken)? {
+                        Ok(here) => {
+                            local.aliases.try_push((part.part, wire, here))?;
+                            here
+                        }
+                        Err(reason) => return Ok(Err(reason)),
+                    },
                 };
                 numbers[part.part].make_room(1)?;
                 numbers[part.part].insert(wire, here);
                 taken.make_room(1)?;
                 taken.insert(here, ());
-                local.aliases.try_push((part.part, wire, here))?;
+                highest = highest.max(here);
             }
         }
         Ok(Ok(numbers))
@@ -317,20 +319,26 @@ fn said<'a>(
     })
 }
 
+/// Who has a row of a number.
+enum Whose {
+    /// The piece in question.
+    Its,
+    /// There is no such row.
+    Nobodys,
+    /// Another piece, or a row that belongs to none.
+    Others,
+}
+
 impl Database {
-    /// Whether no row of a part has this number, or one of this very piece.
-    fn is_free_or_of(
-        &mut self,
-        kind: usize,
-        part: usize,
-        number: i64,
-        piece: &Value,
-    ) -> Result<bool> {
+    /// Who has the row of a part that has this number.
+    fn whose(&mut self, kind: usize, part: usize, number: i64, piece: &Value) -> Result<Whose> {
         let guard = self.guard(kind)?;
-        match self.piece_of_row(kind, part, number)? {
-            Some(owner) => Ok(owner == *piece),
+        Ok(match self.piece_of_row(kind, part, number)? {
+            Some(owner) if owner == *piece => Whose::Its,
+            Some(_) => Whose::Others,
             // Such a row may be there without belonging to anybody.
-            None => Ok(!self.has_number(kind, &guard.parts[part], number)?),
-        }
+            None if self.has_number(kind, &guard.parts[part], number)? => Whose::Others,
+            None => Whose::Nobodys,
+        })
     }
 }
