@@ -116,6 +116,37 @@ fn a_flow_that_was_cut_off_runs_again_and_goes_on_where_it_was() {
 }
 
 #[test]
+fn two_processes_that_apply_the_same_flows_at_once_end_as_one_would() {
+    let sites = stocked();
+    let chunks = many(&sites, 2200);
+    sites.receive('A', &chunks);
+    sites.at('C').run("INSERT INTO customer VALUES (500, 'from the till', NULL, NULL)");
+    let other = sites.emit('C', 'A', "changes", "none");
+    sites.receive('A', &other);
+    let shop = sites.shop('A');
+    let process = || {
+        let db = shop.open();
+        db.connection.busy_timeout(std::time::Duration::from_secs(60)).expect("a timeout");
+        db.one("SELECT talon_process()");
+    };
+    std::thread::scope(|threads| {
+        for _ in 0..3 {
+            threads.spawn(process);
+        }
+    });
+    let a = sites.at('A');
+    assert_eq!(a.one("SELECT count(*) FROM sale"), "2200");
+    assert_eq!(a.one("SELECT count(*) FROM sale_line"), "2200");
+    assert_eq!(
+        a.rows("SELECT DISTINCT ended IS NOT NULL, refused, error FROM talon_flows WHERE to_site = 'ASOC'"),
+        ["1|NULL|NULL"]
+    );
+    assert_eq!(a.rows("SELECT * FROM talon_conflicts"), [""; 0]);
+    assert_eq!(a.rows("SELECT * FROM talon_quarantine"), [""; 0]);
+    assert_eq!(a.findings(), [""; 0]);
+}
+
+#[test]
 fn the_host_does_not_notice() {
     let sites = stocked();
     let chunks = many(&sites, 3);

@@ -24,16 +24,30 @@ struct Run {
     head: Head,
     lines: FlowLines,
     arrivals: Arrivals,
-    /// Documents that an earlier run has dealt with.
+    /// Documents that an earlier run has dealt with, or another connection that is at it, too.
     done_before: i64,
-    /// Documents that are done.
+    /// Documents that were read.
+    read: i64,
+    /// Those that this run has dealt with,
     done: i64,
-    /// And of these, what was set aside.
+    /// and of these, what was set aside.
     set_aside: i64,
     /// All lines of the flow were read.
     is_read: bool,
     /// What is to go after them, where the flow is a full load.
     surplus: Option<Surplus>,
+}
+
+impl Run {
+    fn summary(&self) -> String {
+        let Run { done, set_aside, .. } = self;
+        let applied = done - set_aside;
+        let removed = match &self.surplus {
+            Some(surplus) => format!(",\"removed\":{}", surplus.removed),
+            None => String::new(),
+        };
+        format!("{{\"documents\":{done},\"applied\":{applied},\"set_aside\":{set_aside}{removed}}}")
+    }
 }
 
 impl Talon {
@@ -117,6 +131,10 @@ impl Talon {
         loop {
             let mut summary = None;
             let is_over = self.transaction(schema, || {
+                if !self.is_to_do(place, &mut run)? {
+                    summary = Some(run.summary());
+                    return Ok(true);
+                }
                 let is_over = self.batch(place, &mut run)?;
                 if is_over {
                     summary = Some(self.finish(place, &mut run)?);
@@ -158,7 +176,8 @@ impl Talon {
         let mut databases = self.databases()?;
         let now = ValueRef::Integer(self.clock.now_ms());
         let begin = databases[place].own_statement(
-            "UPDATE {s}.talon_flow SET runs = runs + 1, begun = coalesce(begun, ?2), error = NULL WHERE id = ?1",
+            "UPDATE {s}.talon_flow SET runs = runs + 1, begun = coalesce(begun, ?2), error = NULL
+             WHERE id = ?1 AND ended IS NULL",
         )?;
         begin.run(&[ValueRef::Integer(flow.id), now])?;
         let database = &mut databases[place];
@@ -203,11 +222,25 @@ impl Talon {
             lines: FlowLines::begin(&FlowStore::new(self.connection, &schema), flow.id)?,
             arrivals,
             done_before: progress.flatten().unwrap_or(0),
+            read: 0,
             done: 0,
             set_aside: 0,
             is_read: false,
             surplus,
         })
+    }
+
+    /// False where another connection has brought the flow to its end; what it has dealt with so far is not done again.
+    fn is_to_do(&self, place: usize, run: &mut Run) -> Result<bool> {
+        let mut databases = self.databases()?;
+        let asked = databases[place].own_statement(
+            "SELECT progress FROM {s}.talon_flow WHERE id = ?1 AND ended IS NULL AND refused IS NULL",
+        )?;
+        let progress = asked
+            .first(&[ValueRef::Integer(run.flow.id)], |row| Ok(row.column(0).as_integer()))?
+            .flatten();
+        run.done_before = run.done_before.max(progress.unwrap_or(0));
+        Ok(progress.is_some())
     }
 
     /// Applies the next documents, or removes what they leave over; true when that was the last of it.
@@ -223,7 +256,7 @@ impl Talon {
                 None => Ok(true),
             };
         }
-        let mut applied = 0;
+        let until = run.done + BATCH;
         run.is_read = loop {
             let Some(line) = run.lines.next_line()? else { break true };
             match read(line)? {
@@ -231,8 +264,8 @@ impl Talon {
                 Line::Shape(shape) => run.arrivals.shape(database, &shape, line)?,
                 Line::Refused(refused) => run.arrivals.refused(database, &refused)?,
                 Line::Document(document) => {
-                    run.done += 1;
-                    if run.done <= run.done_before {
+                    run.read += 1;
+                    if run.read <= run.done_before {
                         continue;
                     }
                     let is_applied = run.arrivals.document(self, database, &document, line)?;
@@ -240,8 +273,8 @@ impl Talon {
                         surplus.list(database, &mut run.arrivals, &document)?;
                     }
                     run.set_aside += i64::from(!is_applied);
-                    applied += 1;
-                    if applied >= BATCH {
+                    run.done += 1;
+                    if run.done >= until {
                         break false;
                     }
                 }
@@ -249,7 +282,7 @@ impl Talon {
         };
         database
             .own_statement("UPDATE {s}.talon_flow SET progress = ?2 WHERE id = ?1")?
-            .run(&[ValueRef::Integer(run.flow.id), ValueRef::Integer(run.done)])?;
+            .run(&[ValueRef::Integer(run.flow.id), ValueRef::Integer(run.read)])?;
         Ok(run.is_read && run.surplus.is_none())
     }
 
@@ -272,16 +305,7 @@ impl Talon {
         if run.arrivals.identities.central == Some(run.arrivals.sender) {
             self.note_load(database, run)?;
         }
-        let done = run.done - run.done_before;
-        let removed = match &run.surplus {
-            Some(surplus) => format!(",\"removed\":{}", surplus.removed),
-            None => String::new(),
-        };
-        Ok(format!(
-            "{{\"documents\":{done},\"applied\":{},\"set_aside\":{}{removed}}}",
-            done - run.set_aside,
-            run.set_aside
-        ))
+        Ok(run.summary())
     }
 
     /// A flow of central's is here as a whole: so far are its kinds, and the load that it is has come.
@@ -322,7 +346,7 @@ impl Talon {
     /// Says in the follow-up why a run ended before its time. If that cannot be written either, the error itself says it.
     fn note_stop(&self, schema: &str, flow: &Flow, error: &Error) {
         let sql = format!(
-            "UPDATE {}.talon_flow SET error = ?2 WHERE id = ?1",
+            "UPDATE {}.talon_flow SET error = ?2 WHERE id = ?1 AND ended IS NULL",
             crate::storage::shape::quote_identifier(schema)
         );
         let text = error.to_string();
