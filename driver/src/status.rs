@@ -129,7 +129,11 @@ impl Standing {
         });
         list(&mut lines, "quarantine", &self.quarantine, |row| {
             let (kind, key) = (shown(row, "kind"), shown(row, "origin_key"));
-            format!("{kind} {key} of {}: {}", shown(row, "origin"), shown(row, "reason"))
+            let by = match shown(row, "direction").as_str() {
+                "refused" => format!("not taken by {}: ", shown(row, "site")),
+                _ => String::new(),
+            };
+            format!("{kind} {key} of {}: {by}{}", shown(row, "origin"), shown(row, "reason"))
         });
         list(&mut lines, "conflicts", &self.conflicts, |row| {
             let (kind, piece) = (shown(row, "kind"), shown(row, "piece"));

@@ -1,6 +1,7 @@
 //! Flows come in whole or change nothing, in any order, any number of times; copies and backups are told by them.
 
 use talon_tests::flows::{lines, site};
+use talon_tests::tills::Tills;
 use talon_tests::{Db, Shop, installed};
 
 /// BSOC with two sales, and the central database.
@@ -299,6 +300,31 @@ fn a_flow_that_is_not_applied_yet_can_be_refused() {
     }
     let own = till.one("SELECT id FROM talon_flows");
     assert!(till.error(&format!("SELECT talon_refuse({own}, 'x')")).contains("was written here"));
+}
+
+#[test]
+fn a_refused_flow_is_told_to_its_sender_who_sends_what_it_had_again() {
+    let sites = Tills::new();
+    let (a, b) = (sites.at('A'), sites.at('B'));
+    a.run("INSERT INTO customer VALUES (1, 'Ada', NULL, NULL)");
+    let refused = sites.receive('B', &sites.emit('A', 'B', "return", "none"));
+    sites.clock("2026-11-20T23:41:00+01:00");
+    b.run(&format!("SELECT talon_refuse({refused}, 'of the wrong day')"));
+    let follow_up = "SELECT mode, refused, error, acknowledged IS NOT NULL FROM talon_flows WHERE from_site = 'ASOC'";
+    assert_eq!(a.rows(follow_up), ["return|NULL|NULL|0"]);
+    // Two flows of the till's, of which one is lost: it says so until central has heard it.
+    sites.emit('B', 'A', "changes", "none");
+    sites.send('B', 'A');
+    let told = "return|2026-11-20T23:41:00.000+01:00|of the wrong day|0";
+    assert_eq!(a.rows(follow_up), [told]);
+    sites.send('A', 'B');
+    assert_eq!(b.rows("SELECT name FROM customer"), ["Ada"]);
+    sites.clock("2026-11-20T23:50:00+01:00");
+    sites.send('B', 'A');
+    assert_eq!(a.rows(follow_up), [told, "changes|NULL|NULL|1"]);
+    sites.send('A', 'B');
+    let head = |till: &Db| lines(&till.flow("ASOC", "changes", "none"))[0].contains("wrong day");
+    assert!(!head(b), "it is said for ever");
 }
 
 #[test]

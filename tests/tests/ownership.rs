@@ -9,7 +9,7 @@ const HELD_BACK: &str =
 /// As if central had everything, carried by a flow of that day.
 fn acknowledge(db: &Db) {
     db.run(
-        "INSERT INTO talon_flow(sender, receiver, incarnation, number, mode, answer, stamp, since, until, head, begun)
+        "INSERT INTO talon_flow(sender, receiver, incarnation, number, mode, answer, stamp, since, until, head, ready)
          SELECT m.value, s.id, 1, 1, 'changes', 'none', 0, 0, (SELECT max(seq) FROM talon_change), '{}', 1795190400000
          FROM talon_site AS s, talon_meta AS m WHERE s.code = 'ASOC' AND m.name = 'site';
          UPDATE talon_site SET acknowledged = (SELECT max(seq) FROM talon_change) WHERE code = 'ASOC'",
@@ -53,7 +53,7 @@ fn a_piece_that_was_sent_is_no_longer_editable_at_its_site() {
         refused(db, &format!("PRAGMA foreign_keys = OFF; {statement}"), text);
     }
     // Unless central did not take it.
-    db.run("INSERT INTO talon_held SELECT s.id, p.kind, p.key, NULL FROM talon_site AS s, talon_piece AS p WHERE s.code = 'ASOC'");
+    db.run("INSERT INTO talon_held(site, kind, key, flow) SELECT s.id, p.kind, p.key, NULL FROM talon_site AS s, talon_piece AS p WHERE s.code = 'ASOC'");
     db.run("UPDATE sale SET number = 'corrected'");
     db.run("INSERT INTO sale(id) VALUES (43); UPDATE sale SET number = 'new' WHERE id = 43");
     assert_eq!(db.rows(HELD_BACK), [""; 0]);

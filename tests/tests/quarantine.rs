@@ -202,3 +202,96 @@ fn a_deletion_of_what_is_referred_to_names_who_refers_and_waits() {
         assert_eq!(db.rows(SET_ASIDE), NONE, "{site}");
     }
 }
+
+/// A central database whose rule is stricter than the till's: no closing below zero is to come from a remote.
+fn stricter() -> Tills {
+    let rule = |when: &str| {
+        talon_tests::tills::DECLARE.replace(
+            r#"{"table": "till_closing"}, "sync": "till""#,
+            &format!(
+                r#"{{"table": "till_closing"}}, "sync": {{"preset": "till", "when": "{when}"}}"#
+            ),
+        )
+    };
+    let sites = Tills::with(talon_tests::tills::SCHEMA, &rule("h.total >= -100"), 2);
+    sites.at('A').run(&rule("h.total >= 0"));
+    sites
+}
+
+#[test]
+fn what_central_does_not_take_is_told_to_its_sender_who_mends_it() {
+    let sites = stricter();
+    let (a, b) = (sites.at('A'), sites.at('B'));
+    b.run("INSERT INTO till_closing VALUES (1, 'B', 'd', 1), (2, 'B', 'd', -1)");
+    sites.send('B', 'A');
+    assert_eq!(a.rows("SELECT id FROM till_closing"), ["1"]);
+    let reason = "a remote may not create it: h.total >= 0";
+    assert_eq!(a.rows(SET_ASIDE), [format!("till_closing|BSOC|2|{reason}")]);
+    sites.send('A', 'B');
+    let told = "SELECT direction, kind, origin, origin_key, site, at, reason FROM talon_quarantine";
+    assert_eq!(
+        b.rows(told),
+        [format!("refused|till_closing|BSOC|2|ASOC|2026-11-20T08:00:00.000+01:00|{reason}")]
+    );
+    assert_eq!(b.rows("SELECT id FROM till_closing"), ["1", "2"]);
+    // As long as nobody mends it, it goes with each flow, and says the same.
+    sites.settle(1);
+    assert_eq!(b.rows(told).len(), 1);
+    assert_eq!(a.rows(SET_ASIDE).len(), 1);
+    b.run("UPDATE till_closing SET total = 5 WHERE id = 2");
+    sites.settle(1);
+    assert_eq!(a.rows("SELECT id, total FROM till_closing"), ["1|1.0", "2|5.0"]);
+    for site in sites.letters() {
+        assert_eq!(sites.at(site).rows(told), NONE, "{site}");
+    }
+    // And nothing of it waits any more.
+    sites.settle(1);
+    assert_eq!(b.rows("SELECT count(*) FROM talon_held"), ["0"]);
+}
+
+#[test]
+fn what_central_does_not_take_passes_when_its_rule_is_loosened() {
+    let sites = stricter();
+    let (a, b) = (sites.at('A'), sites.at('B'));
+    b.run("INSERT INTO till_closing VALUES (2, 'B', 'd', -1)");
+    sites.settle(1);
+    a.run(
+        r#"SELECT talon_track('till_closing', '{"record": {"table": "till_closing"}, "sync": "till"}'); SELECT talon_process()"#,
+    );
+    assert_eq!(a.rows("SELECT id FROM till_closing"), ["2"]);
+    sites.settle(2);
+    for site in sites.letters() {
+        assert_eq!(sites.at(site).rows(SET_ASIDE), NONE, "{site}");
+    }
+    assert_eq!(sites.at('C').rows("SELECT total FROM till_closing"), ["-1.0"]);
+    // It was taken in the end: where it was made it is not told of any more.
+    assert_eq!(b.rows("SELECT count(*) FROM talon_held"), ["0"]);
+}
+
+#[test]
+fn a_piece_that_central_does_not_take_can_be_changed_where_it_was_made() {
+    let declare = talon_tests::tills::DECLARE.replace(
+        r#""lines": {"table": "sale_line"}, "sync": "piece""#,
+        r#""lines": {"table": "sale_line"}, "sync": {"preset": "piece", "when": "h.total >= 0"}"#,
+    );
+    assert_ne!(declare, talon_tests::tills::DECLARE);
+    let sites = Tills::with(talon_tests::tills::SCHEMA, talon_tests::tills::DECLARE, 1);
+    sites.at('A').run(&declare);
+    let b = sites.at('B');
+    b.run(
+        "INSERT INTO sale VALUES (1, 'B1', NULL, 5); INSERT INTO sale VALUES (2, 'B2', NULL, -5)",
+    );
+    sites.settle(1);
+    assert!(
+        b.error("UPDATE sale SET total = 1 WHERE id = 1")
+            .contains("was sent to central on 2026-11-20")
+    );
+    b.run("UPDATE sale SET total = 1 WHERE id = 2");
+    sites.settle(1);
+    assert_eq!(sites.at('A').rows("SELECT number, total FROM sale"), ["B1|5.0", "B2|1.0"]);
+    assert_eq!(b.rows(SET_ASIDE), NONE);
+    assert!(
+        b.error("UPDATE sale SET total = 2 WHERE id = 2")
+            .contains("was sent to central on 2026-11-20")
+    );
+}

@@ -101,14 +101,14 @@ fn two_shops_send_in_the_evening_and_fetch_what_both_have_sold() {
     assert_eq!(
         follow_up(&tills, 'B'),
         [
-            "1|2|BSOC|ASOC|changes|later|20T21:00|||0||20T23:20|3|",
+            "1|2|BSOC|ASOC|changes|later|20T21:00|20T21:01|20T21:01|1||20T23:20|3|",
             "2|1|ASOC|BSOC|return|none|20T23:20|20T23:20|20T23:20|1|||3|",
         ]
     );
     assert_eq!(
         follow_up(&tills, 'C'),
         [
-            "1|2|CSOC|ASOC|changes|later|20T22:00|||0||20T23:40|3|",
+            "1|2|CSOC|ASOC|changes|later|20T22:00|20T22:01|20T22:01|1||20T23:40|3|",
             "2|1|ASOC|CSOC|return|none|20T23:40|20T23:40|20T23:40|1|||3|",
         ]
     );
@@ -139,16 +139,17 @@ fn two_shops_send_in_the_evening_and_fetch_what_both_have_sold() {
     for site in tills.letters() {
         assert_eq!(sales(&tills, site), "B1 C1 C2 C3", "{site}");
     }
-    // When a return was applied central knows from the shop's next flow: "acknowledged", the last moment. Flow 7 has no link.
+    // "begun" and "ended" are what the receiver's work lasted, at both ends. When a return was applied central knows from the
+    // shop's next flow, which came at "acknowledged", the last moment: 9 and 11 are still to be heard of. Flow 7 has no link.
     assert_eq!(
         follow_up(&tills, 'A'),
         [
             "1|3|BSOC|ASOC|changes|later|20T21:00|20T21:01|20T21:01|1|||3|",
             "2|4|CSOC|ASOC|changes|later|20T22:00|20T22:01|20T22:01|1|||3|",
-            "3|1|ASOC|BSOC|return|none|20T23:00|||0||21T12:00|3|",
-            "4|2|ASOC|CSOC|return|none|20T23:00|||0||21T22:01|3|",
+            "3|1|ASOC|BSOC|return|none|20T23:00|20T23:20|20T23:20|1||21T12:00|3|",
+            "4|2|ASOC|CSOC|return|none|20T23:00|20T23:40|20T23:40|1||21T22:01|3|",
             "5|6|BSOC|ASOC|changes|now|21T12:00|21T12:00|21T12:00|1|||0|",
-            "6|5|ASOC|BSOC|return|none|21T12:00|||0||21T22:46|1|",
+            "6|5|ASOC|BSOC|return|none|21T12:00|21T12:01|21T12:01|1||21T22:46|1|",
             "7|0|CSOC|ASOC|changes|later|21T22:00|21T22:01|21T22:01|1|21T22:31||3|",
             "8|9|CSOC|ASOC|changes|now|21T22:30|21T22:31|21T22:31|1|||6|",
             "9|8|ASOC|CSOC|return|none|21T22:31|||0|||1|",
@@ -160,7 +161,7 @@ fn two_shops_send_in_the_evening_and_fetch_what_both_have_sold() {
         follow_up(&tills, 'C')[2..],
         [
             "3|0|CSOC|ASOC|changes|later|21T22:00|||0|21T22:30||3|",
-            "4|5|CSOC|ASOC|changes|now|21T22:30|||0||21T22:32|6|",
+            "4|5|CSOC|ASOC|changes|now|21T22:30|21T22:31|21T22:31|1||21T22:32|6|",
             "5|4|ASOC|CSOC|return|none|21T22:32|21T22:32|21T22:32|1|||1|",
         ]
     );

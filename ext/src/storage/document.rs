@@ -51,6 +51,8 @@ pub struct Head {
     pub program: String,
     /// What the sender has of the receiver's.
     pub acknowledges: Option<Acknowledged>,
+    /// Flows of the receiver's that were refused at the sender.
+    pub refuses: Vec<RefusedFlow>,
     /// The sites there are, where the sender is the central one.
     pub sites: Vec<SiteLine>,
     /// From a remote site: the load that it asks for. From central: the load that this flow is.
@@ -93,7 +95,7 @@ impl Load {
 }
 
 /// How far one site has the changes of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Acknowledged {
     /// Of the database that made them.
     pub incarnation: i64,
@@ -103,6 +105,23 @@ pub struct Acknowledged {
     pub until: i64,
     /// The stamp of that flow, by which its sender knows it again.
     pub stamp: i64,
+    /// When its application was begun and ended, in ms since 1970.
+    pub begun: Option<i64>,
+    /// See `begun`.
+    pub ended: Option<i64>,
+    /// How often it was begun; 0 where that is not said.
+    pub runs: i64,
+}
+
+/// A flow that somebody at its receiver did not want.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedFlow {
+    /// Of the database that wrote it.
+    pub incarnation: i64,
+    /// Its number.
+    pub number: i64,
+    /// Why.
+    pub why: String,
 }
 
 /// A site as the central one knows it.
@@ -324,7 +343,25 @@ impl Head {
             object.number("number", acknowledged.number)?;
             object.number("until", acknowledged.until)?;
             object.number("stamp", acknowledged.stamp)?;
+            if let Some(begun) = acknowledged.begun {
+                object.number("begun", begun)?;
+            }
+            if let Some(ended) = acknowledged.ended {
+                object.number("ended", ended)?;
+            }
+            if acknowledged.runs > 0 {
+                object.number("runs", acknowledged.runs)?;
+            }
             put(object.0, b"}")?;
+        }
+        if !self.refuses.is_empty() {
+            object.list("refuses", &self.refuses, |text, refused| {
+                let mut object = Object::begin(text, "{")?;
+                object.number("incarnation", refused.incarnation)?;
+                object.number("number", refused.number)?;
+                object.text("why", &refused.why)?;
+                put(object.0, b"}")
+            })?;
         }
         if !self.sites.is_empty() {
             object.list("sites", &self.sites, |text, site| {

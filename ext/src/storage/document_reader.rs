@@ -325,7 +325,7 @@ fn end(reader: &mut Reader<'_>) -> Reading<End> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::document::{Acknowledged, Head, Load, SiteLine, TableLine};
+    use crate::storage::document::{Acknowledged, Head, Load, RefusedFlow, SiteLine, TableLine};
     use crate::storage::frame::FlowName;
 
     fn head() -> Head {
@@ -340,7 +340,16 @@ mod tests {
             until: 9,
             rejoins: true,
             program: "0.1.0".into(),
-            acknowledges: Some(Acknowledged { incarnation: 5, number: 6, until: 7, stamp: 8 }),
+            acknowledges: Some(Acknowledged {
+                incarnation: 5,
+                number: 6,
+                until: 7,
+                stamp: 8,
+                begun: Some(9),
+                ended: Some(10),
+                runs: 2,
+            }),
+            refuses: vec![RefusedFlow { incarnation: 5, number: 4, why: "its \"day\"".into() }],
             sites: vec![
                 SiteLine { code: "ASOC".into(), role: "central".into(), name: Some("É\"".into()) },
                 SiteLine { code: "BSOC".into(), role: "remote".into(), name: None },

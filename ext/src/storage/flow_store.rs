@@ -1,9 +1,9 @@
 //! Flows and their chunks: statements on `talon_flow` and `talon_chunk`, and on what `talon_site` says of them.
 
-use super::document::Acknowledged;
+use super::document::{Acknowledged, RefusedFlow};
 use super::shape::quote_identifier;
 use crate::error::Result;
-use crate::sqlite::{Connection, Rows, Statement, Value, ValueRef};
+use crate::sqlite::{Connection, Room, Rows, Statement, Value, ValueRef};
 
 /// A flow that is to be noted.
 #[derive(Debug, Clone, Copy)]
@@ -213,7 +213,7 @@ impl<'a> FlowStore<'a> {
         incarnation: i64,
     ) -> Result<Option<Acknowledged>> {
         let mut statement = self.prepare(
-            "SELECT number, until, stamp FROM {s}.talon_flow
+            "SELECT number, until, stamp, begun, ended, runs FROM {s}.talon_flow
              WHERE sender = ?1 AND receiver = ?2 AND incarnation = ?3 AND ended IS NOT NULL
              ORDER BY number DESC LIMIT 1",
         )?;
@@ -224,8 +224,41 @@ impl<'a> FlowStore<'a> {
                 number: integer(0),
                 until: integer(1),
                 stamp: integer(2),
+                begun: row.column(3).as_integer(),
+                ended: row.column(4).as_integer(),
+                runs: integer(5),
             })
         })?)
+    }
+
+    /// Flows of `sender`'s that were refused here, and which it may not have heard of: since it had a flow of ours that was
+    /// written later.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn refusals(
+        &self,
+        sender: i64,
+        receiver: i64,
+        incarnation: Option<i64>,
+    ) -> Result<Vec<RefusedFlow>> {
+        let Some(incarnation) = incarnation else { return Ok(Vec::new()) };
+        let mut asked = self.prepare(
+            "SELECT number, coalesce(error, '') FROM {s}.talon_flow
+             WHERE sender = ?1 AND receiver = ?2 AND incarnation = ?3 AND refused >= coalesce(
+               (SELECT max(ready) FROM {s}.talon_flow WHERE sender = ?2 AND receiver = ?1 AND acknowledged IS NOT NULL), 0)
+             ORDER BY number",
+        )?;
+        let mut rows = asked.query(&integers([sender, receiver, incarnation]))?;
+        let mut found = Vec::new();
+        while rows.next()? {
+            found.try_push(RefusedFlow {
+                incarnation,
+                number: rows.column(0).as_integer().unwrap_or(0),
+                why: rows.column(1).as_str().unwrap_or_default().to_owned(),
+            })?;
+        }
+        Ok(found)
     }
 
     /// Notes a flow; gives its row.
@@ -351,11 +384,13 @@ impl<'a> FlowStore<'a> {
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn acknowledge(&self, flow: &Flow, at_ms: i64) -> Result<()> {
+    pub fn acknowledge(&self, flow: &Flow, said: &Acknowledged, at_ms: i64) -> Result<()> {
         let [id, receiver, at, until] = integers([flow.id, flow.receiver, at_ms, flow.until]);
+        let optional = |value: Option<i64>| value.map_or(ValueRef::Null, ValueRef::Integer);
         self.run(
-            "UPDATE {s}.talon_flow SET acknowledged = ?2, superseded = NULL WHERE id = ?1 AND acknowledged IS NULL",
-            &[id, at],
+            "UPDATE {s}.talon_flow SET acknowledged = ?2, superseded = NULL, begun = ?3, ended = ?4, runs = ?5
+             WHERE id = ?1 AND acknowledged IS NULL",
+            &[id, at, optional(said.begun), optional(said.ended), ValueRef::Integer(said.runs)],
         )?;
         self.run(
             "UPDATE {s}.talon_site SET acknowledged = max(acknowledged, ?2) WHERE id = ?1",

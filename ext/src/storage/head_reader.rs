@@ -1,6 +1,6 @@
 //! Reads a flow's head, which `document` writes.
 
-use super::document::{Acknowledged, Head, Load, SiteLine, TableLine};
+use super::document::{Acknowledged, Head, Load, RefusedFlow, SiteLine, TableLine};
 use super::document_reader::{boolean, integer, missing, optional_string, owned};
 use super::frame::FlowName;
 use super::payload_reader::{Reader, Result as Reading, Unread};
@@ -12,7 +12,7 @@ pub(super) fn head(reader: &mut Reader<'_>) -> Reading<Head> {
     let (mut stamp, mut since, mut until) = (None, None, None);
     let (mut answers, mut acknowledges, mut loads) = (None, None, None);
     let (mut rejoins, mut program) = (false, String::new());
-    let (mut sites, mut tables) = (Vec::new(), Vec::new());
+    let (mut sites, mut tables, mut refuses) = (Vec::new(), Vec::new(), Vec::new());
     reader.list(b'{', b'}', |reader| {
         match reader.name()?.as_str() {
             "from" => from = Some(owned(reader.string()?)?),
@@ -28,6 +28,9 @@ pub(super) fn head(reader: &mut Reader<'_>) -> Reading<Head> {
             "until" => until = Some(integer(reader)?),
             "rejoins" => rejoins = boolean(reader)?,
             "acknowledges" => acknowledges = Some(acknowledged(reader)?),
+            "refuses" => {
+                reader.list(b'[', b']', |reader| Ok(refuses.try_push(refused_flow(reader)?)?))?;
+            }
             "sites" => {
                 reader.list(b'[', b']', |reader| Ok(sites.try_push(site(reader)?)?))?;
             }
@@ -56,6 +59,7 @@ pub(super) fn head(reader: &mut Reader<'_>) -> Reading<Head> {
         rejoins,
         program,
         acknowledges,
+        refuses,
         sites,
         load: loads,
         tables,
@@ -63,13 +67,30 @@ pub(super) fn head(reader: &mut Reader<'_>) -> Reading<Head> {
 }
 
 fn acknowledged(reader: &mut Reader<'_>) -> Reading<Acknowledged> {
-    let mut read = Acknowledged { incarnation: 0, number: 0, until: 0, stamp: 0 };
+    let mut read = Acknowledged::default();
     reader.list(b'{', b'}', |reader| {
         match reader.name()?.as_str() {
             "incarnation" => read.incarnation = integer(reader)?,
             "number" => read.number = integer(reader)?,
             "until" => read.until = integer(reader)?,
             "stamp" => read.stamp = integer(reader)?,
+            "begun" => read.begun = Some(integer(reader)?),
+            "ended" => read.ended = Some(integer(reader)?),
+            "runs" => read.runs = integer(reader)?,
+            _ => drop(reader.raw()?),
+        }
+        Ok(())
+    })?;
+    Ok(read)
+}
+
+fn refused_flow(reader: &mut Reader<'_>) -> Reading<RefusedFlow> {
+    let mut read = RefusedFlow { incarnation: 0, number: 0, why: String::new() };
+    reader.list(b'{', b'}', |reader| {
+        match reader.name()?.as_str() {
+            "incarnation" => read.incarnation = integer(reader)?,
+            "number" => read.number = integer(reader)?,
+            "why" => read.why = owned(reader.string()?)?,
             _ => drop(reader.raw()?),
         }
         Ok(())

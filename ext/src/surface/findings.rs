@@ -17,7 +17,7 @@ pub fn register(connection: Connection, talon: &Rc<Talon>) -> std::result::Resul
     create_module::<Why>(connection, "talon_why", talon)
 }
 
-/// `talon_quarantine`: one row a document that was set aside.
+/// `talon_quarantine`: one row a document that was set aside, here or by the site that it was sent to.
 struct Quarantine;
 
 mod quarantine {
@@ -42,7 +42,16 @@ impl Table for Quarantine {
     ) -> std::result::Result<Rows, Failure> {
         let read = Journal {
             select: "SELECT j.id, j.direction, j.kind, j.origin, j.key, j.stamp, j.site, j.flow, j.at, j.tries, j.reason,
-                CAST(j.document AS TEXT) FROM {s}.talon_quarantined AS j",
+                CAST(j.document AS TEXT) FROM (
+                  SELECT id, direction, kind, origin, key, stamp, site, flow, at, tries, reason, document FROM {s}.talon_quarantined
+                  UNION ALL
+                  SELECT NULL, 'refused', k.kind,
+                    coalesce(o.code, (SELECT code FROM {s}.talon_site WHERE id = (SELECT value FROM {s}.talon_meta WHERE name = 'site'))),
+                    coalesce(p.origin_key, w.key), c.stamp, s.code, NULL, w.at, NULL, w.reason, NULL
+                  FROM {s}.talon_held AS w JOIN {s}.talon_kind AS k ON k.id = w.kind JOIN {s}.talon_site AS s ON s.id = w.site
+                  LEFT JOIN {s}.talon_piece AS p ON p.kind = w.kind AND p.saved IN (0, 1) AND p.key = w.key
+                  LEFT JOIN {s}.talon_change AS c ON c.seq = p.change LEFT JOIN {s}.talon_site AS o ON o.id = p.origin
+                  WHERE w.reason IS NOT NULL) AS j",
             conditions: &[
                 (quarantine::ID, "j.id"),
                 (quarantine::DIRECTION, "j.direction"),

@@ -365,7 +365,8 @@ impl Arrivals {
         };
         if let Some((key, _)) = self.identities.find(database, kind, origin, &refused.key)? {
             let id = database.kinds[kind].id;
-            database.take_refused(self.sender, id, key.as_ref())?;
+            let (reason, at_ms) = (&refused.reason, self.at);
+            database.take_refused(self.sender, id, key.as_ref(), reason, at_ms)?;
         }
         Ok(())
     }

@@ -36,7 +36,7 @@ const HOLD_BACK: &str = "INSERT INTO {s}.talon_quarantined(direction, kind, orig
 const RELEASE: &str = "DELETE FROM {s}.talon_quarantined WHERE direction = 'out' AND kind = ?1 AND origin = ?2 AND key = ?3";
 const CENTRAL: &str = "SELECT id, acknowledged FROM {s}.talon_site WHERE role = 'central'";
 /// The first flow from ?1 to ?2 that carried the change ?3.
-const SENT: &str = "SELECT coalesce(begun, ended), stamp FROM {s}.talon_flow
+const SENT: &str = "SELECT ready, stamp FROM {s}.talon_flow
     WHERE sender = ?1 AND receiver = ?2 AND until >= ?3 ORDER BY number LIMIT 1";
 
 impl Talon {

@@ -310,6 +310,7 @@ fn head(
         rejoins: flows.rejoins(own.id, receiver.id, own.incarnation)?,
         program: env!("CARGO_PKG_VERSION").to_owned(),
         acknowledges: applied,
+        refuses: flows.refusals(receiver.id, own.id, receiver.incarnation)?,
         sites: listed.into_iter().map(site).collect(),
         load: loading.load,
         tables: loading.tables.clone(),

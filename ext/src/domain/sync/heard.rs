@@ -1,5 +1,5 @@
-//! What a flow says beside its documents: how much of ours its sender has, which of ours it refused, which sites there are.
-//! It is taken when the flow is applied.
+//! What a flow says beside its documents: how much of ours its sender has, which of our flows and documents it refused, which
+//! sites there are. It is taken when the flow is applied.
 
 use super::emit::own_site;
 use crate::domain::database::Database;
@@ -24,7 +24,14 @@ impl Database {
             && let Some(flow) = flows.by_number(own.id, sender, said.incarnation, said.number)?
             && said.incarnation == own.incarnation
         {
-            flows.acknowledge(&flow, now_ms)?;
+            flows.acknowledge(&flow, &said, now_ms)?;
+        }
+        for said in head.refuses.iter().filter(|said| said.incarnation == own.incarnation) {
+            let flow = flows.by_number(own.id, sender, said.incarnation, said.number)?;
+            // What one of its flows says that came before is not said again by a later one.
+            if let Some(flow) = flow.filter(|flow| !flow.is_refused && !flow.is_ended) {
+                flows.refuse(flow.id, now_ms, &said.why)?;
+            }
         }
         let is_central = sites.by_id(sender)?.is_some_and(|site| site.role == Role::Central);
         for site in head.sites.iter().filter(|_| is_central) {
@@ -50,8 +57,16 @@ impl Database {
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn take_refused(&mut self, sender: i64, kind: i64, key: ValueRef<'_>) -> Result<()> {
+    pub fn take_refused(
+        &mut self,
+        sender: i64,
+        kind: i64,
+        key: ValueRef<'_>,
+        reason: &str,
+        at_ms: i64,
+    ) -> Result<()> {
         let schema = self.schema.clone();
-        Waiting::prepare(&FlowStore::new(self.connection, &schema), sender)?.hold(kind, key, None)
+        Waiting::prepare(&FlowStore::new(self.connection, &schema), sender)?
+            .hold_refused(kind, key, reason, at_ms)
     }
 }

@@ -191,6 +191,7 @@ mod tests {
             rejoins: false,
             program: String::new(),
             acknowledges: None,
+            refuses: Vec::new(),
             sites: Vec::new(),
             load: None,
             tables: Vec::new(),
@@ -251,7 +252,13 @@ mod tests {
 
     #[test]
     fn this_database_notices_that_it_went_back_itself() {
-        let said = Acknowledged { incarnation: 9, number: 3, until: 30, stamp: 300 };
+        let said = Acknowledged {
+            incarnation: 9,
+            number: 3,
+            until: 30,
+            stamp: 300,
+            ..Acknowledged::default()
+        };
         let judged = |said, stamp| {
             let head = Head { acknowledges: Some(said), ..head(6, 600, 50, 60) };
             judge(SENDER, Receiver { stamp, ..RECEIVER }, Known::No, &head)
@@ -262,7 +269,13 @@ mod tests {
         assert_eq!(judged(Acknowledged { until: 31, ..said }, Some(300)), back);
         assert_eq!(judged(said, Some(299)), back);
         // It speaks of what was here before this database was begun anew.
-        let earlier = Acknowledged { incarnation: 1, number: 77, until: 700, stamp: 1 };
+        let earlier = Acknowledged {
+            incarnation: 1,
+            number: 77,
+            until: 700,
+            stamp: 1,
+            ..Acknowledged::default()
+        };
         assert_eq!(judged(earlier, None), Verdict::Next);
     }
 
