@@ -272,7 +272,7 @@ fn a_purge_keeps_what_other_sites_are_yet_to_get() {
     assert_eq!(db.rows("SELECT piece, reason FROM talon_snapshots"), ["1|edit"]);
     // What waits for the next flow is kept as well.
     db.run("UPDATE talon_site SET acknowledged = 3 WHERE code = 'ASOC'");
-    db.run("INSERT INTO talon_held SELECT s.id, p.kind, p.key, NULL FROM talon_site AS s, talon_piece AS p WHERE s.code = 'ASOC' AND p.key = 1");
+    db.run("INSERT INTO talon_held(site, kind, key, flow) SELECT s.id, p.kind, p.key, NULL FROM talon_site AS s, talon_piece AS p WHERE s.code = 'ASOC' AND p.key = 1");
     db.run("INSERT INTO talon_purge(before) VALUES ('9999-01-01')");
     assert_eq!(db.rows("SELECT piece FROM talon_snapshots"), ["1"]);
     db.run("DELETE FROM talon_held; INSERT INTO talon_purge(before) VALUES ('9999-01-01')");
