@@ -3,6 +3,8 @@
 
 pub mod flows;
 pub mod tills;
+#[cfg(target_os = "linux")]
+pub mod tryton;
 
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::ValueRef;

@@ -52,8 +52,8 @@ fn what_only_central_may_change_becomes_what_central_has_and_what_it_was_is_kept
     assert_eq!(till.rows(CONFLICTS), ["article|8|1|BSOC|ASOC"]);
 }
 
-#[test]
-fn what_a_remote_may_not_create_and_had_before_is_not_told_but_known_by_central_s() {
+/// Copies with a sale that no till may create.
+fn copies_with_a_sale_of_the_office() -> Tills {
     let declare = DECLARE.replace(
         "\"sync\": \"piece\"",
         "\"sync\": {\"preset\": \"piece\", \"when\": \"h.number LIKE ''T%''\"}",
@@ -61,12 +61,31 @@ fn what_a_remote_may_not_create_and_had_before_is_not_told_but_known_by_central_
     let schema = format!(
         "{SCHEMA} INSERT INTO sale VALUES (1, 'O1', NULL, 5); INSERT INTO sale_line VALUES (1, 1, NULL, 1, 5, NULL);"
     );
-    let sites = Tills::with(&schema, &declare, 1);
+    Tills::with(&schema, &declare, 1)
+}
+
+#[test]
+fn what_a_remote_may_not_create_and_had_before_is_not_told_but_known_by_central_s() {
+    let sites = copies_with_a_sale_of_the_office();
     let till = sites.at('B');
-    assert_eq!(till.rows("SELECT piece FROM talon_stamps"), NONE);
-    till.run("SELECT talon_baseline('sale')");
     assert_eq!(till.rows("SELECT piece FROM talon_stamps"), NONE);
     sites.exchange('A', 'B', "full", "none");
     assert_eq!(till.rows("SELECT id, number FROM sale"), ["1|O1"]);
+    assert_eq!(till.rows("SELECT piece, origin FROM talon_stamps"), ["1|ASOC"]);
+}
+
+#[test]
+fn a_baseline_tells_nobody_of_what_a_remote_may_not_create() {
+    let sites = copies_with_a_sale_of_the_office();
+    let till = sites.at('B');
+    till.run("SELECT talon_baseline('sale')");
+    assert_eq!(
+        till.rows("SELECT piece, reason FROM talon_snapshots WHERE kind = 'sale'"),
+        ["1|baseline"]
+    );
+    assert_eq!(till.rows("SELECT piece FROM talon_stamps"), NONE);
+    sites.exchange('B', 'A', "changes", "none");
+    assert_eq!(sites.at('A').rows(QUARANTINE), NONE);
+    sites.exchange('A', 'B', "full", "none");
     assert_eq!(till.rows("SELECT piece, origin FROM talon_stamps"), ["1|ASOC"]);
 }

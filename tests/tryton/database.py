@@ -99,3 +99,10 @@ def differences(wanted, got, path=""):
             yield from differences(*pair, f"{path}/{index}")
     elif wanted != got or type(wanted) is not type(got):
         yield f"{path}: {got!r:.300}, should be {wanted!r:.300}"
+
+
+def same(what, wanted, got):
+    found = list(differences(wanted, got))
+    if found:
+        more = f"\n… and {len(found) - 20} more" if len(found) > 20 else ""
+        raise AssertionError(f"{what}:\n" + "\n".join(found[:20]) + more)

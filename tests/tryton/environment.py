@@ -59,10 +59,14 @@ def configure(folder):
     (folder / "trytond.conf").write_text(f"[database]\nuri = sqlite://\npath = {folder}\n")
 
 
-def prepare(cache, work_bare):
+# What a shop without Talon comes to hangs on these.
+BARE = ["application.py", "connections.py", "database.py", "environment.py", "run.py", "shop.py", "template.py"]
+
+
+def prepare(cache, work_bare=None):
     """The environment, installed and set up where the cache does not hold it as it should be.
 
-    `work_bare` fills the folder `bare` of an environment that is otherwise whole.
+    `work_bare` fills the folder `bare` of an environment that is otherwise whole, where that is wanted.
     """
     cache.mkdir(parents=True, exist_ok=True)
     environment = Environment(cache)
@@ -72,8 +76,9 @@ def prepare(cache, work_bare):
         build(environment.folder, installed, lambda: install(environment))
         scripts = [HERE / name for name in ("template.py", "application.py", "connections.py", "environment.py")]
         build(environment.template, stamp(scripts, installed), lambda: initialise(environment))
-        scripts = sorted(HERE.glob("*.py"))
-        build(environment.bare, stamp(scripts, installed), lambda: work_bare(environment))
+        if work_bare:
+            scripts = [HERE / name for name in BARE]
+            build(environment.bare, stamp(scripts, installed), lambda: work_bare(environment))
     return environment
 
 

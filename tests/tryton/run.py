@@ -21,6 +21,7 @@ from pathlib import Path
 
 import database
 import environment
+from database import same
 
 HERE = Path(__file__).resolve().parent
 
@@ -56,13 +57,6 @@ class Shop:
 
     def repair(self):
         return database.talon(self.path, self.library)
-
-
-def same(what, wanted, got):
-    found = list(database.differences(wanted, got))
-    if found:
-        more = f"\n… and {len(found) - 20} more" if len(found) > 20 else ""
-        raise AssertionError(f"{what}:\n" + "\n".join(found[:20]) + more)
 
 
 def column(connection, sql, *values):

@@ -72,13 +72,12 @@ impl Talon {
         let id = database.kinds[kind].id;
         let shown = key.shown()?;
         let state = database.store()?.piece(id, &shown)?;
-        if state.as_ref().is_some_and(|state| state.change().is_some()) {
+        if state.as_ref().is_some_and(|state| state.change().is_some())
+            || database.refusal(&self.clock, &site, kind, key, state.as_ref())?.is_some()
+            || database.not_to_be_created(&site, kind, key)?.is_some()
+        {
             return Ok(());
         }
-        // What this site may not tell is imaged all the same: central's of the same key is known by that to be the same.
-        let is_to_be_told =
-            database.refusal(&self.clock, &site, kind, key, state.as_ref())?.is_none()
-                && database.not_to_be_created(&site, kind, key)?.is_none();
         let about = Circumstances {
             created: false,
             deleted: false,
@@ -87,8 +86,9 @@ impl Talon {
         };
         let who = self.station();
         let settled = database.settle(&self.clock, who.as_ref(), kind, key, Some(state), about)?;
-        let untold = settled.now.filter(|now| now.change().is_none() && now.saved);
-        let Some(was) = untold.filter(|_| is_to_be_told) else { return Ok(()) };
+        let Some(was) = settled.now.filter(|now| now.change().is_none() && now.saved) else {
+            return Ok(());
+        };
         // Its image is stored already: that is told.
         let shown = settled.key.shown()?;
         let change = NewChange {

@@ -84,12 +84,13 @@ impl Arrivals {
             return Ok(None);
         };
         let id = database.kinds[subject.kind].id;
-        let owner =
-            self.identities.layout(database, subject.kind)?.map(|layout| layout.policy.owner);
+        let layout = self.identities.layout(database, subject.kind)?;
+        let policy = layout.as_ref().map(|layout| &layout.policy);
+        let is_of_central = policy.is_some_and(|policy| policy.owner == Owner::Central);
+        // What this site may not make is not told, nor imaged for that, when the kind is declared.
+        let is_untold = is_of_central || policy.is_some_and(|policy| policy.when.is_some());
         let state = match database.store()?.piece(id, key)? {
-            None if owner == Some(Owner::Central) => {
-                database.image_unknown(talon, subject.kind, key, None)?
-            }
+            None if is_untold => database.image_unknown(talon, subject.kind, key, None)?,
             known => known,
         };
         let Some(state) = state else { return Ok(None) };
@@ -97,7 +98,7 @@ impl Arrivals {
             state.origin().is_none() && state.origin_key().is_none() && state.gone_at.is_none();
         let was_sent = state.change().is_some_and(|change| change <= self.seen);
         let is_same = state.hash == Some(whole.hash);
-        if is_own && (!was_sent && is_same || owner == Some(Owner::Central)) {
+        if is_own && (!was_sent && is_same || is_of_central) {
             return Ok(Some(self.stand(database, key.clone(), state, true)?));
         }
         Ok(None)
