@@ -131,3 +131,49 @@ fn the_same_flow_again_lists_nothing_again() {
     sites.exchange('B', 'A', "full", "none");
     assert_eq!(sites.at('A').rows(CONFLICTS), ["customer|1|phone|21|BSOC|22|CSOC"]);
 }
+
+#[test]
+fn what_lost_comes_back_only_where_it_may_be_written() {
+    let sites = shared();
+    // The till's change of its sale and central's cross: the till's loses, and is listed at the till, which has it no more.
+    sites.at('B').run("UPDATE talon_site SET acknowledged = 0");
+    sites.at('B').run("UPDATE sale SET total = 6 WHERE id = 1");
+    sites.clock("2026-11-20T09:00:00+01:00");
+    sites.at('A').run("UPDATE sale SET total = 7 WHERE id = 1");
+    sites.send('A', 'B');
+    let b = sites.at('B');
+    assert_eq!(b.rows("SELECT total FROM sale"), ["7.0"]);
+    assert_eq!(
+        b.rows("SELECT id, kind, lost_site, won_site FROM talon_conflicts"),
+        ["1|sale|BSOC|ASOC"]
+    );
+    sites.settle(2);
+    let before = b.contents(&["sale", "sale_line", "talon_change", "talon_conflict"]);
+    let refused =
+        "talon: sale 1 was sent to central on 2026-11-20 and is no longer editable at BSOC";
+    assert_eq!(b.error("UPDATE sale SET total = 6 WHERE id = 1"), refused);
+    assert_eq!(b.error("SELECT talon_reinstate(1)"), refused.replace("talon:", "talon_reinstate:"));
+    assert_eq!(b.contents(&["sale", "sale_line", "talon_change", "talon_conflict"]), before);
+    assert!(b.connection.is_autocommit());
+}
+
+#[test]
+fn what_lost_waits_until_nobody_has_the_piece_open() {
+    let sites = shared();
+    sites.at('B').run("UPDATE customer SET phone = '21' WHERE id = 1");
+    sites.at('C').run("SELECT talon_clock('2026-11-20T09:00:00+01:00')");
+    sites.at('C').run("UPDATE customer SET phone = '22' WHERE id = 1");
+    sites.settle(2);
+    let a = sites.at('A');
+    let other = sites.shop('A').open();
+    other.be("till 2", "marie", "2026-11-20T09:00:00+01:00");
+    other.run("SELECT talon_edit_begin('customer', 1)");
+    a.be("till 1", "anna", "2026-11-20T09:01:00+01:00");
+    assert_eq!(
+        a.error("SELECT talon_reinstate(1)"),
+        "talon_reinstate: customer 1: being edited at till 2 by marie since 2026-11-20T09:00:00.000+01:00"
+    );
+    other.run("SELECT talon_edit_end('customer', 1)");
+    assert_eq!(a.one("SELECT talon_reinstate(1)"), "customer 1");
+    assert_eq!(a.one("SELECT phone FROM customer"), "21");
+}

@@ -13,6 +13,7 @@ use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
 use crate::storage::payload_reader::{Unread, read};
 use crate::storage::shape::quote_identifier;
+use crate::storage::store::PieceState;
 use std::borrow::Cow;
 
 /// A conflict that is to be listed: values with the site and the stamp of the change that made them.
@@ -94,7 +95,8 @@ impl Talon {
     /// Brings back what lost a conflict, as a new change of this site; says which piece or record it was.
     ///
     /// # Errors
-    /// [`Error::Argument`] where there is no such conflict, or what it would write does not fit any more.
+    /// [`Error::Argument`] where there is no such conflict, or what it would write does not fit any more;
+    /// [`Error::NotEditable`] where this site may not write it.
     pub fn reinstate(&self, schema: &str, id: i64) -> Result<String> {
         self.wait_to_write(schema)?;
         self.look(schema, None)?;
@@ -126,6 +128,13 @@ impl Talon {
         };
         let name = format!("{} {}", database.kinds[kind].name, key);
         let refused = |reason: String| Error::Argument(format!("{name}: {reason}"));
+        if let Some(edit) = self.edit_of_another(database, kind, &key)? {
+            return Err(refused(format!("being edited {}", edit.describe(&self.clock))));
+        }
+        // It is a write like a host's. One that was deleted is the same piece if it comes back this way.
+        let was = database.store()?.piece(listed.kind, &listed.key)?;
+        let was = was.map(|was| PieceState { gone_at: None, ..was });
+        self.check_owner(database, kind, &key, was.as_ref())?;
         let is_there = database.own_key(kind, &key)?.is_some();
         let pending = self.connection.has_pending_foreign_keys();
         self.connection.compile_only("PRAGMA defer_foreign_keys = 1")?;
