@@ -15,8 +15,10 @@ const DAYS: u64 = 30;
 const DAY_MS: i64 = 86_400_000;
 /// 1 November 2026, eight in the morning.
 const BEGINNING_MS: i64 = 1_793_520_000_000;
-/// Rounds of exchange within which all must hold the same once nothing goes wrong any more.
+/// Rounds of exchange within which there must be nothing left to say once nothing goes wrong any more.
 const ROUNDS: usize = 8;
+/// What moves as long as there is: changes, and what is set aside.
+const TOLD: &str = "SELECT max(seq), (SELECT count(*) FROM talon_quarantined) FROM talon_change";
 
 /// What one month came to.
 #[derive(Debug, Default)]
@@ -280,7 +282,7 @@ impl World {
         self.take_to_post(place, at_risk)
     }
 
-    /// Nothing goes wrong any more: after some rounds all hold the same.
+    /// Nothing goes wrong any more: after some rounds there is nothing left to say, and all hold the same.
     fn settle(&mut self) -> Result<Vec<String>, String> {
         self.post.clear();
         let failed = |failure: Failure| failure.to_string();
@@ -289,7 +291,24 @@ impl World {
             site.query("SELECT talon_edit_release(kind, piece) FROM talon_edits")
                 .map_err(failed)?;
         }
-        for _ in 0..ROUNDS {
+        let told = |sites: &[Site]| -> Result<Vec<_>, Failure> {
+            sites.iter().map(|site| site.query(TOLD)).collect()
+        };
+        let mut before = Vec::new();
+        let (mut rounds, mut quiet) = (0, 0);
+        // What one round has told (that a document was refused) may have something to say in the next.
+        loop {
+            let now = told(&self.sites).map_err(failed)?;
+            quiet = if now == before { quiet + 1 } else { 0 };
+            if rounds == ROUNDS && quiet == 0 {
+                return Err(format!(
+                    "after {ROUNDS} rounds there is still something to say: {now:?}"
+                ));
+            }
+            if quiet == 2 {
+                break;
+            }
+            (before, rounds) = (now, rounds + 1);
             for remote in 1..self.sites.len() {
                 self.tick(remote)?;
                 self.tick(0)?;
