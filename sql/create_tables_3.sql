@@ -164,3 +164,4 @@ CREATE TABLE {schema}.talon_conflict(
   shape INTEGER,
   reinstated_at INTEGER
 );
+CREATE INDEX {schema}.talon_conflict_of ON talon_conflict(kind, key);

@@ -1,7 +1,7 @@
 //! One file with guarded kinds, as the connection sees it: its guards fitted to today's schema, its statements.
 
 use super::course::Slot;
-use super::fitted::{Fitted, fit_followed};
+use super::fitted::{Fitted, Purpose, fit_followed};
 use super::rules::Rules;
 use super::sync::changes::Stamping;
 use crate::error::{Error, Result};
@@ -14,6 +14,7 @@ use crate::storage::schema::{Facts, facts, schema_version};
 use crate::storage::shape::quote_identifier;
 use crate::storage::store::Store;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::CString;
 use std::rc::Rc;
 
@@ -53,7 +54,8 @@ pub struct Database {
     /// The kinds, guarded ones only.
     pub kinds: Vec<Kind>,
     store: Option<Store>,
-    statements: HashMap<&'static str, Statement>,
+    /// Found by where their text lies: hashing that would take as long as running most of them.
+    statements: HashMap<(*const u8, usize), Statement>,
     /// The image read last.
     pub image: Image,
     begun: bool,
@@ -444,11 +446,13 @@ impl Database {
     /// # Errors
     /// What SQLite reports.
     pub fn own_statement(&mut self, sql: &'static str) -> Result<&mut Statement> {
-        if !self.statements.contains_key(sql) {
-            let text = sql.replace("{s}", &quote_identifier(&self.schema));
-            self.statements.insert(sql, self.connection.prepare_kept(&text)?);
+        match self.statements.entry((sql.as_ptr(), sql.len())) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(room) => {
+                let text = sql.replace("{s}", &quote_identifier(&self.schema));
+                Ok(room.insert(self.connection.prepare_kept(&text)?))
+            }
         }
-        self.statements.get_mut(sql).ok_or(Error::Memory)
     }
 
     /// Whether the schema still stands for the file it stood for: a file may be detached and another attached.
@@ -479,6 +483,25 @@ impl Database {
             statements.insert(sql.to_owned(), connection.prepare_kept(sql)?);
         }
         statements.get_mut(sql).ok_or(Error::Memory)
+    }
+
+    /// A statement on the rows of a part, whose text is made once.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn part_statement(
+        &mut self,
+        place: usize,
+        part: usize,
+        purpose: Purpose,
+        text: impl FnOnce(&Guard, &str) -> String,
+    ) -> Result<&mut Statement> {
+        let (connection, schema) = (self.connection, self.schema.clone());
+        let Fitted { guard, part_statements, .. } = self.fitted(place)?;
+        match part_statements.entry((part, purpose)) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(room) => Ok(room.insert(connection.prepare_kept(&text(guard, &schema))?)),
+        }
     }
 
     /// The row of `talon_shape` for a kind's columns today.

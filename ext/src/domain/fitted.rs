@@ -25,6 +25,19 @@ pub struct Reference {
     pub acts_on_delete: bool,
 }
 
+/// What is asked of a part's rows, or done to them, again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Read those of a piece.
+    Read,
+    /// Find what one belongs to.
+    FindOwner,
+    /// Find out whether there is one.
+    Find,
+    /// Delete one.
+    Delete,
+}
+
 /// A guard with the statements that capture runs for it.
 pub struct Fitted {
     /// The guard.
@@ -37,6 +50,8 @@ pub struct Fitted {
     pub(super) upward: Vec<Option<Statement>>,
     /// What restores run over and over, by its text.
     pub(super) statements: HashMap<String, Statement>,
+    /// And what is run for row after row.
+    pub(super) part_statements: HashMap<(usize, Purpose), Statement>,
     /// Which tables refer to a part's, by the part.
     pub(super) references: HashMap<usize, Vec<Reference>>,
 }
@@ -140,6 +155,7 @@ fn prepare(
         unique,
         upward,
         statements: HashMap::new(),
+        part_statements: HashMap::new(),
         references: HashMap::new(),
     })
 }

@@ -10,9 +10,13 @@ pub struct KeyedRows<'r> {
     rows: &'r [Vec<Value>],
     /// Where the key's columns are in a row.
     key_places: Vec<usize>,
-    index: HashTable<usize>,
+    /// None where there are few rows, which are looked through.
+    index: Option<HashTable<usize>>,
     hasher: RandomState,
 }
+
+/// Rows that are sooner looked through than put in an index.
+const FEW: usize = 16;
 
 /// The key of a row, in place: the values at `places`.
 fn key<'k>(row: &'k [Value], places: &'k [usize]) -> impl Iterator<Item = Option<&'k Value>> {
@@ -25,9 +29,13 @@ impl<'r> KeyedRows<'r> {
     /// # Errors
     /// When memory is short.
     pub fn new(rows: &'r [Vec<Value>], key_places: Vec<usize>) -> Result<KeyedRows<'r>> {
-        let mut keyed =
-            KeyedRows { rows, key_places, index: HashTable::new(), hasher: RandomState::new() };
+        let hasher = RandomState::new();
+        let mut keyed = KeyedRows { rows, key_places, index: None, hasher };
+        if rows.len() <= FEW {
+            return Ok(keyed);
+        }
         let KeyedRows { key_places, index, hasher, .. } = &mut keyed;
+        let index = index.insert(HashTable::new());
         let hash_of = |at: &usize| hash(hasher, &rows[*at], key_places);
         index.try_reserve(rows.len(), hash_of).map_err(|_| Failure::no_memory())?;
         for at in 0..rows.len() {
@@ -42,8 +50,15 @@ impl<'r> KeyedRows<'r> {
 
     /// The row whose key is that of `row`, which has it at `places`.
     pub fn find(&self, row: &[Value], places: &[usize]) -> Option<&'r Vec<Value>> {
-        let is_it = |at: &usize| key(&self.rows[*at], &self.key_places).eq(key(row, places));
-        self.index.find(hash(&self.hasher, row, places), is_it).map(|at| &self.rows[*at])
+        let is_it = |known: &Vec<Value>| key(known, &self.key_places).eq(key(row, places));
+        match &self.index {
+            None => self.rows.iter().find(|known| is_it(known)),
+            Some(index) => {
+                let found =
+                    index.find(hash(&self.hasher, row, places), |at| is_it(&self.rows[*at]));
+                found.map(|at| &self.rows[*at])
+            }
+        }
     }
 }
 
@@ -61,11 +76,13 @@ mod tests {
     #[test]
     fn a_row_is_found_by_its_key_wherever_that_stands_in_either_row() {
         let row = |number: i64| vec![Value::text("x"), Value::Integer(number), Value::Null];
-        let rows: Vec<Vec<Value>> = (0..2000).map(row).collect();
-        let keyed = KeyedRows::new(&rows, vec![1, 2]).unwrap();
-        let wanted = |number: i64| vec![Value::Null, Value::Integer(number)];
-        assert_eq!(keyed.find(&wanted(1999), &[1, 0]), Some(&rows[1999]));
-        assert_eq!(keyed.find(&wanted(2000), &[1, 0]), None);
-        assert_eq!(keyed.find(&[Value::Real(7.0), Value::Null], &[0, 1]), None);
+        for count in [3, 2000] {
+            let rows: Vec<Vec<Value>> = (0..count).map(row).collect();
+            let keyed = KeyedRows::new(&rows, vec![1, 2]).unwrap();
+            let wanted = |number: i64| vec![Value::Null, Value::Integer(number)];
+            assert_eq!(keyed.find(&wanted(count - 1), &[1, 0]), rows.last());
+            assert_eq!(keyed.find(&wanted(count), &[1, 0]), None);
+            assert_eq!(keyed.find(&[Value::Real(1.0), Value::Null], &[0, 1]), None);
+        }
     }
 }

@@ -36,6 +36,9 @@ pub(super) type Result<T> = std::result::Result<T, Unread>;
 /// A payload read back: the parts by name, in their order, each with its rows. The header has one row.
 pub type Parts = Vec<(String, Vec<Vec<Value>>)>;
 
+/// Columns that room is made for where no row has told how many there are.
+const COLUMNS_EXPECTED: usize = 16;
+
 /// Reads a payload.
 ///
 /// # Errors
@@ -47,7 +50,7 @@ pub fn read(payload: &[u8]) -> Result<Parts> {
         let name = reader.name()?;
         let rows = if name == "header" {
             let mut rows = Vec::new();
-            rows.try_push(reader.row()?)?;
+            rows.try_push(reader.row(COLUMNS_EXPECTED)?)?;
             rows
         } else {
             reader.rows()?
@@ -65,7 +68,7 @@ pub fn read(payload: &[u8]) -> Result<Parts> {
 /// [`Unread`].
 pub fn read_row(json: &[u8]) -> Result<Vec<Value>> {
     let mut reader = Reader::new(json);
-    let row = reader.row()?;
+    let row = reader.row(0)?;
     reader.end()?;
     Ok(row)
 }
@@ -190,12 +193,19 @@ impl<'a> Reader<'a> {
 
     fn rows(&mut self) -> Result<Vec<Vec<Value>>> {
         let mut rows = Vec::new();
-        self.list(b'[', b']', |reader| Ok(rows.try_push(reader.row()?)?))?;
+        let mut columns = COLUMNS_EXPECTED;
+        self.list(b'[', b']', |reader| {
+            let row = reader.row(columns)?;
+            columns = row.len();
+            Ok(rows.try_push(row)?)
+        })?;
         Ok(rows)
     }
 
-    fn row(&mut self) -> Result<Vec<Value>> {
+    /// A row that probably has so many columns.
+    fn row(&mut self, columns: usize) -> Result<Vec<Value>> {
         let mut row = Vec::new();
+        row.make_room(columns)?;
         self.list(b'[', b']', |reader| Ok(row.try_push(reader.value()?)?))?;
         Ok(row)
     }
@@ -216,10 +226,16 @@ impl<'a> Reader<'a> {
 
     fn number(&mut self) -> Result<Value> {
         let rest = &self.json[self.at..];
-        let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
-        let length = rest.iter().take_while(|byte| is_part(byte)).count();
+        let (mut length, mut is_real) = (0, false);
+        while let Some(byte) = rest.get(length) {
+            match byte {
+                b'0'..=b'9' | b'-' | b'+' => {}
+                b'.' | b'e' | b'E' => is_real = true,
+                _ => break,
+            }
+            length += 1;
+        }
         let text = std::str::from_utf8(&rest[..length]).unwrap_or_default();
-        let is_real = text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
         let value = if is_real {
             text.parse().ok().filter(|real: &f64| real.is_finite()).map(Value::Real)
         } else {

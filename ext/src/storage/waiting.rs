@@ -105,6 +105,11 @@ impl Waiting {
         }
     }
 
+    /// Whether anything waited for the site when the flow was begun.
+    pub fn has_any(&self) -> bool {
+        self.release.is_some()
+    }
+
     /// Whether a piece waits.
     ///
     /// # Errors

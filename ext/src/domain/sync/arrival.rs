@@ -56,7 +56,7 @@ impl Subject<'_> {
     /// The piece that is here under this key, as what its rows are written to.
     pub(super) fn target<'k>(&'k self, key: &'k Value) -> Target<'k> {
         let origin_key = &self.document.key;
-        Target { origin: self.origin, origin_key, key, is_optimistic: false }
+        Target { origin: self.origin, origin_key, key, is_optimistic: false, present: None }
     }
 }
 
@@ -249,12 +249,21 @@ impl Arrivals {
             is_equal: false,
             breaks_rule: breach.is_some(),
         };
+        let is_central = self.identities.central == Some(changed_at);
+        // Made on both sides before either knew of the other, or where only central may: what arrives is it.
+        let is_surely_it = standing.as_ref().is_some_and(|standing| {
+            standing.is_adopted
+                || policy.owner == Owner::Central && is_central && standing.site != changed_at
+        });
         let mut holder = None;
         if let Some(standing) = &standing {
             if !standing.is_at(&mark) {
                 incoming.is_known = database.was_once(standing, &mark, self.sender)?;
             }
-            incoming.is_equal = match whole {
+            let is_seen = standing.via == Some(self.sender) || standing.seq <= self.seen;
+            // What follows what its sender had is taken, equal or not: then nothing is compared.
+            let follows = is_seen && !is_surely_it && mark.compare(&standing.mark()).is_gt();
+            incoming.is_equal = match whole.filter(|_| !follows) {
                 Some(whole) => self.is_equal(database, subject.kind, standing, whole)?,
                 None => false,
             };
@@ -262,16 +271,10 @@ impl Arrivals {
             local = Some(Local {
                 mark: standing.mark(),
                 gone: standing.state.gone_at.is_some(),
-                is_seen: standing.via == Some(self.sender) || standing.seq <= self.seen,
+                is_seen,
                 is_open: holder.is_some(),
             });
         }
-        let is_central = self.identities.central == Some(changed_at);
-        // Made on both sides before either knew of the other, or where only central may: what arrives is it.
-        let is_surely_it = standing.as_ref().is_some_and(|standing| {
-            standing.is_adopted
-                || policy.owner == Owner::Central && is_central && standing.site != changed_at
-        });
         let action = match decide(by_field, local, incoming) {
             Action::Refuse => Action::Refuse,
             _ if is_surely_it && holder.is_some() => Action::Wait,

@@ -2,6 +2,7 @@
 
 use super::arrival::Arrivals;
 use super::localize::LocalRows;
+use super::write_rows::Present;
 use crate::domain::database::Database;
 use crate::domain::restore::TriggersOff;
 use crate::domain::settle::{Circumstances, Reason};
@@ -225,6 +226,10 @@ impl Database {
         if fitting.parts.first().is_none_or(|part| part.part != HEADER) {
             return Ok(Err("it has no header".to_owned()));
         }
-        self.write_rows(&fitting, key, &rows, is_there)
+        let present = match is_there {
+            true => self.present(&fitting, key)?,
+            false => Present::none(&fitting),
+        };
+        Ok(self.write_rows(&fitting, key, &rows, present)?.map(drop))
     }
 }

@@ -1,9 +1,10 @@
 //! Numbers that nobody has: for rows whose own one is taken here.
 
 use crate::domain::database::Database;
+use crate::domain::fitted::Purpose;
 use crate::error::Result;
 use crate::sqlite::{Value, ValueRef};
-use crate::storage::guard::{HEADER, Part};
+use crate::storage::guard::HEADER;
 use crate::storage::shape::quote_identifier;
 use std::collections::HashMap;
 
@@ -12,14 +13,13 @@ impl Database {
     ///
     /// # Errors
     /// What SQLite reports.
-    pub(super) fn has_number(&mut self, kind: usize, part: &Part, number: i64) -> Result<bool> {
-        let [column] = part.key.as_slice() else { return Ok(false) };
-        let sql = format!(
-            "SELECT 1 FROM {} WHERE {} = ?1",
-            part.from_clause(&self.schema),
-            quote_identifier(column)
-        );
-        let asked = self.statement(kind, &sql)?;
+    pub(super) fn has_number(&mut self, kind: usize, part: usize, number: i64) -> Result<bool> {
+        let guard = self.guard(kind)?;
+        let [column] = guard.parts[part].key.as_slice() else { return Ok(false) };
+        let asked = self.part_statement(kind, part, Purpose::Find, |guard, schema| {
+            let from = guard.parts[part].from_clause(schema);
+            format!("SELECT 1 FROM {from} WHERE {} = ?1", quote_identifier(column))
+        })?;
         Ok(asked.first(&[ValueRef::Integer(number)], |_| Ok(()))?.is_some())
     }
 

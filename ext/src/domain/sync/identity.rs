@@ -3,12 +3,13 @@
 
 use super::layout::Layout;
 use crate::domain::database::Database;
+use crate::domain::fitted::Purpose;
 use crate::error::{Error, Result};
 use crate::sqlite::{RoomForKeys, Value, ValueRef};
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
 use crate::storage::policy::Owner;
-use crate::storage::shape::quote_identifier;
+use crate::storage::shape::{quote_identifier, quote_list};
 use crate::storage::store::PieceState;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -38,7 +39,14 @@ pub struct Identities {
     pub central: Option<i64>,
     codes: Vec<(i64, Rc<str>)>,
     layouts: HashMap<usize, Option<Rc<Layout>>>,
-    outward: HashMap<Here, Option<Identity>>,
+    headers: Known,
+    lines: Known,
+}
+
+/// What was looked up: who rows here are, and which ones others are here.
+#[derive(Default)]
+struct Known {
+    outward: HashMap<Here, Identity>,
     inward: HashMap<(usize, usize, Identity), i64>,
 }
 
@@ -74,8 +82,8 @@ impl Identities {
             central,
             codes,
             layouts: HashMap::new(),
-            outward: HashMap::new(),
-            inward: HashMap::new(),
+            headers: Known::default(),
+            lines: Known::default(),
         })
     }
 
@@ -167,15 +175,19 @@ impl Identities {
         database: &mut Database,
         (kind, part, key): Here,
     ) -> Result<Option<Identity>> {
-        if let Some(known) = self.outward.get(&(kind, part, key)) {
-            return Ok(known.clone());
+        if let Some(known) = self.known(part).outward.get(&(kind, part, key)) {
+            return Ok(Some(known.clone()));
         }
         let identity = self.look_up(database, (kind, part, key))?;
-        if self.outward.len() >= MOST_KEPT {
-            self.outward.clear();
+        // What is unknown may come.
+        if let Some(identity) = &identity {
+            let outward = &mut self.known(part).outward;
+            if outward.len() >= MOST_KEPT {
+                outward.clear();
+            }
+            outward.make_room(1)?;
+            outward.insert((kind, part, key), identity.clone());
         }
-        self.outward.make_room(1)?;
-        self.outward.insert((kind, part, key), identity.clone());
         Ok(identity)
     }
 
@@ -229,7 +241,7 @@ impl Identities {
         identity: Identity,
     ) -> Result<Option<i64>> {
         let asked = (kind, part, identity);
-        if let Some(key) = self.inward.get(&asked) {
+        if let Some(key) = self.known(part).inward.get(&asked) {
             return Ok(Some(*key));
         }
         let identity = &asked.2;
@@ -246,11 +258,12 @@ impl Identities {
             (_, None) => None,
         };
         if let Some(key) = key {
-            if self.inward.len() >= MOST_KEPT {
-                self.inward.clear();
+            let inward = &mut self.known(part).inward;
+            if inward.len() >= MOST_KEPT {
+                inward.clear();
             }
-            self.inward.make_room(1)?;
-            self.inward.insert(asked, key);
+            inward.make_room(1)?;
+            inward.insert(asked, key);
         }
         Ok(key)
     }
@@ -278,8 +291,16 @@ impl Identities {
 
     /// Rows have come, gone, or got other keys: what was looked up may be out of date.
     pub fn forget(&mut self) {
-        self.outward.clear();
-        self.inward.clear();
+        (self.headers, self.lines) = (Known::default(), Known::default());
+    }
+
+    /// The same of lines and details.
+    pub fn forget_lines(&mut self) {
+        self.lines = Known::default();
+    }
+
+    fn known(&mut self, part: usize) -> &mut Known {
+        if part == HEADER { &mut self.headers } else { &mut self.lines }
     }
 }
 
@@ -388,16 +409,12 @@ impl Database {
         let guard = self.guard(kind)?;
         let own = &guard.parts[part];
         let [column] = own.key.as_slice() else { return Ok(None) };
-        let links: Vec<String> = own.link.iter().map(|link| quote_identifier(link)).collect();
-        let sql = format!(
-            "SELECT {} FROM {} WHERE {} = ?1",
-            links.join(", "),
-            own.from_clause(&self.schema),
-            quote_identifier(column)
-        );
-        let count = links.len();
+        let count = own.link.len();
         let link = self
-            .statement(kind, &sql)?
+            .part_statement(kind, part, Purpose::FindOwner, |_, schema| {
+                let (links, from) = (quote_list("", &own.link), own.from_clause(schema));
+                format!("SELECT {links} FROM {from} WHERE {} = ?1", quote_identifier(column))
+            })?
             .first(&[ValueRef::Integer(key)], |row| row.values(0..count))?;
         let Some(link) = link else { return Ok(None) };
         match self.piece_of(kind, part, link)? {

@@ -40,6 +40,8 @@ pub struct FittingPart {
     pub roles: Vec<(usize, Role)>,
     /// Places of the columns that identify a row.
     pub key: Vec<usize>,
+    /// Where each column stands among those of the guard's part.
+    pub own_places: Vec<usize>,
     /// The statement that inserts a row.
     pub insert: String,
 }
@@ -153,11 +155,19 @@ impl Identities {
         FittingPart {
             part: place,
             key: key.collect(),
+            own_places: part.places(&columns),
             insert: insert_text(&database.schema, &layout.guard, place, &columns),
             name,
             roles,
             columns,
         }
+    }
+}
+
+impl FittingPart {
+    /// Places of the columns that identify a row, among those of the guard's part.
+    pub fn own_key_places(&self) -> Vec<usize> {
+        self.key.iter().filter_map(|place| self.own_places.get(*place).copied()).collect()
     }
 }
 

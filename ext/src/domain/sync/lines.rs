@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::sqlite::{Statement, ValueRef};
 use crate::storage::flow_store::FlowStore;
 use crate::storage::frame::{MOST_UNPACKED, Unpacker, read_chunk};
+use std::io::BufRead;
 
 /// A flow that is being read. It holds no statement open between two lines, so that batches can be committed in between.
 pub struct FlowLines {
@@ -45,10 +46,12 @@ impl FlowLines {
             }
             self.unpack()?;
         }
-        let rest = self.lines.get(self.at..).unwrap_or_default();
-        let length = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-        self.at += length + 1;
-        Ok(rest.get(..length))
+        let line = self.lines.get(self.at..).unwrap_or_default();
+        // Reading from a slice fails never; it looks for the end many bytes at a time.
+        let length = { line }.skip_until(b'\n').unwrap_or(line.len());
+        self.at += length;
+        let line = line.get(..length).unwrap_or_default();
+        Ok(Some(line.strip_suffix(b"\n").unwrap_or(line)))
     }
 
     fn unpack(&mut self) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use super::identity::{Identities, Identity};
 use super::incoming::{Fitting, FittingPart, Role};
+use super::write_rows::Present;
 use crate::domain::database::Database;
 use crate::error::Result;
 use crate::sqlite::{Room, RoomForKeys, Value};
@@ -35,6 +36,8 @@ pub struct Target<'a> {
     pub key: &'a Value,
     /// Numbers of lines are taken as they come: the piece is new, and they are probably free.
     pub is_optimistic: bool,
+    /// What is here of it, where that was read.
+    pub present: Option<&'a Present>,
 }
 
 /// The numbers that a document's rows have here, by their numbers there; by part.
@@ -154,6 +157,8 @@ impl Identities {
             let Some((column, _)) = number.filter(|_| part.part != HEADER) else { continue };
             let known: HashMap<i64, i64> =
                 database.aliases(kind, part.part, target.key)?.into_iter().collect();
+            let own = target.present.map(|present| present.numbers(part, at)).transpose()?;
+            let is_own = |number: i64| own.as_ref().is_some_and(|own| own.contains(&number));
             let mut wires = Vec::new();
             for row in &local.parts[at] {
                 if let Some(wire) = row[*column].as_ref().as_integer() {
@@ -165,12 +170,14 @@ impl Identities {
             let mut highest = i64::MIN;
             for wire in wires {
                 let here = match known.get(&wire) {
+                    Some(here) if is_own(*here) => Some(*here),
                     // The row may have gone and its number been used again by somebody else's.
                     Some(here) => {
                         let owner = database.piece_of_row(kind, part.part, *here)?;
                         owner.is_none_or(|owner| owner == *target.key).then_some(*here)
                     }
                     None if known.values().any(|here| *here == wire) => None,
+                    None if is_own(wire) => Some(wire),
                     None => match database.whose(kind, part.part, wire, target.key)? {
                         Whose::Its => Some(wire),
                         // Hosts read lines in the order of their numbers: it stays the same.
@@ -332,12 +339,11 @@ enum Whose {
 impl Database {
     /// Who has the row of a part that has this number.
     fn whose(&mut self, kind: usize, part: usize, number: i64, piece: &Value) -> Result<Whose> {
-        let guard = self.guard(kind)?;
         Ok(match self.piece_of_row(kind, part, number)? {
             Some(owner) if owner == *piece => Whose::Its,
             Some(_) => Whose::Others,
             // Such a row may be there without belonging to anybody.
-            None if self.has_number(kind, &guard.parts[part], number)? => Whose::Others,
+            None if self.has_number(kind, part, number)? => Whose::Others,
             None => Whose::Nobodys,
         })
     }

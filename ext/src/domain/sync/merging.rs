@@ -129,7 +129,8 @@ impl Arrivals {
         let Some(fitting) = subject.fitting else { return Ok(Ok(())) };
         let key = standing.key.clone();
         let Some(header) = database.key_of(subject.kind, &key)? else { return Ok(Ok(())) };
-        if let Err(reason) = database.write_rows(fitting, &header, &rows, true)? {
+        let present = database.present(fitting, &header)?;
+        if let Err(reason) = database.write_rows(fitting, &header, &rows, present)? {
             return Ok(Err(reason));
         }
         self.keep(talon, database, fitting, &key, Some(standing), &rows, whole, taken)

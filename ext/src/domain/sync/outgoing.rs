@@ -116,6 +116,11 @@ impl Outgoing<'_> {
         ranks.sort_unstable();
         ranks.dedup();
         let receiver = self.receiver.id;
+        // Where nothing is noted of what came from the receiver, it is not even read.
+        let skips_echoes = !self.is_full
+            && !self.loading.heals()
+            && !self.waiting.has_any()
+            && kinds.iter().all(|kind| kind.filter.is_none());
         for (rank, is_gone) in ranks
             .iter()
             .map(|rank| (*rank, false))
@@ -129,9 +134,13 @@ impl Outgoing<'_> {
             let older: Vec<String> = these()
                 .map(|kind| format!("c.kind = {} AND +c.seq <= {}", kind.id, kind.since))
                 .collect();
+            let mut condition = format!("(p.gone_at IS NOT NULL) = {is_gone}");
+            if skips_echoes {
+                condition.push_str(&format!(" AND c.via IS NOT {receiver}"));
+            }
             let highest = these().map(|kind| kind.since).max().unwrap_or(since);
-            let held = Self::query(HELD, &older, is_gone);
-            let changed = Self::query(CHANGED, &newer, is_gone);
+            let held = Self::query(HELD, &older, &condition);
+            let changed = Self::query(CHANGED, &newer, &condition);
             for (sql, bounds) in [(held, [highest, receiver]), (changed, [since, until])] {
                 let mut scan = self.flows.prepare(&sql)?;
                 let mut rows = scan.query(&bounds.map(ValueRef::Integer))?;
@@ -149,9 +158,9 @@ impl Outgoing<'_> {
     }
 
     /// What asks for the changes of some kinds, deletions or others.
-    fn query(from: &str, kinds: &[String], is_gone: bool) -> String {
+    fn query(from: &str, kinds: &[String], condition: &str) -> String {
         format!(
-            "SELECT {ASKED} FROM {from} AND ({}) AND (p.gone_at IS NOT NULL) = {is_gone} ORDER BY c.seq",
+            "SELECT {ASKED} FROM {from} AND ({}) AND {condition} ORDER BY c.seq",
             kinds.join(" OR ")
         )
     }

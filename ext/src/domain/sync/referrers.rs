@@ -9,7 +9,7 @@ use crate::domain::database::Database;
 use crate::domain::fitted::Reference;
 use crate::domain::rebuild_rows::BrokenReference;
 use crate::error::Result;
-use crate::sqlite::{Room, Value, ValueRef, gather};
+use crate::sqlite::{Value, ValueRef, gather};
 use crate::storage::guard::{HEADER, Part};
 use crate::storage::key::Key;
 use crate::storage::shape::{Found, quote_equal, quote_identifier, quote_list, read_table};
@@ -26,9 +26,7 @@ impl Database {
         let guard = self.guard(kind)?;
         let mut parts = Vec::new();
         for place in 0..guard.parts.len() {
-            let (columns, mut rows) = (guard.parts[place].columns.len(), Vec::new());
-            self.scan(kind, &guard, place, key, |row| rows.try_push(row.values(0..columns)?))?;
-            parts.push(rows);
+            parts.push(self.part_rows(kind, &guard, place, key)?);
         }
         Ok(Rows(parts))
     }

@@ -6,7 +6,7 @@ use super::field_marks::FieldMarks;
 use super::incoming::Fitting;
 use super::localize::{Attempt, LocalRows, Target};
 use super::standing::Standing;
-use super::write_rows::Inserted;
+use super::write_rows::{Inserted, Present, Written};
 use crate::domain::database::Database;
 use crate::domain::settle::{Circumstances, Reason, Seen, Verdict, judge};
 use crate::domain::talon::Talon;
@@ -84,8 +84,7 @@ impl Arrivals {
         let is_known = !is_its
             && is_numbered
             && (is_of_nobody(&wanted) || database.store()?.piece(id, &wanted)?.is_some());
-        let mut target =
-            Target { origin: subject.origin, origin_key, key: &wanted, is_optimistic: true };
+        let mut target = Target { is_optimistic: true, ..subject.target(&wanted) };
         if !is_known {
             let rows = self.identities.localize(
                 database,
@@ -109,10 +108,7 @@ impl Arrivals {
         let is_taken = is_numbered
             && (is_known
                 || match wanted.as_ref().as_integer() {
-                    Some(number) => {
-                        let guard = database.guard(kind)?;
-                        database.has_number(kind, guard.header(), number)?
-                    }
+                    Some(number) => database.has_number(kind, HEADER, number)?,
                     None => false,
                 });
         let other = match is_taken {
@@ -133,7 +129,8 @@ impl Arrivals {
         let Some(header) = database.key_of(kind, &key)? else {
             return Ok(Err(format!("{key} is no key here")));
         };
-        if let Err(reason) = database.write_rows(fitting, &header, &rows, false)? {
+        let nothing = Present::none(fitting);
+        if let Err(reason) = database.write_rows(fitting, &header, &rows, nothing)? {
             return Ok(Err(reason));
         }
         Ok(Ok((key, was, rows)))
@@ -148,23 +145,21 @@ impl Arrivals {
         standing: Standing,
         whole: &Whole<'_>,
     ) -> Attempt<(Value, Option<Standing>, LocalRows)> {
-        let target = subject.target(&standing.key);
+        let Some(key) = database.key_of(subject.kind, &standing.key)? else {
+            return Ok(Err(format!("{} is no key here", standing.key)));
+        };
+        let present = database.present(fitting, &key)?;
+        let target = Target { present: Some(&present), ..subject.target(&standing.key) };
         let rows =
             self.identities.localize(database, fitting, &target, whole.image, &whole.references)?;
         let rows = match rows {
             Ok(rows) => rows,
             Err(reason) => return Ok(Err(reason)),
         };
-        let Some(key) = database.key_of(subject.kind, &standing.key)? else {
-            return Ok(Err(format!("{} is no key here", standing.key)));
-        };
-        let is_there = database.own_key(subject.kind, &key)?.is_some();
-        if let Err(reason) = database.write_rows(fitting, &key, &rows, is_there)? {
-            return Ok(Err(reason));
-        }
-        if fitting.parts.len() > 1 {
-            // Lines may have gone.
-            self.identities.forget();
+        match database.write_rows(fitting, &key, &rows, present)? {
+            Ok(Written { has_deleted: true }) => self.identities.forget_lines(),
+            Ok(Written { has_deleted: false }) => {}
+            Err(reason) => return Ok(Err(reason)),
         }
         Ok(Ok((standing.key.clone(), Some(standing), rows)))
     }
@@ -216,7 +211,7 @@ impl Arrivals {
             database.put_alias(kind, *part, key, *wire, *here)?;
         }
         if !rows.aliases.is_empty() {
-            self.identities.forget();
+            self.identities.forget_lines();
         }
         let seen = if rows.is_verbatim {
             database.image.payload.clear();

@@ -4,15 +4,17 @@
 use super::incoming::{Fitting, FittingPart};
 use super::localize::{Attempt, LocalRows};
 use crate::domain::database::Database;
+use crate::domain::fitted::Purpose;
+use crate::domain::keyed_rows::KeyedRows;
 use crate::domain::rebuild::Work;
 use crate::domain::rebuild_rows::{BrokenReference, key_is, refused};
 use crate::domain::snapshot::{Stored, StoredPart};
 use crate::error::Result;
-use crate::sqlite::{Failure, Room, RoomForKeys, Value, ValueRef, gather};
+use crate::sqlite::{Failure, Room, Value, ValueRef, gather, gather_set, try_gather};
 use crate::storage::guard::{Guard, HEADER, Part};
 use crate::storage::key::Key;
 use crate::storage::shape::quote_identifier;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 /// What became of inserting a piece as it came.
@@ -23,10 +25,37 @@ pub enum Inserted {
     Stopped,
 }
 
+/// What was done to bring a piece to what it should be.
+pub struct Written {
+    /// Rows of it are no more.
+    pub has_deleted: bool,
+}
+
 type Row = Vec<Value>;
 
-/// What a part has of a piece, by the rows' keys: all of the guard's columns.
-type Present = HashMap<Row, Row>;
+/// What is here of a piece: by the parts of a fitting, all of the guard's columns.
+#[derive(Debug)]
+pub struct Present {
+    parts: Vec<Vec<Row>>,
+}
+
+impl Present {
+    /// Of a piece that is not here.
+    pub fn none(fitting: &Fitting) -> Present {
+        Present { parts: fitting.parts.iter().map(|_| Vec::new()).collect() }
+    }
+
+    /// The numbers of the rows of a part, which is the one at this place of the fitting.
+    ///
+    /// # Errors
+    /// When memory is short.
+    pub fn numbers(&self, part: &FittingPart, at: usize) -> Result<HashSet<i64>> {
+        let rows = self.parts.get(at).map(Vec::as_slice).unwrap_or_default();
+        let places = part.own_key_places();
+        let number = |row: &Row| row.get(*places.first()?)?.as_ref().as_integer();
+        Ok(gather_set(rows.iter().filter_map(number))?)
+    }
+}
 
 impl Database {
     /// The piece's key as a header has it.
@@ -83,7 +112,7 @@ impl Database {
         Ok(Inserted::Whole)
     }
 
-    /// Brings a piece to these rows; `is_there` when its header stands already.
+    /// Brings a piece from what is there of it to these rows.
     ///
     /// # Errors
     /// What SQLite reports.
@@ -92,42 +121,34 @@ impl Database {
         fitting: &Fitting,
         key: &Key,
         rows: &LocalRows,
-        is_there: bool,
-    ) -> Attempt<()> {
+        mut present: Present,
+    ) -> Attempt<Written> {
         let guard = &fitting.layout.guard;
-        let mut present = Vec::new();
-        for part in &fitting.parts {
-            let found = if is_there {
-                self.present(fitting.kind, guard, part, key)?
-            } else {
-                HashMap::new()
-            };
-            present.push(found);
-        }
+        let mut written = Written { has_deleted: false };
         for (at, part) in fitting.parts.iter().enumerate().rev() {
-            let mut wanted: HashSet<Row> = HashSet::new();
-            wanted.make_room(rows.parts[at].len())?;
-            for row in &rows.parts[at] {
-                wanted.insert(key_of(part, row)?);
-            }
-            let surplus: Vec<&Row> =
-                present[at].keys().filter(|key| !wanted.contains(*key)).collect();
-            let surplus = gather(surplus.into_iter().cloned())?;
+            let places = part.own_key_places();
+            let wanted = KeyedRows::new(&rows.parts[at], part.key.clone())?;
+            let surplus =
+                present.parts[at].iter().filter(|row| wanted.find(row, &places).is_none());
+            let surplus = try_gather(surplus.map(|row| values_at(row, &places)))?;
             if surplus.is_empty() {
                 continue;
             }
+            written.has_deleted = true;
             if let Err(reason) = self.delete_rows(fitting.kind, part.part, key, &surplus)? {
                 return Ok(Err(reason));
             }
             // Others may have gone with them.
-            present[at] = self.present(fitting.kind, guard, part, key)?;
+            present.parts[at] = self.part_rows(fitting.kind, guard, part.part, key)?;
         }
         for (at, part) in fitting.parts.iter().enumerate() {
-            if let Err(reason) = self.write_part(fitting, part, &rows.parts[at], &present[at])? {
+            if let Err(reason) =
+                self.write_part(fitting, part, &rows.parts[at], &present.parts[at])?
+            {
                 return Ok(Err(reason));
             }
         }
-        Ok(Ok(()))
+        Ok(Ok(written))
     }
 
     /// Writes the rows of one part. What a constraint stops is tried again while others get through: two lines may swap
@@ -137,19 +158,19 @@ impl Database {
         fitting: &Fitting,
         part: &FittingPart,
         rows: &[Row],
-        present: &Present,
+        present: &[Row],
     ) -> Attempt<()> {
         let guard = &fitting.layout.guard;
+        let present = KeyedRows::new(present, part.own_key_places())?;
         let mut waiting: Vec<&Row> = gather(rows)?;
         let mut is_cleared = false;
         loop {
             let (mut stuck, mut last) = (Vec::new(), None);
             let count = waiting.len();
             for row in waiting {
-                let key = key_of(part, row)?;
-                let standing = present.get(&key).filter(|_| !is_cleared || part.part == HEADER);
-                let done = match standing {
-                    Some(standing) => self.update_row(fitting, part, row, standing, &key)?,
+                let standing = present.find(row, &part.key);
+                let done = match standing.filter(|_| !is_cleared || part.part == HEADER) {
+                    Some(standing) => self.update_row(fitting, part, row, standing)?,
                     None => {
                         let statement = self.statement(fitting.kind, &part.insert)?;
                         refused(statement.run_values(row))?
@@ -171,16 +192,14 @@ impl Database {
             }
             is_cleared = true;
             for row in &stuck {
-                let key = key_of(part, row)?;
-                if !present.contains_key(&key) {
+                if present.find(row, &part.key).is_none() {
                     continue;
                 }
+                let key = values_at(row, &part.key)?;
                 if let Some(other) = self.rows_that_go_with(fitting.kind, part.part, &key, None)? {
                     return Ok(Err(format!("{table}: {failure}; rows of {other} refer to it")));
                 }
-                if let Err(failure) =
-                    self.delete_row(fitting.kind, &guard.parts[part.part], &key)?
-                {
+                if let Err(failure) = self.delete_row(fitting.kind, part.part, &key)? {
                     return Ok(Err(format!("{table}: {failure}")));
                 }
             }
@@ -194,13 +213,11 @@ impl Database {
         part: &FittingPart,
         row: &Row,
         standing: &Row,
-        key: &[Value],
     ) -> Result<std::result::Result<(), Failure>> {
         let own = &fitting.layout.guard.parts[part.part];
         let (mut set, mut values) = (Vec::new(), Vec::new());
-        for (column, value) in part.columns.iter().zip(row) {
-            let place = own.columns.iter().position(|name| name == column);
-            if place.and_then(|place| standing.get(place)) != Some(value) {
+        for ((column, value), place) in part.columns.iter().zip(row).zip(&part.own_places) {
+            if standing.get(*place) != Some(value) {
                 values.try_push(value.clone())?;
                 set.push(format!("{} = ?{}", quote_identifier(column), values.len()));
             }
@@ -214,7 +231,9 @@ impl Database {
             set.join(", "),
             key_is(own, values.len() + 1)
         );
-        values.extend(key.iter().cloned());
+        for place in &part.key {
+            values.try_push(row[*place].clone())?;
+        }
         refused(self.statement(fitting.kind, &sql)?.run_values(&values))
     }
 
@@ -225,7 +244,9 @@ impl Database {
     pub(super) fn delete_piece(&mut self, kind: usize, key: &Key) -> Attempt<()> {
         let guard = self.guard(kind)?;
         for place in (0..guard.parts.len()).rev() {
-            let present = self.present_keys(kind, &guard, place, key)?;
+            let places = guard.parts[place].places(&guard.parts[place].key);
+            let present = self.part_rows(kind, &guard, place, key)?;
+            let present = try_gather(present.iter().map(|row| values_at(row, &places)))?;
             if let Err(reason) = self.delete_rows(kind, place, key, &present)? {
                 return Ok(Err(reason));
             }
@@ -246,7 +267,7 @@ impl Database {
             }
         }
         for key in keys {
-            if let Err(failure) = self.delete_row(kind, part, key)? {
+            if let Err(failure) = self.delete_row(kind, place, key)? {
                 let name = Key::of(key.clone());
                 return Ok(Err(format!("{} {name}: {failure}", part.table.name)));
             }
@@ -257,12 +278,15 @@ impl Database {
     fn delete_row(
         &mut self,
         kind: usize,
-        part: &Part,
+        place: usize,
         key: &[Value],
     ) -> Result<std::result::Result<(), Failure>> {
-        let sql =
-            format!("DELETE FROM {} WHERE {}", part.from_clause(&self.schema), key_is(part, 1));
-        refused(self.statement(kind, &sql)?.run_values(key))
+        let guard = self.guard(kind)?;
+        let statement = self.part_statement(kind, place, Purpose::Delete, |_, schema| {
+            let part = &guard.parts[place];
+            format!("DELETE FROM {} WHERE {}", part.from_clause(schema), key_is(part, 1))
+        })?;
+        refused(statement.run_values(key))
     }
 
     /// A table with rows that deleting a row would delete or change too, other than the piece's own: those are
@@ -381,68 +405,49 @@ impl Database {
         Ok(found.map(|()| reference.table.clone()))
     }
 
-    fn present(
-        &mut self,
-        kind: usize,
-        guard: &Guard,
-        part: &FittingPart,
-        key: &Key,
-    ) -> Result<Present> {
-        let own = &guard.parts[part.part];
-        let (columns, places) = (own.columns.len(), own.places(&own.key));
-        let mut present = HashMap::new();
-        self.scan(kind, guard, part.part, key, |row| {
-            let values = row.values(0..columns)?;
-            present.make_room(1)?;
-            present.insert(gather(places.iter().map(|at| values[*at].clone()))?, values);
-            Ok(())
-        })?;
-        Ok(present)
+    /// What is here of a piece, by the parts of a fitting.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn present(&mut self, fitting: &Fitting, key: &Key) -> Result<Present> {
+        let (kind, guard) = (fitting.kind, &fitting.layout.guard);
+        let parts = fitting.parts.iter().map(|part| self.part_rows(kind, guard, part.part, key));
+        Ok(Present { parts: try_gather(parts)? })
     }
 
-    fn present_keys(
+    /// The rows that a part has of a piece: all of the guard's columns.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn part_rows(
         &mut self,
         kind: usize,
         guard: &Guard,
         place: usize,
         key: &Key,
     ) -> Result<Vec<Row>> {
-        let own = &guard.parts[place];
-        let (columns, places) = (own.columns.len(), own.places(&own.key));
-        let mut keys = Vec::new();
-        self.scan(kind, guard, place, key, |row| {
-            let values = row.values(0..columns)?;
-            keys.try_push(gather(places.iter().map(|at| values[*at].clone()))?)
-        })?;
-        Ok(keys)
-    }
-
-    pub(super) fn scan(
-        &mut self,
-        kind: usize,
-        guard: &Guard,
-        place: usize,
-        key: &Key,
-        mut take: impl FnMut(&crate::sqlite::Rows<'_>) -> std::result::Result<(), Failure>,
-    ) -> Result<()> {
         let part = &guard.parts[place];
-        let belongs =
-            if place == HEADER { guard.header_is() } else { guard.belongs(place, &self.schema) };
-        let sql = format!(
-            "SELECT {} FROM {} WHERE {belongs}{}",
-            part.select_list(),
-            part.from_clause(&self.schema),
-            part.and_condition()
-        );
+        let reading = self.part_statement(kind, place, Purpose::Read, |guard, schema| {
+            let belongs = match place {
+                HEADER => guard.header_is(),
+                _ => guard.belongs(place, schema),
+            };
+            format!(
+                "SELECT {} FROM {} WHERE {belongs}{}",
+                part.select_list(),
+                part.from_clause(schema),
+                part.and_condition()
+            )
+        })?;
         let values: Vec<ValueRef<'_>> = key.values().iter().map(Value::as_ref).collect();
-        let mut rows = self.statement(kind, &sql)?.query(&values)?;
+        let (mut rows, mut found) = (reading.query(&values)?, Vec::new());
         while rows.next()? {
-            take(&rows)?;
+            found.try_push(rows.values(0..part.columns.len())?)?;
         }
-        Ok(())
+        Ok(found)
     }
 }
 
-fn key_of(part: &FittingPart, row: &[Value]) -> Result<Row> {
-    Ok(gather(part.key.iter().map(|at| row[*at].clone()))?)
+fn values_at(row: &[Value], places: &[usize]) -> Result<Row> {
+    Ok(gather(places.iter().filter_map(|place| row.get(*place).cloned()))?)
 }
