@@ -76,6 +76,9 @@ pub enum Survival {
     Torn,
 }
 
+/// What kinds of faults are counted and chosen by.
+pub const FAMILIES: [&str; 6] = ["power", "full", "io", "memory", "interrupt", "kill"];
+
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -87,6 +90,8 @@ pub enum Kind {
     Io(Call),
     /// SQLite gets no memory.
     Memory,
+    /// A statement is interrupted, at one of the moments at which SQLite asks whether to go on.
+    Interrupt,
     /// The host's process is killed, at moments that are numbered.
     Kill,
 }
@@ -98,7 +103,7 @@ impl Kind {
         let mut kinds: Vec<Kind> = survivals.map(Kind::Power).to_vec();
         kinds.push(Kind::Full);
         kinds.extend(Call::ALL.map(Kind::Io));
-        kinds.extend([Kind::Memory, Kind::Kill]);
+        kinds.extend([Kind::Memory, Kind::Interrupt, Kind::Kill]);
         kinds
     }
 
@@ -108,7 +113,7 @@ impl Kind {
             Kind::Power(_) => call.changes_disk(),
             Kind::Full => call == Call::Write,
             Kind::Io(watched) => call == watched,
-            Kind::Memory | Kind::Kill => false,
+            Kind::Memory | Kind::Interrupt | Kind::Kill => false,
         }
     }
 
@@ -117,13 +122,14 @@ impl Kind {
         !matches!(self, Kind::Power(_) | Kind::Kill)
     }
 
-    /// The family it is counted and chosen by: `power`, `full`, `io`, `memory`, `kill`.
+    /// The family it is counted and chosen by: one of [`FAMILIES`].
     pub fn family(self) -> &'static str {
         match self {
             Kind::Power(_) => "power",
             Kind::Full => "full",
             Kind::Io(_) => "io",
             Kind::Memory => "memory",
+            Kind::Interrupt => "interrupt",
             Kind::Kill => "kill",
         }
     }
@@ -139,6 +145,7 @@ impl fmt::Display for Kind {
             Kind::Full => to.write_str("full"),
             Kind::Io(call) => write!(to, "io-{}", call.name()),
             Kind::Memory => to.write_str("memory"),
+            Kind::Interrupt => to.write_str("interrupt"),
             Kind::Kill => to.write_str("kill"),
         }
     }

@@ -28,6 +28,30 @@ pub(crate) struct Faulted {
     pub told: Vec<String>,
 }
 
+/// Has a fault wait for its moment, with the seed that it takes, and counts calls from here on.
+pub(crate) fn arm(disk: &Disk, fault: Option<(Fault, u64)>) {
+    disk.arm(fault.map(|(fault, seed)| Plan::new(fault, seed)));
+    let at = |kind| match fault {
+        Some((fault, _)) if fault.kind == kind => (fault.call, fault.lasting),
+        _ => (0, false),
+    };
+    let ((memory, lasting), (interrupt, goes_on)) = (at(Kind::Memory), at(Kind::Interrupt));
+    vfs::arm_memory(memory, lasting);
+    vfs::arm_interrupts(interrupt, goes_on);
+}
+
+/// Whether the fault has happened.
+pub(crate) fn has_fired(disk: &Disk) -> bool {
+    disk.has_fired() || vfs::memory().fired > 0 || vfs::interrupts().fired > 0
+}
+
+/// Ends the fault.
+pub(crate) fn disarm(disk: &Disk) {
+    disk.disarm();
+    vfs::disarm_memory();
+    vfs::disarm_interrupts();
+}
+
 impl Bench<'_> {
     /// Does the steps, with a fault and the seed that it takes, or counting calls.
     pub fn work(
@@ -43,12 +67,8 @@ impl Bench<'_> {
         }
         let none = Excluded::new();
         let mut candidates = vec![Candidate { known: self.known(&none)?, excluded: none }];
-        disk.arm(fault.map(|(fault, seed)| Plan::new(fault, seed)));
+        arm(disk, fault);
         let fault = fault.map(|(fault, _)| fault);
-        match fault.filter(|fault| fault.kind == Kind::Memory) {
-            Some(fault) => vfs::arm_memory(fault.call, fault.lasting),
-            None => vfs::arm_memory(0, false),
-        }
         let setup = candidates[0].known.reference.setup;
         let mut failed = Excluded::new();
         let mut problems = Vec::new();
@@ -63,7 +83,7 @@ impl Bench<'_> {
             }
             let known = Rc::clone(&candidates[0].known);
             let unit = known.units[place];
-            let had_fired = disk.has_fired() || vfs::memory().fired > 0;
+            let had_fired = has_fired(disk);
             let outcome = Outcome::of(&mut session, act);
             if let Some(failure) = &outcome.executed.failure {
                 told.push(format!("{}: {failure}", act.sql));
@@ -95,13 +115,12 @@ impl Bench<'_> {
             session.roll_back(act.on);
             failed.extend(known.statements_of(|one| one == unit));
             let before = candidates.len();
-            candidates =
-                vfs::without_memory_faults(|| self.without(unit, &failed, candidates, disk))?;
+            candidates = vfs::undisturbed(|| self.without(unit, &failed, candidates, disk))?;
             if candidates.len() > before {
                 // It may come back when the file is opened anew, after what the host did meanwhile: it stops here.
                 let open = &known.units[place..];
                 let rest = known.statements_of(|one| one != unit && open.contains(&one));
-                candidates = vfs::without_memory_faults(|| self.without_all(candidates, &rest))?;
+                candidates = vfs::undisturbed(|| self.without_all(candidates, &rest))?;
                 break;
             }
         }
@@ -113,11 +132,8 @@ impl Bench<'_> {
         if disk.open_files() > 0 {
             problems.push(format!("{} files are still open", disk.open_files()));
         }
-        let plan = disk.disarm();
-        let fired = match fault.map(|fault| fault.kind) {
-            Some(Kind::Memory) => vfs::disarm_memory().fired > 0,
-            _ => plan.is_some_and(|plan| plan.fired > 0),
-        };
+        let fired = has_fired(disk);
+        disarm(disk);
         let commits = is_dead.then(|| {
             let certain = match (self.setting.journal, self.setting.synchronous) {
                 // SQLite does not sync these commits: any number of the last may be gone.
@@ -203,7 +219,6 @@ pub(crate) fn complaint(
     };
     let problem = || Some(format!("{sql} gave {failure}"));
     let Some(fault) = fault else { return problem() };
-    let has_fired = disk.has_fired() || vfs::memory().fired > 0;
     let fits = match fault.kind {
         // A refusal whose own text found no memory is one all the same: SQLite has one of its own then.
         Kind::Memory => {
@@ -211,6 +226,7 @@ pub(crate) fn complaint(
                 || failure.code == IOERR_NOMEM
                 || act.error.is_some() && failure.text == "constraint failed"
         }
+        Kind::Interrupt => code == INTERRUPT,
         Kind::Full => matches!(code, FULL | IOERR | CANTOPEN),
         // A journal that cannot be looked at may be hot: SQLite then wants the file for itself.
         Kind::Io(_) | Kind::Power(_) | Kind::Kill => {
@@ -221,11 +237,12 @@ pub(crate) fn complaint(
         return Some(format!("{sql} gave {failure}, although the fault was over"));
     }
     let fits = fits || failure.text.starts_with(vfs::LOADING);
-    if has_fired && fits { None } else { problem() }
+    if has_fired(disk) && fits { None } else { problem() }
 }
 
 const BUSY: i32 = 5;
 const NOMEM: i32 = 7;
+const INTERRUPT: i32 = 9;
 const IOERR: i32 = 10;
 const IOERR_NOMEM: i32 = 3082;
 const FULL: i32 = 13;

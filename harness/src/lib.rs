@@ -13,6 +13,7 @@ pub mod fuzz;
 pub mod judge;
 pub mod model;
 pub mod observe;
+pub(crate) mod older;
 pub mod process;
 pub mod record;
 pub mod replay;

@@ -3,13 +3,13 @@
 use crate::again::Again;
 use crate::bench::{Bench, Known};
 use crate::fault::{Fault, Kind, Survival};
-use crate::faulted::Faulted;
+use crate::faulted::{Faulted, disarm};
 use crate::figures::Figures;
 use crate::judge::{Allowed, Verdict};
 use crate::process::Killing;
 use crate::scenario::{Journal, Scenario, Setting, Synchronous};
 use crate::session::Script;
-use crate::vfs::{self, Disk, Memory};
+use crate::vfs::{self, Disk};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -218,14 +218,15 @@ pub(crate) fn run_fault(
     }
 }
 
-/// How many calls of each kind of fault were made; hosts are killed where there is what it takes.
+/// How many calls of each kind of fault were made since it was armed; hosts are killed where there is what it takes.
 pub(crate) fn counted(
     scenario: &Scenario,
     setting: Setting,
     disk: &Disk,
-    memory: Memory,
-    is_killing: bool,
+    options: &Options,
 ) -> Counted {
+    let (memory, interrupts) = (vfs::disarm_memory(), vfs::disarm_interrupts());
+    let is_killing = killing(scenario, options).is_some();
     let kinds = Kind::all().into_iter().filter(|kind| scenario.tries(*kind)).filter(|kind| {
         // Where one sync a commit is asked for, SQLite does not promise to survive sectors out of order.
         *kind != Kind::Power(Survival::Torn)
@@ -234,6 +235,7 @@ pub(crate) fn counted(
     });
     let calls = |kind| match kind {
         Kind::Memory => memory.seen,
+        Kind::Interrupt => interrupts.seen,
         Kind::Kill if is_killing => KILLS * scenario.settings().len() as u64,
         Kind::Kill => 0,
         kind => disk.calls(kind),
@@ -251,9 +253,7 @@ impl Trial for Bench<'_> {
         vfs::seed(self.options.seed);
         let disk = Disk::new(&self.base);
         self.work(&disk, None).map(drop)?;
-        let memory = vfs::disarm_memory();
-        let is_killing = killing(self.scenario, self.options).is_some();
-        Ok(counted(self.scenario, self.setting, &disk, memory, is_killing))
+        Ok(counted(self.scenario, self.setting, &disk, self.options))
     }
 
     fn inject(&mut self, fault: Fault, seed: u64) -> Result<Option<Verdict>, String> {
@@ -264,7 +264,8 @@ impl Trial for Bench<'_> {
         let disk = Disk::new(&self.base);
         let held = vfs::memory().held_bytes;
         let worked = self.work(&disk, Some((fault, seed)));
-        let memory = vfs::disarm_memory();
+        disarm(&disk);
+        let memory = vfs::memory();
         let faulted = worked?;
         if !faulted.fired {
             return Ok(None);

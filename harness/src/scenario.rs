@@ -1,6 +1,7 @@
 //! A scenario's file: a schema and its guard, what the host does, under which settings, and what must hold after.
 
-use crate::fault::Kind;
+use crate::fault::{FAMILIES, Kind};
+use crate::older;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -52,7 +53,8 @@ pub struct Scenario {
     /// The settings to run in, each with each.
     #[serde(default)]
     pub runs: Runs,
-    /// Families of faults: `power`, `full`, `io`, `memory`, `kill`; all where left out.
+    /// Families of faults: `power`, `full`, `io`, `memory`, `interrupt`, `kill`; where left out all, but
+    /// interrupts only with `again`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faults: Option<Vec<String>>,
 }
@@ -173,6 +175,9 @@ pub struct Step {
     /// bytes of several rows in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keeps: Option<String>,
+    /// In place of `sql`: takes Talon's tables back to a format of an older library, on a connection without Talon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<usize>,
 }
 
 fn till() -> String {
@@ -408,11 +413,23 @@ impl Scenario {
         } else {
             self.look_over_again()?
         }
-        let known = ["power", "full", "io", "memory", "kill"];
+        let mut steps = self.before.iter().chain(&self.steps).chain(&self.again);
+        let is_odd = |step: &&Step| match step.format {
+            Some(format) => !older::FORMATS.contains(&format) || self.host(&step.on).talon,
+            None => false,
+        };
+        if steps.find(is_odd).is_some() {
+            let (first, last) = older::FORMATS.into_inner();
+            return Err(format!("`format` is {first} to {last}, on a connection without Talon"));
+        }
         let families = self.faults.iter().flatten();
-        if let Some(family) = families.into_iter().find(|family| !known.contains(&family.as_str()))
+        if let Some(family) =
+            families.into_iter().find(|family| !FAMILIES.contains(&family.as_str()))
         {
-            return Err(format!("there are no faults {family:?}; there are {}", known.join(", ")));
+            return Err(format!(
+                "there are no faults {family:?}; there are {}",
+                FAMILIES.join(", ")
+            ));
         }
         Ok(())
     }
@@ -490,7 +507,11 @@ impl Scenario {
 
     /// Whether faults of a family are tried.
     pub fn tries_family(&self, family: &str) -> bool {
-        self.faults.as_ref().is_none_or(|families| families.iter().any(|name| name == family))
+        match &self.faults {
+            Some(families) => families.iter().any(|name| name == family),
+            // An interrupted commit keeps the host's work and lists the piece: what is then stored differs from a run without.
+            None => family != "interrupt" || !self.again.is_empty(),
+        }
     }
 }
 

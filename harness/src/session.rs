@@ -1,5 +1,6 @@
 //! A host at work: a scenario's connections to one disk, opened when first used.
 
+use crate::older;
 pub use crate::scenario::DATABASE;
 use crate::scenario::{Host, Journal, Scenario, Setting, Synchronous};
 use crate::vfs::{Connection, Disk, Executed, Failure, Value, split_script};
@@ -75,6 +76,12 @@ impl Script {
     }
 
     fn add(&mut self, scenario: &Scenario, step: &crate::scenario::Step) {
+        if let Some(format) = step.format {
+            for step in older::steps(step, format) {
+                self.add(scenario, &step);
+            }
+            return;
+        }
         let on = self.hosts.iter().position(|(name, _)| *name == step.on).unwrap_or_else(|| {
             self.hosts.push((step.on.clone(), scenario.host(&step.on)));
             self.hosts.len() - 1

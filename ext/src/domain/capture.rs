@@ -47,6 +47,9 @@ impl Talon {
                     return Err(failure);
                 }
                 self.own_marks.set(true);
+                self.course.borrow_mut().miss();
+                // What is remembered lasts as long as the transaction: somebody has to tell its end.
+                let _ = self.enlist();
                 Ok(false)
             }
         }
@@ -98,7 +101,12 @@ impl Talon {
         values: &[ValueRef<'_>],
     ) -> Result<bool> {
         database.begin(self.enlisted.get())?;
-        if !std::mem::replace(&mut database.absorbed, true) && database.has_marks()? {
+        // A mark of this transaction's own is absorbed when it is over.
+        let has_missed = self.course.borrow().has_missed();
+        if !std::mem::replace(&mut database.absorbed, true)
+            && !has_missed
+            && database.has_marks()?
+        {
             // What others changed is imaged and listed before this transaction's own changes mix with it; marks that
             // cannot be absorbed now stay for later. Enlisted first: the statement may fail and take the images back.
             self.enlist()?;
@@ -290,7 +298,10 @@ impl Talon {
         state: Option<PieceState>,
     ) -> Result<Option<PieceState>> {
         let is_known = state.as_ref().is_some_and(|state| state.saved);
-        if is_known && database.trusted && database.kinds[kind].suspect_since.is_none() {
+        let is_trusted =
+            is_known && database.trusted && database.kinds[kind].suspect_since.is_none();
+        // After a touch that was missed, lines may be gone already: that is nothing to be restored.
+        if is_trusted || self.course.borrow().has_missed() {
             return Ok(state);
         }
         let _lifted = self.connection.lift_limits();

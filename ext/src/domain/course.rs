@@ -100,6 +100,8 @@ pub struct Course {
     savepoints: Vec<Savepoint>,
     /// Savepoints open when a commit was tried: going back to one of them undoes what that wrote.
     synced_above: Option<i32>,
+    /// A touch was not taken, so that nobody knows what has changed already.
+    has_missed: bool,
 }
 
 /// A spelling by its place among the names; None while the entries are taken out.
@@ -299,6 +301,16 @@ impl Course {
             .iter()
             .filter(move |entry| entry.slot.database as usize == database)
             .map(|entry| (entry.slot.kind as usize, &entry.key))
+    }
+
+    /// A touch could not be taken.
+    pub fn miss(&mut self) {
+        self.has_missed = true;
+    }
+
+    /// Whether a touch could not be taken: what a piece is by now may then not be what it was before.
+    pub fn has_missed(&self) -> bool {
+        self.has_missed
     }
 
     /// Whether nothing was touched.

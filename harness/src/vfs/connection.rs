@@ -138,6 +138,7 @@ impl Connection {
         }
         // SAFETY: an open connection.
         unsafe { ffi::sqlite3_extended_result_codes(handle, 1) };
+        super::interrupts::watch(handle);
         Ok(connection)
     }
 

@@ -54,7 +54,7 @@ pub fn memory() -> Memory {
 }
 
 /// Does something that no memory fault reaches and that is not counted.
-pub fn without_memory_faults<T>(work: impl FnOnce() -> T) -> T {
+pub(super) fn without_memory_faults<T>(work: impl FnOnce() -> T) -> T {
     let plan = PLAN.replace(Plan { at: 0, lasting: false });
     let before = STATE.get();
     let result = work();

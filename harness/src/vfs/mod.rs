@@ -5,13 +5,15 @@
 mod calls;
 mod connection;
 mod disk;
+mod interrupts;
 mod locks;
 mod memory;
 mod shared;
 
 pub use connection::{Connection, Executed, Failure, LOADING, Value, is_complete, split_script};
 pub use disk::{Content, Disk, Files, SECTOR_BYTES};
-pub use memory::{Memory, arm_memory, disarm_memory, memory, without_memory_faults};
+pub use interrupts::{Interrupts, arm_interrupts, disarm_interrupts, interrupts};
+pub use memory::{Memory, arm_memory, disarm_memory, memory};
 
 use std::sync::OnceLock;
 
@@ -30,6 +32,11 @@ pub fn install() -> Result<(), String> {
             calls::install()
         })
         .clone()
+}
+
+/// Does something that no fault of memory and no interrupt reaches, and that is not counted.
+pub fn undisturbed<T>(work: impl FnOnce() -> T) -> T {
+    interrupts::without_interrupts(|| memory::without_memory_faults(work))
 }
 
 /// Has SQLite's random numbers begin anew, so that a run is the same whatever ran before it.
