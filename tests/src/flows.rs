@@ -98,3 +98,18 @@ pub fn documents(bytes: &[u8]) -> Vec<String> {
     };
     lines(bytes).iter().filter(|line| line.starts_with("{\"document\"")).map(of).collect()
 }
+
+/// A flow of one chunk in which a text stands in the place of another, with hashes that say so.
+pub fn rewritten(bytes: &[u8], was: &str, is: &str) -> Vec<u8> {
+    let (chunk, _) = talon::storage::frame::read_chunk(bytes).expect("a chunk");
+    let mut packer = talon::storage::frame::Packer::new(chunk.flow).expect("a packer");
+    let text = lines(bytes).join("\n");
+    assert!(text.contains(was), "no {was} in {text}");
+    let line = text.replacen(was, is, 1);
+    let put = |text: &mut Vec<u8>| {
+        text.extend_from_slice(line.as_bytes());
+        Ok(())
+    };
+    packer.line(put).expect("a line");
+    packer.pack(true).expect("a chunk").1.to_vec()
+}

@@ -18,7 +18,7 @@ pub struct LoadedTable {
     /// The tables that hold it and the way it travels; None where this database does not have the kind.
     pub here: Option<(String, Direction)>,
     /// How far it is here, and when that was reached, in ms since 1970; `newest` is how far it is at central. None where it
-    /// does not come down, or nothing is known.
+    /// does not come down.
     pub row: Option<TableRow>,
 }
 
@@ -58,11 +58,19 @@ impl Talon {
             let kind = &database.kinds[kind];
             let Some(direction) = direction(&kind.definition) else { continue };
             let row = known.iter().position(|row| row.kind == kind.name);
-            let row = row.map(|at| known.swap_remove(at));
+            let row = match row {
+                Some(at) => known.swap_remove(at),
+                None => TableRow {
+                    kind: kind.name.clone(),
+                    version: 0,
+                    newest: is_central.then_some(0),
+                    as_of: None,
+                },
+            };
             found.try_push(LoadedTable {
                 kind: kind.name.clone(),
                 here: Some((tables_of(&kind.definition), direction)),
-                row: row.filter(|_| direction != Direction::Up),
+                row: (direction != Direction::Up).then_some(row),
             })?;
         }
         for row in known.into_iter().filter(|row| !is_central && row.newest.is_some()) {
