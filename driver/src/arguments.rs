@@ -29,6 +29,8 @@ pub struct Arguments {
 pub enum Command {
     /// Receive what lies in the mailbox, apply it, answer, and send what is to be sent
     Sync(Sync),
+    /// Load this till from central: ask for it, or take the answer that lies in the mailbox
+    Load(Load),
     /// Write a flow into a file, to be carried by hand
     Export(Export),
     /// Take flow files that were carried by hand, and apply them
@@ -136,6 +138,36 @@ pub struct Sync {
     /// Seconds to wait for the answer to the flow that was sent
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub patience: u64,
+}
+
+/// `talon load`.
+#[derive(Debug, Args)]
+pub struct Load {
+    /// Which database, and with which library.
+    #[command(flatten)]
+    pub place: Place,
+    /// A folder, or the URL of a service that this program was built with
+    #[arg(long, value_name = "DIR-OR-URL")]
+    pub mailbox: String,
+    /// Who loads: the query that was declared by talon_till gives this user's till
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// All that the till is to have, and nothing else (the default)
+    #[arg(long)]
+    pub full: bool,
+    /// Only what is newer than what it has
+    #[arg(long, conflicts_with = "full")]
+    pub changes: bool,
+    /// Seconds to wait for central's answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub patience: u64,
+}
+
+impl Load {
+    /// What it brings.
+    pub fn mode(&self) -> Mode {
+        if self.changes { Mode::Changes } else { Mode::Full }
+    }
 }
 
 /// `talon export`.

@@ -55,6 +55,16 @@ impl Database {
     /// # Errors
     /// [`Error::Database`], [`Error::Extension`], [`Error::Busy`].
     pub fn open_to_write(place: &Place) -> Result<(Database, Lock)> {
+        let (database, lock) = Database::open_to_load(place)?;
+        database.sites()?;
+        Ok((database, lock))
+    }
+
+    /// The same where the database may not have said yet which site it is.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Extension`], [`Error::Busy`].
+    pub fn open_to_load(place: &Place) -> Result<(Database, Lock)> {
         let library = extension::find(place.extension.as_deref())?;
         let database = Database::open(&place.db, &library, place)?;
         let lock = lock::of_database(&place.db, place.wait())?;
@@ -67,7 +77,9 @@ impl Database {
     /// [`Error::Database`], [`Error::Extension`].
     pub fn open_to_look(place: &Place) -> Result<Database> {
         let library = extension::find(place.extension.as_deref())?;
-        Database::open(&place.db, &library, place)
+        let database = Database::open(&place.db, &library, place)?;
+        database.sites()?;
+        Ok(database)
     }
 
     fn open(path: &Path, library: &Path, place: &Place) -> Result<Database> {
@@ -87,9 +99,17 @@ impl Database {
         if let Some(moment) = &place.clock {
             connection.query_row("SELECT talon_clock(?1)", [moment], |_| Ok(()))?;
         }
-        let database = Database { connection, path: path.to_owned() };
-        database.sites()?;
-        Ok(database)
+        Ok(Database { connection, path: path.to_owned() })
+    }
+
+    /// Has it said which site it is?
+    ///
+    /// # Errors
+    /// What the extension says.
+    pub fn is_site(&self) -> Result<bool> {
+        let statement = "SELECT count(*) FROM talon_sites WHERE this";
+        let count: i64 = self.connection.query_row(statement, [], |row| row.get(0))?;
+        Ok(count > 0)
     }
 
     /// The sites that are registered.
@@ -163,6 +183,25 @@ impl Database {
         let statement = "SELECT talon_emit(?1, ?2, ?3)";
         let values = (to, mode.text(), answer.text());
         Ok(self.connection.query_row(statement, values, |row| row.get(0))?)
+    }
+
+    /// Asks for a load; the id of the flow that does.
+    ///
+    /// # Errors
+    /// What the extension says.
+    pub fn load(&self, user: Option<&str>, mode: Mode) -> Result<i64> {
+        let statement = "SELECT talon_load(?1, ?2)";
+        Ok(self.connection.query_row(statement, (user, mode.text()), |row| row.get(0))?)
+    }
+
+    /// The newest flow of central's by which such a load came; a full one brings what the other would.
+    ///
+    /// # Errors
+    /// What the extension says.
+    pub fn newest_load(&self, mode: Mode) -> Result<Option<i64>> {
+        let statement = "SELECT max(f.id) FROM talon_flows AS f JOIN talon_sites AS s ON s.code = f.from_site
+                          WHERE s.role = 'central' AND f.ended IS NOT NULL AND f.load IN ('full', ?1)";
+        Ok(self.connection.query_row(statement, [mode.text()], |row| row.get(0))?)
     }
 
     /// A chunk of a flow that this database has; none past the last one.

@@ -9,6 +9,7 @@ pub mod error;
 pub mod extension;
 pub mod flows;
 pub mod layout;
+pub mod load;
 pub mod lock;
 pub mod mailbox;
 pub mod report;

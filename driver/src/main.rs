@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use talon_driver::arguments::{Arguments, Command};
 use talon_driver::error::FINDINGS;
 use talon_driver::report::{Console, Report};
-use talon_driver::{by_hand, flows, status, sync};
+use talon_driver::{by_hand, flows, load, status, sync};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut console = Console::default();
     let outcome = match &arguments.command {
         Command::Sync(options) => sync::run(options, &mut console),
+        Command::Load(options) => load::run(options, &mut console),
         Command::Export(options) => by_hand::export(options, &mut console),
         Command::Import(options) => by_hand::import(options, &mut console),
         Command::Flows(options) => flows::run(options, &mut console),

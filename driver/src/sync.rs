@@ -135,7 +135,10 @@ impl Exchange {
     }
 
     /// Writes the chunks of a flow that are not in the mailbox.
-    fn send_flow(&self, flow: &Flow, report: &mut dyn Report) -> Result<()> {
+    ///
+    /// # Errors
+    /// What the mailbox or the extension says.
+    pub fn send_flow(&self, flow: &Flow, report: &mut dyn Report) -> Result<()> {
         let bytes = flow.bytes.and_then(|bytes| u64::try_from(bytes).ok());
         report.begin(&format!("sending flow {} to {}", flow.number, flow.to), bytes);
         let mut written = 0;
@@ -206,7 +209,10 @@ impl Exchange {
     }
 
     /// Looks into the mailbox until the flows are answered and the answers applied.
-    fn await_answers(
+    ///
+    /// # Errors
+    /// [`Error::NoAnswer`]; what the mailbox or the extension says.
+    pub fn await_answers(
         &self,
         sent: &[i64],
         patience_seconds: u64,

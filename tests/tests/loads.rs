@@ -699,3 +699,29 @@ fn heads_that_speak_of_loads_wrongly_change_nothing() {
     assert_eq!(b.rows("SELECT number FROM sale ORDER BY number"), ["B1", "C1"]);
     is_sound(b);
 }
+
+#[test]
+fn what_a_row_that_goes_stood_in_the_way_of_comes_after_it() {
+    let sites = stocked();
+    let (_shop, d) = new_till(&schema(), "SELECT 1");
+    sites.at('A').run("SELECT talon_site('DSOC', 'remote')");
+    // Codes are unique, and an old database has them under other numbers; a column is missing for the tills.
+    d.run(
+        "INSERT INTO article VALUES (7, 'c', 'old coffee', 2.0), (8, 'x', 'gone', 2.0);
+         ALTER TABLE till DROP COLUMN name; INSERT INTO till VALUES ('DSOC'), ('CSOC')",
+    );
+    d.run(&declare());
+    let done = load(&sites, &d, "'dora'", "full");
+    assert_eq!(done, r#"{"documents":7,"applied":6,"set_aside":1,"removed":3}"#);
+    assert_eq!(d.rows("SELECT id, code, label FROM article"), ["1|c|coffee", "2|f|filter"]);
+    assert_eq!(d.rows(SALES), sites.at('A').rows(SALES));
+    // Of what central has named and cannot be written, what is here stays.
+    assert_eq!(d.rows("SELECT code FROM till"), ["DSOC"]);
+    assert_eq!(
+        d.rows("SELECT kind, reason FROM talon_quarantine"),
+        ["till|till has no column name here"]
+    );
+    d.run("ALTER TABLE till ADD COLUMN name TEXT; SELECT talon_process()");
+    assert_eq!(d.rows("SELECT * FROM till"), ["DSOC|Station"]);
+    assert_eq!(d.rows("SELECT * FROM talon_quarantine"), NOTHING);
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use talon_tests::{Db, extension_path, load};
 
-const SCHEMA: &str = "
+pub const SCHEMA: &str = "
     CREATE TABLE customer(id INTEGER PRIMARY KEY, name TEXT, address TEXT, phone TEXT);
     CREATE TABLE article(id INTEGER PRIMARY KEY, code TEXT UNIQUE, label TEXT, price REAL);
     CREATE TABLE sale(id INTEGER PRIMARY KEY, number TEXT, customer_id INTEGER REFERENCES customer(id));
@@ -14,8 +14,9 @@ const SCHEMA: &str = "
     CREATE INDEX sale_line_sale ON sale_line(sale_id);
 ";
 
-const SITES: &str = r#"
-    SELECT talon_site('ASOC', 'central'), talon_site('BSOC', 'remote'), talon_site('CSOC', 'remote');
+const SITES: &str = "SELECT talon_site('ASOC', 'central'), talon_site('BSOC', 'remote'), talon_site('CSOC', 'remote')";
+
+pub const GUARDS: &str = r#"
     SELECT talon_track('customer', '{"record": {"table": "customer"}, "sync": "customer"}');
     SELECT talon_track('article', '{"record": {"table": "article"}, "sync": "article"}');
     SELECT talon_guard('sale', '{"header": {"table": "sale"}, "lines": {"table": "sale_line"}, "sync": "piece"}');
@@ -64,6 +65,7 @@ impl Shops {
             db.run("PRAGMA journal_mode = WAL");
             db.run(SCHEMA);
             db.run(SITES);
+            db.run(GUARDS);
             db.run(&format!("SELECT talon_origin('{site}')"));
         }
         shops

@@ -298,9 +298,12 @@ impl Talon {
         let ended = database.own_statement("UPDATE {s}.talon_flow SET ended = ?2 WHERE id = ?1")?;
         ended.run(&[flow, ValueRef::Integer(self.clock.now_ms())])?;
         database.advance_clock(run.arrivals.highest_stamp)?;
-        let reach = database
-            .own_statement("UPDATE {s}.talon_site SET applied = max(applied, ?2) WHERE id = ?1")?;
-        reach.run(&[ValueRef::Integer(run.arrivals.sender), ValueRef::Integer(run.head.until)])?;
+        // Of a database that its sender has begun anew since, the numbers say nothing any more.
+        let of = [run.arrivals.sender, run.head.until, run.head.flow.incarnation];
+        let reach = database.own_statement(
+            "UPDATE {s}.talon_site SET applied = max(applied, ?2) WHERE id = ?1 AND incarnation = ?3",
+        )?;
+        reach.run(&of.map(ValueRef::Integer))?;
         database.own_statement("DELETE FROM {s}.talon_chunk WHERE flow = ?1")?.run(&[flow])?;
         if run.arrivals.identities.central == Some(run.arrivals.sender) {
             self.note_load(database, run)?;
@@ -312,7 +315,10 @@ impl Talon {
     fn note_load(&self, database: &mut Database, run: &Run) -> Result<()> {
         let schema = database.schema.clone();
         let loads = LoadStore::new(self.connection, &schema);
-        for table in &run.head.tables {
+        let sender = SiteStore::new(self.connection, &schema).by_id(run.arrivals.sender)?;
+        let is_of_today =
+            sender.is_some_and(|sender| sender.incarnation == Some(run.head.flow.incarnation));
+        for table in run.head.tables.iter().filter(|_| is_of_today) {
             // Of a kind that is not declared here nothing has come.
             if database.guarded_kinds().iter().any(|kind| database.kinds[*kind].name == table.kind)
             {

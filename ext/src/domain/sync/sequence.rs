@@ -56,7 +56,7 @@ pub enum Verdict {
     Anew,
     /// It is here: nothing is to be done.
     Duplicate,
-    /// A newer one that has all of it is here: it is listed, and not applied.
+    /// A newer one that has all of it is here, or it was for an earlier database: it is listed, and not applied.
     Late,
     /// It is not to be taken.
     Refused(Refusal),
@@ -105,7 +105,14 @@ pub fn judge(sender: Sender, receiver: Receiver, known: Known, head: &Head) -> V
         return Verdict::Refused(Refusal::ReceiverWentBack);
     }
     let has_all = head.since <= sender.applied || head.mode == "full";
-    if has_all { Verdict::Next } else { Verdict::Refused(Refusal::Gap) }
+    // Written for what this database was before it was begun anew: nobody waits for it.
+    let is_for_earlier =
+        head.acknowledges.is_some_and(|said| said.incarnation != receiver.incarnation);
+    match has_all {
+        true => Verdict::Next,
+        false if is_for_earlier => Verdict::Late,
+        false => Verdict::Refused(Refusal::Gap),
+    }
 }
 
 /// Whether what the sender says it has is what this database wrote. Of an earlier one that was begun anew it may have
@@ -246,6 +253,10 @@ mod tests {
     fn a_gap_is_refused_unless_all_is_sent() {
         let mut gap = head(7, 600, 55, 60);
         assert_eq!(judge(SENDER, RECEIVER, Known::No, &gap), refused(Refusal::Gap));
+        // It was written for an earlier database of this code.
+        gap.acknowledges = Some(Acknowledged { incarnation: 1, number: 9, until: 90, stamp: 1 });
+        assert_eq!(judge(SENDER, RECEIVER, Known::No, &gap), Verdict::Late);
+        gap.acknowledges = None;
         gap.mode = "full".into();
         assert_eq!(judge(SENDER, RECEIVER, Known::No, &gap), Verdict::Next);
     }

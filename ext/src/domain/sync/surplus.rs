@@ -101,11 +101,17 @@ impl Surplus {
         if !database.fits(kind)? {
             return Ok(());
         }
-        if let Some((key, _)) = arrivals.identities.find(database, kind, origin, &document.key)? {
-            let values = [self.flow, database.kinds[kind].id].map(ValueRef::Integer);
-            database.own_statement(LIST)?.run(&[values[0], values[1], key.as_ref()])?;
-        }
-        Ok(())
+        let found = arrivals.identities.find(database, kind, origin, &document.key)?;
+        let layout = arrivals.identities.layout(database, kind)?;
+        let is_of_central = layout.is_some_and(|layout| layout.policy.owner == Owner::Central);
+        let key = match found {
+            Some((key, _)) => key,
+            // What could not be applied may stand here without anything known of it.
+            None if is_of_central => document.key.clone(),
+            None => return Ok(()),
+        };
+        let [flow, kind] = [self.flow, database.kinds[kind].id].map(ValueRef::Integer);
+        Ok(database.own_statement(LIST)?.run(&[flow, kind, key.as_ref()])?)
     }
 
     /// Removes what is left over among the next rows; true when there are no more.
