@@ -2,6 +2,7 @@
 //! answers as text.
 
 pub mod flows;
+pub mod loads;
 pub mod tills;
 #[cfg(target_os = "linux")]
 pub mod tryton;
