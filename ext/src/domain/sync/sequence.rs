@@ -254,7 +254,15 @@ mod tests {
         let mut gap = head(7, 600, 55, 60);
         assert_eq!(judge(SENDER, RECEIVER, Known::No, &gap), refused(Refusal::Gap));
         // It was written for an earlier database of this code.
-        gap.acknowledges = Some(Acknowledged { incarnation: 1, number: 9, until: 90, stamp: 1 });
+        gap.acknowledges = Some(Acknowledged {
+            incarnation: 1,
+            number: 9,
+            until: 90,
+            stamp: 1,
+            begun: None,
+            ended: None,
+            runs: 1,
+        });
         assert_eq!(judge(SENDER, RECEIVER, Known::No, &gap), Verdict::Late);
         gap.acknowledges = None;
         gap.mode = "full".into();
