@@ -177,3 +177,28 @@ fn what_lost_waits_until_nobody_has_the_piece_open() {
     assert_eq!(a.one("SELECT talon_reinstate(1)"), "customer 1");
     assert_eq!(a.one("SELECT phone FROM customer"), "21");
 }
+
+#[test]
+fn what_loses_of_records_made_apart_under_one_key_is_listed_field_by_field() {
+    let sites = Tills::with(
+        "CREATE TABLE customer(code TEXT PRIMARY KEY, name TEXT, phone TEXT)",
+        "SELECT talon_track('customer', '{\"record\": {\"table\": \"customer\"}, \"sync\": \"customer\"}')",
+        2,
+    );
+    sites.at('B').run("INSERT INTO customer VALUES ('K', 'Ada', '11')");
+    sites.at('C').run("SELECT talon_clock('2026-11-20T09:00:00+01:00')");
+    sites.at('C').run("INSERT INTO customer VALUES ('K', 'Carl', '11')");
+    sites.at('B').run("SELECT talon_clock('2026-11-20T10:00:00+01:00')");
+    sites.at('B').run("UPDATE customer SET phone = '21'");
+    sites.settle(3);
+    let fields = ["customer|K|name|Carl|CSOC|Ada|BSOC", "customer|K|phone|11|CSOC|21|BSOC"];
+    for letter in sites.letters() {
+        let db = sites.at(letter);
+        assert_eq!(db.rows("SELECT * FROM customer"), ["K|Ada|21"], "{letter}");
+        let listed = db.rows(CONFLICTS);
+        assert_eq!(listed, if letter == 'A' { &fields[..] } else { &[] }, "{letter}");
+    }
+    assert_eq!(sites.at('A').one("SELECT talon_reinstate(1)"), "customer K");
+    sites.settle(2);
+    assert_eq!(sites.at('B').rows("SELECT * FROM customer"), ["K|Carl|21"]);
+}

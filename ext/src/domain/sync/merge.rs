@@ -20,6 +20,8 @@ pub struct Field<'a> {
     pub theirs: Side<'a>,
     /// Both have the same value.
     pub is_equal: bool,
+    /// The record was made on both sides, each by itself: a field that nobody changed since is at odds, too.
+    pub is_apart: bool,
 }
 
 /// What becomes of a field.
@@ -47,7 +49,7 @@ pub fn merge_field(field: Field<'_>, theirs_is_newer: bool) -> Merged {
     let order = field.theirs.mark.compare(&field.ours.mark);
     let takes_theirs = order.is_gt() || order.is_eq() && !field.is_equal && theirs_is_newer;
     let loser = if takes_theirs { field.ours } else { field.theirs };
-    let is_same = order.is_eq() || field.is_equal;
+    let is_same = field.is_equal || order.is_eq() && !field.is_apart;
     Merged { takes_theirs, is_conflict: !is_same && loser.is_unseen }
 }
 
@@ -74,7 +76,7 @@ mod tests {
     }
 
     fn field<'a>(ours: Side<'a>, theirs: Side<'a>, is_equal: bool) -> Field<'a> {
-        Field { ours, theirs, is_equal }
+        Field { ours, theirs, is_equal, is_apart: false }
     }
 
     #[test]
@@ -99,6 +101,14 @@ mod tests {
         let same = field(side(0, ""), side(0, ""), false);
         assert!(merge_field(same, true).takes_theirs);
         assert!(!merge_field(same, false).takes_theirs);
+    }
+
+    #[test]
+    fn fields_of_records_made_apart_are_at_odds_though_nobody_changed_them() {
+        let apart = Field { is_apart: true, ..field(side(0, ""), side(0, ""), false) };
+        assert_eq!(merge_field(apart, true), Merged { takes_theirs: true, is_conflict: true });
+        assert_eq!(merge_field(apart, false), Merged { takes_theirs: false, is_conflict: true });
+        assert!(!merge_field(Field { is_equal: true, ..apart }, true).is_conflict);
     }
 
     #[test]

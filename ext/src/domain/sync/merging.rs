@@ -51,14 +51,21 @@ impl Arrivals {
         let theirs = FieldMarks::read(change.fields.as_deref().unwrap_or("{}"))?;
         let mark = Mark { stamp: change.stamp, site: &change.site };
         let is_newer = mark.compare(&standing.mark()).is_gt();
+        let is_apart = self.identities.origin(&fitting.layout, &standing.state) != subject.origin;
+        // Of a field that was not changed since, what the other side did not know is the record.
+        let is_new_to_sender =
+            is_apart && standing.via != Some(self.sender) && standing.seq > self.seen;
         let mut fields: Vec<(usize, Field<'_>, Merged)> = Vec::new();
         for (at, column) in header.columns.iter().enumerate() {
             let place = own.columns.iter().position(|name| name == column);
             let Some(place) = place.filter(|_| !own.key.contains(column)) else { continue };
             let field = Field {
-                ours: self.side(ours.get(column), |ours| self.is_unseen(ours)),
-                theirs: self.side(theirs.get(column), |theirs| theirs.seq > Some(self.known)),
+                ours: side_of(ours.get(column), is_new_to_sender, |ours| self.is_unseen(ours)),
+                theirs: side_of(theirs.get(column), is_apart, |theirs| {
+                    theirs.seq > Some(self.known)
+                }),
                 is_equal: stands[place] == rows.parts[0][0][at],
+                is_apart,
             };
             fields.push((at, field, merge_field(field, is_newer)));
         }
@@ -136,17 +143,6 @@ impl Arrivals {
         self.keep(talon, database, fitting, &key, Some(standing), &rows, whole, taken)
     }
 
-    fn side<'a>(
-        &self,
-        mark: Option<&'a FieldMark>,
-        is_unseen: impl Fn(&FieldMark) -> bool,
-    ) -> Side<'a> {
-        match mark {
-            Some(mark) => Side { mark: mark.mark(), is_unseen: is_unseen(mark) },
-            None => Side { mark: CREATED, is_unseen: false },
-        }
-    }
-
     /// Whether the sender did not know of a field's change here: it neither had it, nor did it come from there. Remotes
     /// hear of all others through central only.
     fn is_unseen(&self, ours: &FieldMark) -> bool {
@@ -156,6 +152,18 @@ impl Arrivals {
             false => site == Some(self.sender),
         };
         ours.seq.is_some_and(|seq| seq > self.seen) && !came_from_there
+    }
+}
+
+/// A side of a field; `is_created_unseen` is for one that was not changed since its record was created.
+fn side_of(
+    mark: Option<&FieldMark>,
+    is_created_unseen: bool,
+    is_unseen: impl Fn(&FieldMark) -> bool,
+) -> Side<'_> {
+    match mark {
+        Some(mark) => Side { mark: mark.mark(), is_unseen: is_unseen(mark) },
+        None => Side { mark: CREATED, is_unseen: is_created_unseen },
     }
 }
 

@@ -42,8 +42,12 @@ fn arrive(by_field: bool, here: Option<State>, comes: State, is_seen: bool) -> O
         (Action::Merge, Some(mut here)) => {
             let is_newer = comes.mark().compare(&here.mark()).is_gt();
             for (ours, theirs) in here.fields.iter_mut().zip(comes.fields) {
-                let field =
-                    Field { ours: side(*ours), theirs: side(theirs), is_equal: *ours == theirs };
+                let field = Field {
+                    ours: side(*ours),
+                    theirs: side(theirs),
+                    is_equal: *ours == theirs,
+                    is_apart: false,
+                };
                 if merge_field(field, is_newer).takes_theirs {
                     *ours = theirs;
                 }
