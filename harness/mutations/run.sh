@@ -22,11 +22,13 @@ library=$copy/target/debug/libtalon.so
 
 build() { CARGO_TARGET_DIR=$copy/target cargo build --quiet --locked -p talon >"$copy/build.txt" 2>&1; }
 value() { sed -n "s/^$2: //p" "$1"; }
-# The breaks show without a fault already: one power cut a journal mode is enough.
+# Most breaks show without a fault already: one power cut a journal mode is enough. Others say what it takes.
 replay() {
   scenario=$(value "$1" Scenario)
+  options=$(value "$1" Options)
+  # shellcheck disable=SC2086 # options are words
   "$harness" replay "$root/harness/scenarios/$scenario.toml" --library "$library" \
-    --settings full-1024 --only power-kept --most 1 >"$copy/said.txt" 2>&1
+    ${options:---settings full-1024 --only power-kept --most 1} >"$copy/said.txt" 2>&1
 }
 
 survived=0
