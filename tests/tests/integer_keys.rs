@@ -1,6 +1,6 @@
 //! Each till numbers its sales 1, 2, 3: at the others they get free numbers, and everything that refers to them follows.
 
-use talon_tests::tills::Tills;
+use talon_tests::tills::{DECLARE, SCHEMA, Tills};
 
 const SALES: &str =
     "SELECT s.id, s.number, s.customer_id, l.id, l.article_id, l.upstream_line_id FROM sale AS s
@@ -114,6 +114,75 @@ fn a_reference_to_a_line_of_another_piece_follows_that_piece() {
     assert_eq!(sites.at('A').rows(upstream), ["C2|1.0|4|C1"]);
     sites.send('A', 'B');
     assert_eq!(sites.at('B').rows(upstream), ["C2|1.0|4|C1"]);
+}
+
+/// Moves of stock that say in a text where they come from.
+fn tills_with_moves() -> Tills {
+    let schema =
+        format!("{SCHEMA} CREATE TABLE move(id INTEGER PRIMARY KEY, origin TEXT, note TEXT);");
+    let declare = format!(
+        r#"{DECLARE} SELECT talon_track('move', '{{"record": {{"table": "move"}}, "sync": {{"owner": "either",
+             "references": {{"origin": {{"sale,": "sale", "sale.line,": "sale.lines", "article,": "article"}}}}}}}}');"#
+    );
+    let sites = Tills::with(&schema, &declare, 2);
+    sites.at('A').run("INSERT INTO article VALUES (7, 'c', 'coffee', 2.5)");
+    sites.settle(1);
+    for till in ['B', 'C'] {
+        sites.at(till).run(&format!(
+            "BEGIN; INSERT INTO sale VALUES (1, '{till}1', NULL, 5);
+             INSERT INTO sale_line VALUES (1, 1, 7, 1, 2.5, NULL), (2, 1, 7, 1, 2.5, 1);
+             INSERT INTO move VALUES (1, 'sale.line,2', '{till}'), (2, 'sale,1', '{till}'), (3, 'article,7', '{till}'),
+               (4, 'sale.line,02', '{till}'), (5, 'sale.line,99', '{till}'), (6, 'loan,1', '{till}'), (7, NULL, '{till}');
+             COMMIT"
+        ));
+    }
+    sites
+}
+
+#[test]
+fn a_reference_that_is_a_text_is_translated_as_numbers_are() {
+    let sites = tills_with_moves();
+    let moves = "SELECT coalesce(origin, 'none') FROM move WHERE note LIKE 'C%' ORDER BY id";
+    let at_c =
+        ["sale.line,2", "sale,1", "article,7", "sale.line,02", "sale.line,99", "loan,1", "none"];
+    let elsewhere =
+        ["sale.line,4", "sale,2", "article,7", "sale.line,02", "sale.line,99", "loan,1", "none"];
+    sites.settle(2);
+    for (site, wanted) in [('A', elsewhere), ('B', elsewhere), ('C', at_c)] {
+        assert_eq!(sites.at(site).rows(moves), wanted, "{site}");
+        assert_eq!(sites.at(site).rows("SELECT reason FROM talon_quarantine"), NONE);
+    }
+    // What central changes comes back in the till's own numbers.
+    sites.at('A').run(
+        "UPDATE move SET note = 'C, seen' WHERE note = 'C';
+         UPDATE move SET origin = 'sale.line,3' WHERE origin = 'sale.line,4'",
+    );
+    sites.settle(2);
+    let back = [&["sale.line,1"], &at_c[1..]].concat();
+    assert_eq!(sites.at('C').rows(moves), back);
+    let forth = [&["sale.line,3"], &elsewhere[1..]].concat();
+    assert_eq!(sites.at('B').rows(moves), forth);
+}
+
+#[test]
+fn a_text_that_refers_to_what_is_not_here_waits_for_it() {
+    let sites = tills_with_moves();
+    sites.settle(2);
+    // Its sale is open at central when it comes, the move is not.
+    sites.at('B').run(
+        "INSERT INTO sale VALUES (9, 'B9', NULL, 5); INSERT INTO move VALUES (90, 'sale,9', 'B9');
+         SELECT talon_station('till', 'ben'); SELECT talon_edit_begin('sale', 9)",
+    );
+    sites.send('B', 'A');
+    let set_aside = "SELECT kind, reason FROM talon_quarantine";
+    assert_eq!(
+        sites.at('A').rows(set_aside),
+        ["move|move 90 of BSOC refers to sale 9 of BSOC by move.origin, which is not here"]
+    );
+    sites.at('B').run("SELECT talon_edit_end('sale', 9)");
+    sites.send('B', 'A');
+    assert_eq!(sites.at('A').rows(set_aside), NONE);
+    assert_eq!(sites.at('A').rows("SELECT origin FROM move WHERE note = 'B9'"), ["sale,9"]);
 }
 
 #[test]

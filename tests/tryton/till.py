@@ -79,7 +79,7 @@ def refused(what, attempt):
 
 def number(site):
     """Numbers that are printed begin with the site's letter: the application counts from 1 at each."""
-    for name in ("Party", "Sale"):
+    for name in ("Party", "Sale", "Customer Shipment"):
         sequence = one("ir.sequence", name=name)
         sequence.prefix = f"{site[0]}-"
         sequence.save()
@@ -106,6 +106,8 @@ def first_day(site):
     quoted.save()
     quoted.click("quote")
     confirmed = sell(f"{letter}3", bob, ("Machine", 1), ("Cup", 12))
+    # From now on the application makes its invoice, its shipment and the moves of that.
+    confirmed.invoice_method = confirmed.shipment_method = "order"
     confirmed.click("quote")
     confirmed.click("confirm")
     sell(f"{letter}4", ada, ("Filter", 7))
@@ -190,7 +192,11 @@ SALE = """number reference state comment description sale_date quotation_date cr
     party.code invoice_party.code shipment_party.code
     invoice_address.full_address invoice_address.party.code shipment_address.full_address shipment_address.party.code
     lines.sequence lines.type lines.description lines.note lines.quantity lines.unit.name lines.unit_price lines.amount
-    lines.product.name lines.taxes.name"""
+    lines.product.name lines.taxes.name lines.moves.state lines.moves.quantity lines.moves.product.name
+    lines.moves.from_location.name lines.moves.shipment.rec_name
+    shipments.number shipments.state shipments.customer.code shipments.delivery_address.full_address
+    invoices.state invoices.party.code invoices.total_amount invoices.lines.product.name invoices.lines.quantity
+    invoices.lines.amount invoices.lines.taxes.name invoices.taxes.amount"""
 PARTY = """code name active lang.code account_receivable.name
     addresses.full_address addresses.city contact_mechanisms.type contact_mechanisms.value"""
 ARTICLE = "name list_price salable default_uom.name account_category.name products.rec_name products.list_price_used"

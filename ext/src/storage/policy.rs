@@ -104,10 +104,23 @@ pub struct PolicyDefinition {
     /// `translated` where left out and that can be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<Keys>,
-    /// Columns (`column` of the header, `part.column` of another part) that hold keys of another kind (`kind` for its
-    /// header, `kind.part` for another part) though no foreign key says so.
+    /// Columns (`column` of the header, `part.column` of another part) that hold keys of another kind though no foreign
+    /// key says so.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub references: BTreeMap<String, String>,
+    pub references: BTreeMap<String, Holds>,
+}
+
+/// What a column holds: keys of a kind, `kind` for its header, `kind.part` for another part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "\"kind\", \"kind.part\", or an object of these by the text before the key"
+)]
+pub enum Holds {
+    /// Integers.
+    Keys(String),
+    /// Texts: a key behind a text that says of which kind it is.
+    Texts(BTreeMap<String, String>),
 }
 
 /// What a definition's `sync` comes to.
@@ -138,6 +151,8 @@ pub struct Declared {
     pub part: String,
     /// The column.
     pub column: String,
+    /// The text before the key; None where it is an integer.
+    pub prefix: Option<String>,
     /// The kind that it refers to.
     pub kind: String,
     /// The part of that kind.
@@ -210,19 +225,28 @@ impl PolicyDefinition {
             when: self.when.clone(),
             filter: self.filter.clone(),
             keys,
-            references: self.references.iter().map(declared).collect(),
+            references: self.references.iter().flat_map(declared).collect(),
         })
     }
 }
 
-fn declared((from, to): (&String, &String)) -> Declared {
+fn declared((from, holds): (&String, &Holds)) -> Vec<Declared> {
     let (part, column) = from.split_once('.').unwrap_or(("header", from));
-    let (kind, to_part) = to.split_once('.').unwrap_or((to, "header"));
-    Declared {
-        part: part.to_owned(),
-        column: column.to_owned(),
-        kind: kind.to_owned(),
-        to_part: to_part.to_owned(),
+    let declared = |prefix: Option<&String>, to: &String| {
+        let (kind, to_part) = to.split_once('.').unwrap_or((to, "header"));
+        Declared {
+            part: part.to_owned(),
+            column: column.to_owned(),
+            prefix: prefix.cloned(),
+            kind: kind.to_owned(),
+            to_part: to_part.to_owned(),
+        }
+    };
+    match holds {
+        Holds::Keys(to) => vec![declared(None, to)],
+        Holds::Texts(texts) => {
+            texts.iter().map(|(prefix, to)| declared(Some(prefix), to)).collect()
+        }
     }
 }
 
@@ -318,12 +342,25 @@ mod tests {
 
     #[test]
     fn references_name_parts_or_mean_the_header() {
-        let json = r#"{"references":{"customer":"customer","lines.upstream":"order.lines"}}"#;
+        let json = r#"{"references":{"customer":"customer","lines.upstream":"order.lines",
+            "origin":{"sale,":"sale","line,":"sale.lines"}}}"#;
         let found = policy(json, false, true).unwrap().references;
         let texts: Vec<_> = found
             .iter()
-            .map(|one| format!("{}.{} {}.{}", one.part, one.column, one.kind, one.to_part))
+            .map(|one| {
+                let prefix = one.prefix.as_deref().unwrap_or_default();
+                format!("{}.{} {prefix}{}.{}", one.part, one.column, one.kind, one.to_part)
+            })
             .collect();
-        assert_eq!(texts, ["header.customer customer.header", "lines.upstream order.lines"]);
+        assert_eq!(
+            texts,
+            [
+                "header.customer customer.header",
+                "lines.upstream order.lines",
+                "header.origin line,sale.lines",
+                "header.origin sale,sale.header"
+            ]
+        );
+        assert!(parsed(r#"{"references":{"origin":7}}"#).unwrap_err().contains("\"kind.part\""));
     }
 }

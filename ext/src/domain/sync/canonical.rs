@@ -45,7 +45,7 @@ enum Role {
     Number { part: usize },
     /// The number of what the row belongs to.
     Link { parent: usize },
-    /// Who somebody else is.
+    /// Who somebody else is: the first of the targets that the column has.
     Reference { target: usize },
     /// It only says where the row stands among the others.
     Order,
@@ -64,15 +64,10 @@ impl Identities {
         let Some(layout) = self.layout(database, kind)? else { return Ok(Vec::new()) };
         let mut references = Vec::new();
         for target in &layout.targets {
-            let Some((kind, part)) = target.to.first() else { continue };
-            let guard = database.guard(*kind)?;
             references.push(ShapeReference {
                 part: layout.guard.parts[target.part].name.clone(),
                 column: target.column.clone(),
-                kind: match *part {
-                    HEADER => guard.kind.clone(),
-                    part => format!("{}.{}", guard.kind, guard.parts[part].name),
-                },
+                kind: target.called.clone(),
                 origin: self.default_origin(target).map(|site| self.code(site).to_string()),
             });
         }
@@ -103,10 +98,7 @@ impl Identities {
             let part = &layout.guard.parts[place];
             let (mut wanted, mut roles) = (Vec::new(), Vec::new());
             for (at, column) in columns.iter().enumerate() {
-                let target = layout
-                    .targets
-                    .iter()
-                    .position(|target| target.part == place && target.column == *column);
+                let target = layout.targets.iter().position(|target| target.is_in(place, column));
                 let role = if layout.is_numbered[place] && part.key == [column.as_str()] {
                     Role::Number { part: place }
                 } else if place != HEADER
@@ -173,13 +165,19 @@ impl Identities {
                 (Role::Number { part } | Role::Link { parent: part }, Some(number)) => {
                     Value::Integer(aliases.outward(part, number))
                 }
-                (Role::Reference { target }, Some(number)) => {
-                    let of = (kind, canonical.origin, &canonical.key);
-                    let mut name = self.name(database, &layout.targets[target], of, number)?;
-                    (name.target, name.part, name.row) = (target, cell.part, cell.row);
-                    let wire_key = name.wire_key();
-                    named.try_push(name)?;
-                    Value::Integer(wire_key)
+                (Role::Reference { target }, _) => {
+                    match layout.refers(target, cell.value.as_ref()) {
+                        Some((target, number)) => {
+                            let to = &layout.targets[target];
+                            let of = (kind, canonical.origin, &canonical.key);
+                            let mut name = self.name(database, to, of, number)?;
+                            (name.target, name.part, name.row) = (target, cell.part, cell.row);
+                            let value = to.value(name.wire_key())?;
+                            named.try_push(name)?;
+                            value
+                        }
+                        None => cell.value.clone(),
+                    }
                 }
                 _ => cell.value.clone(),
             };
@@ -246,7 +244,7 @@ impl Identities {
             let Some(first) = group.first() else { continue };
             if group.iter().all(|name| name.identity == first.identity) {
                 if !first.is_understood {
-                    references.try_push(self.said(layout, first, Vec::new()))?;
+                    references.try_push(self.said(layout, first, Vec::new())?)?;
                 }
                 continue;
             }
@@ -257,23 +255,23 @@ impl Identities {
                 }
                 let rows = group.iter().filter(|other| other.identity == name.identity);
                 let rows = rows.map(|other| other.row as i64).collect();
-                references.try_push(self.said(layout, name, rows))?;
+                references.try_push(self.said(layout, name, rows)?)?;
                 said.push(name.identity.clone());
             }
         }
         Ok(references)
     }
 
-    fn said(&self, layout: &Layout, name: &Named, rows: Vec<i64>) -> Reference<'static> {
+    fn said(&self, layout: &Layout, name: &Named, rows: Vec<i64>) -> Result<Reference<'static>> {
         let target = &layout.targets[name.target];
-        Reference {
+        Ok(Reference {
             part: Cow::Owned(layout.guard.parts[target.part].name.clone()),
             column: Cow::Owned(target.column.clone()),
-            key: Value::Integer(name.wire_key()),
+            key: target.value(name.wire_key())?,
             origin: name.identity.as_ref().map(|who| Cow::Owned(self.code(who.origin).to_string())),
             piece: name.identity.as_ref().and_then(|who| who.piece.clone()),
             rows,
-        }
+        })
     }
 }
 

@@ -130,27 +130,29 @@ impl Identities {
         shape: &Shape<'_>,
     ) -> FittingPart {
         let part = &layout.guard.parts[place];
-        let roles = columns.iter().enumerate().filter_map(|(at, column)| {
-            let is_target =
-                |target: &super::layout::Target| target.part == place && target.column == *column;
-            let role = if layout.is_numbered[place] && part.key == [column.as_str()] {
-                Role::Number
+        let mut roles = Vec::new();
+        for (at, column) in columns.iter().enumerate() {
+            if layout.is_numbered[place] && part.key == [column.as_str()] {
+                roles.push((at, Role::Number));
             } else if place != HEADER
                 && part.link == [column.as_str()]
                 && layout.is_numbered[part.parent]
             {
-                Role::Link { parent: part.parent }
-            } else if let Some(target) = layout.targets.iter().position(is_target) {
-                let said = shape.references.iter();
-                let said = said.filter(|said| said.part == name && said.column == *column);
-                let origin = said.filter_map(|said| said.origin.as_deref()).next();
-                Role::Reference { target, origin: origin.and_then(|code| self.site(code)) }
+                roles.push((at, Role::Link { parent: part.parent }));
             } else {
-                return None;
-            };
-            Some((at, role))
-        });
-        let roles = roles.collect();
+                let targets = layout.targets.iter().enumerate();
+                for (target, to) in targets.filter(|(_, to)| to.is_in(place, column)) {
+                    let said = shape.references.iter().filter(|said| {
+                        let is_it = said.part == name && said.column == *column;
+                        // A column of texts refers to several kinds.
+                        is_it && (to.prefix.is_none() || said.kind == to.called)
+                    });
+                    let origin = said.filter_map(|said| said.origin.as_deref()).next();
+                    let origin = origin.and_then(|code| self.site(code));
+                    roles.push((at, Role::Reference { target, origin }));
+                }
+            }
+        }
         let key = part.key.iter().filter_map(|key| columns.iter().position(|name| name == key));
         FittingPart {
             part: place,

@@ -2,7 +2,9 @@
 
 use crate::domain::database::Database;
 use crate::error::{Error, Result};
+use crate::sqlite::{Bytes, Value, ValueRef};
 use crate::storage::guard::{Guard, HEADER, Part};
+use crate::storage::payload::put;
 use crate::storage::policy::{Keys, Owner, Policy};
 use crate::storage::shape::{Found, read_table};
 use std::rc::Rc;
@@ -27,6 +29,10 @@ pub struct Target {
     pub part: usize,
     /// Its name.
     pub column: String,
+    /// The text before the number; None where it stands alone, as an integer.
+    pub prefix: Option<String>,
+    /// What it refers to, as `references` has it: `kind`, or `kind.part`.
+    pub called: String,
     /// What it refers to: places of a kind and of a part of it. Several kinds may share a table.
     pub to: Vec<(usize, usize)>,
     /// All of these are central's.
@@ -87,7 +93,7 @@ impl Database {
                     },
                     _ => continue,
                 };
-                layout.add(&others, place, &column, |other, part| {
+                layout.add(&others, place, &column, None, |other, part| {
                     let other = &other.parts[part];
                     other.table.name.eq_ignore_ascii_case(&key.parent)
                         && matches!(other.key.as_slice(), [key] if key.eq_ignore_ascii_case(&to))
@@ -102,7 +108,7 @@ impl Database {
             else {
                 continue;
             };
-            layout.add(&others, place, &column, |other, part| {
+            layout.add(&others, place, &column, declared.prefix.as_deref(), |other, part| {
                 other.kind == declared.kind && other.parts[part].name == declared.to_part
             });
         }
@@ -129,6 +135,7 @@ impl Layout {
         kinds: &[(usize, Rc<Guard>)],
         part: usize,
         column: &str,
+        prefix: Option<&str>,
         is_meant: impl Fn(&Guard, usize) -> bool,
     ) {
         let own = &self.guard.parts[part];
@@ -136,28 +143,73 @@ impl Layout {
         if part != HEADER && own.link == [column] {
             return;
         }
-        let known = |target: &Target| target.part == part && target.column == column;
+        let known =
+            |target: &Target| target.is_in(part, column) && target.prefix.as_deref() == prefix;
         if self.targets.iter().any(known) {
             return;
         }
-        let (mut to, mut is_of_central) = (Vec::new(), true);
+        let (mut to, mut is_of_central, mut called) = (Vec::new(), true, None);
         for (place, guard) in kinds {
             let Some(policy) = &guard.sync else { continue };
             let is_numbered = numbered(guard, policy);
             let parts = is_numbered.into_iter().enumerate();
             for (other, _) in parts.filter(|(other, numbered)| *numbered && is_meant(guard, *other))
             {
+                called.get_or_insert_with(|| match other {
+                    HEADER => guard.kind.clone(),
+                    other => format!("{}.{}", guard.kind, guard.parts[other].name),
+                });
                 to.push((*place, other));
                 is_of_central &= policy.owner == Owner::Central;
             }
         }
-        if !to.is_empty() {
-            self.targets.push(Target { part, column: column.to_owned(), to, is_of_central });
+        if let Some(called) = called {
+            let (column, prefix) = (column.to_owned(), prefix.map(str::to_owned));
+            self.targets.push(Target { part, column, prefix, called, to, is_of_central });
         }
+    }
+
+    /// What a value refers to, in the column of the target at `first`: the target, and the number.
+    pub fn refers(&self, first: usize, value: ValueRef<'_>) -> Option<(usize, i64)> {
+        let of = self.targets.get(first)?;
+        let mut targets = self.targets.iter().enumerate().skip(first);
+        targets.find_map(|(place, target)| {
+            let number = target.number(value).filter(|_| target.is_in(of.part, &of.column))?;
+            Some((place, number))
+        })
     }
 
     /// Whether nothing of it is ever translated.
     pub fn is_shared(&self) -> bool {
         self.targets.is_empty() && self.is_numbered.iter().all(|is_numbered| !is_numbered)
+    }
+}
+
+impl Target {
+    /// Whether it is about this column.
+    pub fn is_in(&self, part: usize, column: &str) -> bool {
+        self.part == part && self.column == column
+    }
+
+    /// The number in a value; None where the value is no reference of this target.
+    pub fn number(&self, value: ValueRef<'_>) -> Option<i64> {
+        let Some(prefix) = &self.prefix else { return value.as_integer() };
+        let digits = value.as_str()?.strip_prefix(prefix.as_str())?;
+        // Spelt otherwise it would not come back as it was.
+        let number: i64 = digits.parse().ok()?;
+        (itoa::Buffer::new().format(number) == digits).then_some(number)
+    }
+
+    /// The value that refers to a number.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn value(&self, number: i64) -> Result<Value> {
+        let Some(prefix) = &self.prefix else { return Ok(Value::Integer(number)) };
+        let mut digits = itoa::Buffer::new();
+        let mut text = Vec::new();
+        put(&mut text, prefix.as_bytes())?;
+        put(&mut text, digits.format(number).as_bytes())?;
+        Ok(Value::Text(Bytes::from(text)))
     }
 }

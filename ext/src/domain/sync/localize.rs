@@ -93,10 +93,23 @@ impl Identities {
                 continue;
             }
             for row in 0..local.parts[at].len() {
+                let mut last = None;
                 for (column, role) in &part.roles {
-                    let Some(wire) = local.parts[at][row][*column].as_ref().as_integer() else {
+                    if last == Some(*column) {
+                        // What a column of several targets refers to was found.
                         continue;
+                    }
+                    let cell = &local.parts[at][row][*column];
+                    let target_of = match role {
+                        Role::Reference { target, .. } => Some(&fitting.layout.targets[*target]),
+                        _ => None,
                     };
+                    let number = match target_of {
+                        Some(to) => to.number(cell.as_ref()),
+                        None => cell.as_ref().as_integer(),
+                    };
+                    let Some(wire) = number else { continue };
+                    last = Some(*column);
                     let here = match role {
                         Role::Number if part.part == HEADER => Ok(None),
                         Role::Number => Ok(numbers[part.part].get(&wire).copied()),
@@ -107,7 +120,7 @@ impl Identities {
                             None => Err(Problem::Detached(wire)),
                         },
                         Role::Reference { target: to, origin } => {
-                            let said = said(references, part, *column, wire, row);
+                            let said = said(references, part, *column, cell, row);
                             let asked = Asked { to: *to, origin: *origin, wire, said };
                             self.reference(database, fitting, target, &numbers, &asked)?
                         }
@@ -116,7 +129,10 @@ impl Identities {
                         || *role == (Role::Link { parent: HEADER });
                     let value = match here {
                         Ok(_) if is_own => target.key.clone(),
-                        Ok(Some(here)) => Value::Integer(here),
+                        Ok(Some(here)) => match target_of {
+                            Some(to) => to.value(here)?,
+                            None => Value::Integer(here),
+                        },
                         Ok(None) => continue,
                         Err(problem) => {
                             let table = &fitting.layout.guard.parts[part.part].table.name;
@@ -315,11 +331,11 @@ fn said<'a>(
     references: &'a [Reference<'a>],
     part: &FittingPart,
     column: usize,
-    wire: i64,
+    wire: &Value,
     row: usize,
 ) -> Option<&'a Reference<'a>> {
     references.iter().find(|said| {
-        said.key == Value::Integer(wire)
+        said.key == *wire
             && *said.column == part.columns[column]
             && *said.part == part.name
             && (said.rows.is_empty() || said.rows.contains(&(row as i64)))
