@@ -92,8 +92,8 @@ CREATE TABLE {schema}.talon_chunk(
   PRIMARY KEY (flow, number)
 );
 
--- Pieces that wait for the next flow to a site: reserved when the last one left, or refused there; then `reason` says why, and
--- `at` when that was heard. They wait until `flow`, which carries them, is acknowledged.
+-- Pieces that wait for the next flow to a site: reserved when the last one left; refused there, then `reason` says why, and `at`
+-- when that was heard; or there before central sent anything ("found"). They wait until `flow`, which carries them, is acknowledged.
 CREATE TABLE {schema}.talon_held(
   site INTEGER NOT NULL,
   kind INTEGER NOT NULL,

@@ -14,10 +14,16 @@ pub struct Waiting {
     is_held: Statement,
     /// Where nothing is set aside, nobody has to look.
     is_set_aside: Option<Statement>,
+    /// Where nothing was found, nobody has to look.
+    is_found: Option<Statement>,
     reach: Statement,
     reaches: Statement,
     leave: Statement,
 }
+
+/// The `reason` of a piece that was there before anything of central's came: it may be one that central has, too, and waits
+/// until central has said what it has.
+pub const FOUND: &str = "found";
 
 impl Waiting {
     /// Prepares the statements.
@@ -54,6 +60,10 @@ impl Waiting {
             is_set_aside: prepare_if(
                 any_set_aside,
                 "SELECT 1 FROM {s}.talon_quarantined WHERE direction = 'out' AND kind = ?1 AND key = ?2",
+            )?,
+            is_found: prepare_if(
+                any_held,
+                "SELECT 1 FROM {s}.talon_held WHERE site = ?1 AND kind = ?2 AND key = ?3 AND reason = ?4",
             )?,
             reach: store.prepare(
                 "INSERT OR IGNORE INTO {s}.talon_reach(site, kind, key) VALUES (?1, ?2, ?3)",
@@ -108,6 +118,19 @@ impl Waiting {
     /// Whether anything waited for the site when the flow was begun.
     pub fn has_any(&self) -> bool {
         self.release.is_some()
+    }
+
+    /// Whether a piece was there before anything of the site's came.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn is_found(&mut self, kind: i64, key: ValueRef<'_>) -> Result<bool> {
+        let [site, kind] = integers([self.site, kind]);
+        let found = ValueRef::Text(FOUND.as_bytes());
+        match &mut self.is_found {
+            Some(asked) => Ok(asked.first(&[site, kind, key, found], |_| Ok(()))?.is_some()),
+            None => Ok(false),
+        }
     }
 
     /// Whether a piece waits.

@@ -51,7 +51,7 @@ impl Table for Quarantine {
                   FROM {s}.talon_held AS w JOIN {s}.talon_kind AS k ON k.id = w.kind JOIN {s}.talon_site AS s ON s.id = w.site
                   LEFT JOIN {s}.talon_piece AS p ON p.kind = w.kind AND p.saved IN (0, 1) AND p.key = w.key
                   LEFT JOIN {s}.talon_change AS c ON c.seq = p.change LEFT JOIN {s}.talon_site AS o ON o.id = p.origin
-                  WHERE w.reason IS NOT NULL) AS j",
+                  WHERE w.at IS NOT NULL) AS j",
             conditions: &[
                 (quarantine::ID, "j.id"),
                 (quarantine::DIRECTION, "j.direction"),

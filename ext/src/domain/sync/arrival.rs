@@ -250,9 +250,10 @@ impl Arrivals {
             breaks_rule: breach.is_some(),
         };
         let is_central = self.identities.central == Some(changed_at);
-        // Made on both sides before either knew of the other, or where only central may: what arrives is it.
+        // There on both sides before either knew of the other, or where only central may: what arrives is it.
+        let is_adopted = standing.as_ref().is_some_and(|standing| standing.is_adopted);
         let is_surely_it = standing.as_ref().is_some_and(|standing| {
-            standing.is_adopted
+            is_adopted
                 || policy.owner == Owner::Central && is_central && standing.site != changed_at
         });
         let mut holder = None;
@@ -278,6 +279,8 @@ impl Arrivals {
         let action = match decide(by_field, local, incoming) {
             Action::Refuse => Action::Refuse,
             _ if is_surely_it && holder.is_some() => Action::Wait,
+            // What was changed since it was found here stays so.
+            Action::Merge if is_surely_it && !incoming.is_equal && is_adopted => Action::Merge,
             _ if is_surely_it => Action::Take { conflict: !incoming.is_equal && !incoming.gone },
             action => action,
         };

@@ -4,8 +4,11 @@ use crate::domain::database::Database;
 use crate::domain::settle::{Circumstances, Reason};
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
+use crate::sqlite::{Value, ValueRef};
 use crate::storage::change_store::NewChange;
 use crate::storage::key::Key;
+use crate::storage::policy::{Direction, Owner};
+use crate::storage::waiting::FOUND;
 
 impl Talon {
     /// Tells every piece of a kind that no other site knows of yet, where this database has said which site it is. Run inside
@@ -86,6 +89,13 @@ impl Talon {
         };
         let who = self.station();
         let settled = database.settle(&self.clock, who.as_ref(), kind, key, Some(state), about)?;
+        let guard = database.guard(kind)?;
+        let comes_down = guard.sync.as_ref().is_some_and(|policy| {
+            policy.direction != Direction::Up && policy.owner != Owner::Central
+        });
+        if comes_down && settled.now.as_ref().is_some_and(|now| now.saved) {
+            database.note_found(id, &settled.key.shown()?)?;
+        }
         let Some(was) = settled.now.filter(|now| now.change().is_none() && now.saved) else {
             return Ok(());
         };
@@ -109,5 +119,20 @@ impl Talon {
             now.sync_mut().change = Some(database.insert_change(&change)?);
             database.store()?.put_piece(id, &shown, Some(&was), Some(&now))
         })
+    }
+}
+
+/// At a remote that has nothing of central's yet.
+const FIND: &str = "INSERT OR IGNORE INTO {s}.talon_held(site, kind, key, reason)
+    SELECT c.id, ?1, ?2, ?3 FROM {s}.talon_site AS c JOIN {s}.talon_meta AS m ON m.name = 'site' AND m.value <> c.id
+    WHERE c.role = 'central' AND NOT EXISTS
+      (SELECT 1 FROM {s}.talon_flow AS f WHERE f.sender = c.id AND f.receiver = m.value AND f.ended IS NOT NULL)";
+
+impl Database {
+    /// Notes that a piece was there before anything of central's came, which may be one that central has, too: it is not told
+    /// before central has said what it has, where central says that of this kind.
+    fn note_found(&mut self, kind: i64, key: &Value) -> Result<()> {
+        let values = [ValueRef::Integer(kind), key.as_ref(), ValueRef::Text(FOUND.as_bytes())];
+        Ok(self.own_statement(FIND)?.run(&values)?)
     }
 }

@@ -172,6 +172,7 @@ impl Talon {
             identities: Identities::begin(database)?,
             waiting: Waiting::prepare(&flows, receiver.id)?,
             is_full: head.mode == Mode::Full.text(),
+            is_first: receiver.role == Role::Central && head.acknowledges.is_none(),
             loading: &loading,
             flows,
             receiver: &receiver,

@@ -51,7 +51,9 @@ impl Arrivals {
         let theirs = FieldMarks::read(change.fields.as_deref().unwrap_or("{}"))?;
         let mark = Mark { stamp: change.stamp, site: &change.site };
         let is_newer = mark.compare(&standing.mark()).is_gt();
-        let is_apart = self.identities.origin(&fitting.layout, &standing.state) != subject.origin;
+        // A copy that was found here was not made here.
+        let is_apart = !standing.is_adopted
+            && self.identities.origin(&fitting.layout, &standing.state) != subject.origin;
         // Of a field that was not changed since, what the other side did not know is the record.
         let is_new_to_sender =
             is_apart && standing.via != Some(self.sender) && standing.seq > self.seen;
@@ -106,7 +108,8 @@ impl Arrivals {
             }
         }
         match comes {
-            Comes::Ours if !is_newer => return Ok(Ok(())),
+            // Of one that was found here it is learned whose it is.
+            Comes::Ours if !is_newer && !standing.is_adopted => return Ok(Ok(())),
             Comes::Ours if fields.iter().all(|(_, field, _)| field.is_equal) => {}
             Comes::Theirs => {}
             Comes::Ours | Comes::Mixed => {

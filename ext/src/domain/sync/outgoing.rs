@@ -31,6 +31,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) flow: i64,
     /// All is sent, also what came from the receiver.
     pub(super) is_full: bool,
+    /// Nothing of central's has come here yet.
+    pub(super) is_first: bool,
     pub(super) loading: &'a Loading,
 }
 
@@ -248,6 +250,9 @@ impl Outgoing<'_> {
                 self.waiting.reach(kind.id, key)?;
             }
             return self.waiting.release(kind.id, key, self.flow);
+        }
+        if self.is_first && self.waiting.is_found(kind.id, key)? {
+            return Ok(());
         }
         if candidate.is_open || self.is_set_aside(kind, &candidate)? {
             self.waiting.hold(kind.id, key, None)?;

@@ -11,6 +11,7 @@ use crate::storage::document::Whole;
 use crate::storage::guard::HEADER;
 use crate::storage::policy::Owner;
 use crate::storage::store::{Hash, PieceState};
+use crate::storage::waiting::FOUND;
 use std::rc::Rc;
 
 /// A piece or record that is here, or was.
@@ -96,12 +97,38 @@ impl Arrivals {
         let Some(state) = state else { return Ok(None) };
         let is_own =
             state.origin().is_none() && state.origin_key().is_none() && state.gone_at.is_none();
-        let was_sent = state.change().is_some_and(|change| change <= self.seen);
-        let is_same = state.hash == Some(whole.hash);
-        if is_own && (!was_sent && is_same || is_of_central) {
+        let is_unsent = state.change().is_none() || database.is_found(id, key)?;
+        if is_own
+            && (is_of_central || is_unsent && self.is_copy(database, subject, &state, whole)?)
+        {
             return Ok(Some(self.stand(database, key.clone(), state, true)?));
         }
         Ok(None)
+    }
+
+    /// Whether what was found here is a copy of what arrives, or was when it was found: the same rows, which refer to the same.
+    fn is_copy(
+        &mut self,
+        database: &mut Database,
+        subject: &Subject<'_>,
+        state: &PieceState,
+        whole: &Whole<'_>,
+    ) -> Result<bool> {
+        let Some(fitting) = subject.fitting else { return Ok(false) };
+        if state.hash != Some(whole.hash) && !database.once_had(state.last, &whole.hash)? {
+            return Ok(false);
+        }
+        let key = &subject.document.key;
+        let target = super::localize::Target {
+            origin: subject.origin,
+            origin_key: key,
+            key,
+            is_optimistic: true,
+            present: None,
+        };
+        let rows =
+            self.identities.localize(database, fitting, &target, whole.image, &whole.references)?;
+        Ok(rows.is_ok_and(|rows| rows.is_verbatim))
     }
 
     /// What stands here under a key, of which this is known.
@@ -288,6 +315,34 @@ impl Database {
         Ok(found.map(|(station, user, since)| {
             format!("at {station} by {user} since {}", talon.clock.shown(since))
         }))
+    }
+
+    /// Whether a piece was there before anything of central's came.
+    fn is_found(&mut self, kind: i64, key: &Value) -> Result<bool> {
+        let asked = self.own_statement(
+            "SELECT 1 FROM {s}.talon_held WHERE site = (SELECT id FROM {s}.talon_site WHERE role = 'central')
+               AND kind = ?1 AND key = ?2 AND reason = ?3",
+        )?;
+        let values = [ValueRef::Integer(kind), key.as_ref(), ValueRef::Text(FOUND.as_bytes())];
+        Ok(asked.first(&values, |_| Ok(()))?.is_some())
+    }
+
+    /// Whether a snapshot or one before it has an image of this hash.
+    fn once_had(&mut self, snapshot: Option<i64>, hash: &Hash) -> Result<bool> {
+        let asked =
+            self.own_statement("SELECT hash = ?2, previous FROM {s}.talon_snapshot WHERE id = ?1")?;
+        let mut next = snapshot;
+        while let Some(id) = next {
+            let found = asked.first(&[ValueRef::Integer(id), ValueRef::Blob(hash)], |row| {
+                Ok((row.column(0).as_integer() == Some(1), row.column(1).as_integer()))
+            })?;
+            match found {
+                Some((true, _)) => return Ok(true),
+                Some((false, previous)) => next = previous.filter(|previous| *previous < id),
+                None => return Ok(false),
+            }
+        }
+        Ok(false)
     }
 
     /// A stored image and the columns that it was written with.

@@ -1,0 +1,118 @@
+//! A till's database that was there before Talon: filled from a copy of central's data by the shops' own program.
+
+use talon_tests::tills::{DECLARE, SCHEMA, Tills};
+
+const NONE: [&str; 0] = [];
+const SET_ASIDE: &str = "SELECT kind, origin, origin_key, reason FROM talon_quarantine ORDER BY id";
+const DATA: &str = "
+    INSERT INTO customer VALUES (1, 'Ada', 'Mill Lane', '11'), (2, 'Bea', NULL, '12');
+    INSERT INTO article VALUES (1, 'c', 'coffee', 2.5);
+    INSERT INTO sale VALUES (1, 'A1', 1, 5), (2, 'A2', 2, 7);
+    INSERT INTO sale_line VALUES (1, 1, 1, 1, 5, NULL), (2, 2, 1, 2, 3.5, NULL), (3, 2, 1, 2, 3.5, 2);";
+
+/// Sites whose tables are filled by these statements before Talon is declared there: central, BSOC, CSOC.
+fn filled(data: [&str; 3]) -> Tills {
+    let sites = Tills::with(SCHEMA, "", 2);
+    for (site, data) in sites.letters().into_iter().zip(data) {
+        sites.at(site).run(data);
+        sites.at(site).run(DECLARE);
+    }
+    sites
+}
+
+#[test]
+fn equal_rows_are_one_on_all_sites() {
+    let sites = filled([DATA, DATA, DATA]);
+    sites.settle(2);
+    for site in sites.letters() {
+        let db = sites.at(site);
+        assert_eq!(db.rows("SELECT id, name FROM customer"), ["1|Ada", "2|Bea"], "{site}");
+        assert_eq!(db.rows("SELECT id, number FROM sale"), ["1|A1", "2|A2"], "{site}");
+        assert_eq!(db.rows("SELECT id FROM sale_line"), ["1", "2", "3"], "{site}");
+        assert_eq!(db.rows("SELECT label FROM article"), ["coffee"], "{site}");
+        assert_eq!(db.rows(SET_ASIDE), NONE, "{site}");
+        assert_eq!(db.rows("SELECT * FROM talon_conflicts"), NONE, "{site}");
+    }
+    sites.at('A').run(
+        "UPDATE customer SET phone = '99' WHERE id = 1; UPDATE sale SET total = 9 WHERE id = 2",
+    );
+    sites.at('B').run("UPDATE customer SET address = 'Hill Road' WHERE id = 2");
+    sites.settle(2);
+    for site in sites.letters() {
+        let db = sites.at(site);
+        assert_eq!(
+            db.rows("SELECT id, phone, address FROM customer"),
+            ["1|99|Mill Lane", "2|12|Hill Road"],
+            "{site}"
+        );
+        assert_eq!(db.rows("SELECT id, total FROM sale"), ["1|5.0", "2|9.0"], "{site}");
+    }
+}
+
+#[test]
+fn what_is_not_equal_is_another_one_and_both_stay() {
+    let other = DATA
+        .replace("'Bea', NULL, '12'", "'Ben', NULL, '13'")
+        .replace("(2, 'A2', 2, 7)", "(2, 'B2', 2, 8)");
+    let sites = filled([DATA, &other, DATA]);
+    sites.settle(2);
+    for site in sites.letters() {
+        let db = sites.at(site);
+        assert_eq!(
+            db.rows("SELECT name FROM customer ORDER BY name"),
+            ["Ada", "Bea", "Ben"],
+            "{site}"
+        );
+        assert_eq!(db.rows("SELECT s.number, c.name, count(*) FROM sale AS s JOIN customer AS c ON c.id = s.customer_id
+            JOIN sale_line AS l ON l.sale_id = s.id GROUP BY 1 ORDER BY 1"), ["A1|Ada|1", "A2|Bea|2", "B2|Ben|2"], "{site}");
+        assert_eq!(db.rows(SET_ASIDE), NONE, "{site}");
+    }
+}
+
+#[test]
+fn what_the_till_did_before_its_first_exchange_is_kept() {
+    let sites = filled([DATA, DATA, DATA]);
+    let (a, b) = (sites.at('A'), sites.at('B'));
+    b.run("UPDATE customer SET phone = '21' WHERE id = 1");
+    b.run(
+        "BEGIN; INSERT INTO sale VALUES (3, 'B3', 2, 4); INSERT INTO sale_line VALUES (4, 3, 1, 1, 4, NULL); COMMIT",
+    );
+    sites.send('B', 'A');
+    // The sale refers to a customer of whom nobody knows yet whose it is.
+    assert_eq!(
+        a.rows(SET_ASIDE),
+        [
+            "sale|BSOC|3|sale 3 of BSOC refers to customer 2 of BSOC by sale.customer_id, which is not here"
+        ]
+    );
+    sites.settle(2);
+    for site in sites.letters() {
+        let db = sites.at(site);
+        assert_eq!(
+            db.rows("SELECT id, name, phone FROM customer"),
+            ["1|Ada|21", "2|Bea|12"],
+            "{site}"
+        );
+        assert_eq!(
+            db.rows("SELECT id, number, customer_id FROM sale"),
+            ["1|A1|1", "2|A2|2", "3|B3|2"],
+            "{site}"
+        );
+        assert_eq!(db.rows(SET_ASIDE), NONE, "{site}");
+        assert_eq!(db.rows("SELECT * FROM talon_conflicts"), NONE, "{site}");
+    }
+    assert_eq!(b.rows("SELECT count(*) FROM talon_held"), ["0"]);
+}
+
+#[test]
+fn what_is_made_alike_at_two_sites_afterwards_is_not_one() {
+    let sites = filled(["", "", ""]);
+    for site in ['A', 'B'] {
+        sites.at(site).run("INSERT INTO sale(id) VALUES (1)");
+    }
+    sites.send('A', 'B');
+    sites.settle(2);
+    for site in sites.letters() {
+        assert_eq!(sites.at(site).rows("SELECT count(*) FROM sale"), ["2"], "{site}");
+    }
+}
