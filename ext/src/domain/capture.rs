@@ -7,10 +7,10 @@ use super::settle::{Circumstances, Reason};
 use super::taking::Taking;
 use super::talon::Talon;
 use crate::error::{Error, Result};
-use crate::sqlite::{Argument, Failure, Value, ValueRef, code, try_gather};
+use crate::sqlite::{Argument, Failure, Statement, Value, ValueRef, code, try_gather};
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
-use crate::storage::store::{PieceState, Store, leave_changes};
+use crate::storage::store::{PieceState, Store, leaving_changes};
 use crate::storage::trigger::{Code, Event, FIXED_ARGUMENTS};
 
 impl Talon {
@@ -390,7 +390,9 @@ impl Talon {
             && let Some(database) = databases.iter_mut().find(|database| database.has_begun())
         {
             // Only counts for an explicit COMMIT; a statement of its own sets its count after this.
-            match leave_changes(self.connection, &database.schema, changes) {
+            let (sql, values) = leaving_changes(changes);
+            let leave = |statement: &mut Statement| Ok(statement.run(values.as_slice())?);
+            match database.own_statement(sql).and_then(leave) {
                 Err(error) if !self.may_go_on(&error) => result = Err(error),
                 _ => {}
             }

@@ -150,17 +150,20 @@ pub const MOST_COUNTED: i32 = 100_000;
 /// # Errors
 /// What SQLite reports.
 pub fn leave_changes(connection: Connection, schema: &str, count: i32) -> Result<()> {
-    let tally = format!("{}.talon_tally", quote_identifier(schema));
+    let (sql, values) = leaving_changes(count);
+    Ok(connection.run(&sql.replace("{s}", &quote_identifier(schema)), values.as_slice())?)
+}
+
+/// The statement that does so, and its values.
+pub fn leaving_changes(count: i32) -> (&'static str, Option<ValueRef<'static>>) {
     if count == 0 {
-        return Ok(connection.run(&format!("DELETE FROM {tally} WHERE id < 0"), &[])?);
+        return ("DELETE FROM {s}.talon_tally WHERE id < 0", None);
     }
     // Writing the same row over itself counts, and leaves its page as it is.
-    let sql = format!(
-        "INSERT OR REPLACE INTO {tally}(id, value)
+    let sql = "INSERT OR REPLACE INTO {s}.talon_tally(id, value)
          WITH RECURSIVE counted(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM counted WHERE n < ?1)
-         SELECT 1, 0 FROM counted"
-    );
-    Ok(connection.run(&sql, &[ValueRef::Integer(i64::from(count.min(MOST_COUNTED)))])?)
+         SELECT 1, 0 FROM counted";
+    (sql, Some(ValueRef::Integer(i64::from(count.min(MOST_COUNTED)))))
 }
 
 fn optional(value: Option<i64>) -> ValueRef<'static> {
