@@ -344,7 +344,12 @@ impl Talon {
                 }
             }
             if !is_moved {
-                return Ok(freed);
+                let flows = self.try_together(database)?;
+                if flows.is_empty() {
+                    return Ok(freed);
+                }
+                let brought = |flow: &&Option<i64>| of.is_some() && **flow == of;
+                freed += flows.iter().filter(brought).count() as i64;
             }
         }
     }

@@ -2,6 +2,7 @@
 //! the number it has in that. Here both may have other keys, where theirs were taken.
 
 use super::layout::Layout;
+use super::together::Together;
 use crate::domain::database::Database;
 use crate::domain::fitted::Purpose;
 use crate::error::{Error, Result};
@@ -11,6 +12,7 @@ use crate::storage::key::Key;
 use crate::storage::policy::Owner;
 use crate::storage::shape::{quote_identifier, quote_list};
 use crate::storage::store::PieceState;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -41,6 +43,8 @@ pub struct Identities {
     layouts: HashMap<usize, Option<Rc<Layout>>>,
     headers: Known,
     lines: Known,
+    /// Documents that are written together with this one, because they refer to each other.
+    pub(super) together: Option<Rc<RefCell<Together>>>,
 }
 
 /// What was looked up: who rows here are, and which ones others are here.
@@ -84,6 +88,7 @@ impl Identities {
             layouts: HashMap::new(),
             headers: Known::default(),
             lines: Known::default(),
+            together: None,
         })
     }
 

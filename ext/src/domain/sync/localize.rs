@@ -259,6 +259,12 @@ impl Identities {
                 return Ok(Ok(Some(here)));
             }
         }
+        if let Some(together) = &self.together {
+            let identity = Identity { origin, key: wire, piece: piece.cloned() };
+            if let Some(number) = together.borrow_mut().number(&to.to, &identity)? {
+                return Ok(Ok(Some(number)));
+            }
+        }
         let names = to.to.iter().map(|(kind, _)| database.kinds[*kind].name.as_str());
         let names = names.collect::<Vec<_>>().join(" or ");
         let line = match to.to.first() {

@@ -36,6 +36,7 @@ mod standing;
 mod surplus;
 pub mod tables;
 mod taking_over;
+mod together;
 pub mod why;
 mod write_rows;
 mod writing;

@@ -2,12 +2,15 @@
 
 use super::arrival::Arrivals;
 use super::localize::Attempt;
+use super::together::Together;
 use crate::domain::database::Database;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{Room, Value, ValueRef};
 use crate::storage::document::{Document, Line};
 use crate::storage::document_reader::read;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// A document that was set aside.
 struct SetAside {
@@ -113,12 +116,26 @@ impl Talon {
     /// # Errors
     /// What concerns the machine, not the document.
     pub(super) fn try_again(&self, database: &mut Database, id: i64) -> Result<bool> {
+        self.try_with(database, id, None)
+    }
+
+    /// The same together with others that it refers to, and they to it.
+    ///
+    /// # Errors
+    /// What concerns the machine, not the document.
+    pub(super) fn try_with(
+        &self,
+        database: &mut Database,
+        id: i64,
+        together: Option<&Rc<RefCell<Together>>>,
+    ) -> Result<bool> {
         let Some(aside) = database.read_set_aside(id)? else { return Ok(true) };
         let arrived = self.arrivals_of(database, aside.flow)?;
         let mut arrivals = match arrived {
             Ok(arrivals) => arrivals,
             Err(reason) => return database.note_try(id, &reason),
         };
+        arrivals.identities.together = together.cloned();
         if let Some(shape) = &aside.shape
             && let Line::Shape(shape_read) = read(shape)?
         {

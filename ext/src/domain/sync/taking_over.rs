@@ -204,7 +204,8 @@ impl Arrivals {
         taken: Taken<'_>,
     ) -> Attempt<()> {
         let kind = fitting.kind;
-        if talon.connection.has_pending_foreign_keys() {
+        // Of documents that are written together it is asked at the end.
+        if self.identities.together.is_none() && talon.connection.has_pending_foreign_keys() {
             return Ok(Err(self.broken_reference(database, fitting, key, rows, &taken)?));
         }
         for (part, wire, here) in &rows.aliases {
