@@ -32,17 +32,22 @@ class Environment:
 
     def run(self, arguments, limit_seconds, **variables):
         """Run a program of this environment; what it printed is shown when it fails."""
-        # A fixed hash seed: Tryton writes its log in the order of a set, and two runs are to be compared.
-        variables["PYTHONHASHSEED"] = "0"
-        inherited = {name: value for name, value in os.environ.items()
-                     if not name.startswith(("TALON_", "TRYTOND", "PYTHON"))}
         result = subprocess.run(
-            [str(argument) for argument in arguments], env={**inherited, **variables},
+            [str(argument) for argument in arguments], env=self.variables(**variables),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors="replace", timeout=limit_seconds)
         if result.returncode:
             command = " ".join(str(argument) for argument in arguments)
             raise RuntimeError(f"{command}\nended with {result.returncode}:\n{result.stdout}")
+
+    @staticmethod
+    def variables(**variables):
+        """What a program of this environment is to see of the one around it, and these."""
+        # A fixed hash seed: Tryton writes its log in the order of a set, and two runs are to be compared.
+        variables["PYTHONHASHSEED"] = "0"
+        inherited = {name: value for name, value in os.environ.items()
+                     if not name.startswith(("TALON_", "TRYTOND", "PYTHON"))}
+        return {**inherited, **variables}
 
     def copy_template(self, folder):
         """A shop of its own for one run."""

@@ -3,8 +3,8 @@
 usage: sites.py CACHE LIBRARY PROGRAM     CACHE keeps the environment between runs, LIBRARY is libtalon, PROGRAM talon
 
 All three start from one template and number on from there, each by itself: 7 is another customer at each. The kinds and
-their policies are those of sites.json. Flows are carried by the program, through a folder. After each exchange every
-sale of every site must read the same at all, through the application.
+their policies are those of sites.json. Flows are carried by the program, through a folder, while the applications stay
+open. After each exchange every sale of every site must read the same at all, through the application.
 """
 
 import json
@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import database
@@ -37,6 +36,7 @@ class Site:
         self.installed, self.folder, self.code = installed, folder / code, code
         self.library, self.program, self.mailbox = library, program, folder / "mailbox"
         self.path = installed.copy_template(self.folder)
+        self.tryton = None
 
     def talon(self):
         return database.talon(self.path, self.library)
@@ -51,13 +51,28 @@ class Site:
                 connection.execute(f"SELECT {function}(?, ?)", (kind, json.dumps(definition))).fetchall()
             connection.execute("SELECT talon_origin(?)", (self.code,)).fetchall()
 
-    def work(self, shift):
-        """One shift in a process of its own; what Tryton's API shows after it."""
-        answers = self.folder / f"{shift}.json"
-        self.installed.run(
-            [self.installed.python, "-B", HERE / "till.py", self.folder, shift, self.code, answers],
-            limit_seconds=90, TALON_LIBRARY=str(self.library))
-        return json.loads(answers.read_text())
+    def begin(self, shift):
+        """Have this site's Tryton, which is started when it is needed, begin a shift."""
+        if self.tryton is None:
+            with open(self.folder / "log", "w") as log:
+                self.tryton = subprocess.Popen(
+                    [self.installed.python, "-B", HERE / "till.py", self.folder, self.code],
+                    env=self.installed.variables(TALON_LIBRARY=str(self.library)),
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+        self.tryton.stdin.write(shift + "\n")
+        self.tryton.stdin.flush()
+
+    def end(self, shift):
+        """Wait for the shift's end; what Tryton's API showed before it and after."""
+        said = self.tryton.stdout.readline()
+        if said != f"{shift} is done\n":
+            raise RuntimeError(f"{shift} at {self.code}: {said}\n{(self.folder / 'log').read_text()}")
+        return json.loads((self.folder / f"{shift}.json").read_text())
+
+    def stop(self):
+        if self.tryton is not None:
+            self.tryton.kill()
+            self.tryton.communicate()
 
     def sync(self, *more):
         """What `talon sync` does at this site; it has nothing to complain of."""
@@ -105,10 +120,14 @@ class Sites:
         self.tills = [self.sites[code] for code in TILLS]
 
     def work(self, **shifts):
-        """Shifts at several sites at the same time; what each shows after it."""
-        with ThreadPoolExecutor() as threads:
-            done = {code: threads.submit(self.sites[code].work, shift) for code, shift in shifts.items()}
-            return {code: work.result() for code, work in done.items()}
+        """Shifts at several sites at the same time; what each showed before and after."""
+        for code, shift in shifts.items():
+            self.sites[code].begin(shift)
+        return {code: self.sites[code].end(shift) for code, shift in shifts.items()}
+
+    def stop(self):
+        for site in self.sites.values():
+            site.stop()
 
     def exchange(self):
         """The tills send, central answers, the tills fetch what it has heard from both."""
@@ -245,7 +264,11 @@ def run(cache, library, program):
     prepared = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="sites-", dir=cache))
     try:
-        read = play(Sites(installed, folder, library, program))
+        sites = Sites(installed, folder, library, program)
+        try:
+            read = play(sites)
+        finally:
+            sites.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(f"{len(read['sales'])} sales with {read['lines']} lines read the same in three Trytons; prepared in"

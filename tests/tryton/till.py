@@ -1,16 +1,17 @@
 """Work at one of several sites, through the application's own API.
 
-usage: till.py FOLDER SHIFT SITE ANSWERS     the shifts are the functions listed at the end
+usage: till.py FOLDER SITE     reads names of shifts, the functions listed at the end, and says when each is done
 
-What the API shows before the shift and after it goes to the file ANSWERS, as JSON. Everything in it is called by names
-that are the same at all sites: parties by their code, sales by their reference, articles by their name; keys are each
-site's own.
+The application stays open between shifts, while flows are applied to its database. What its API shows before a shift
+and after it goes to the file FOLDER/SHIFT.json. Everything in it is called by names that are the same at all sites:
+parties by their code, sales by their reference, articles by their name; keys are each site's own.
 """
 
 import application  # first: it wraps sqlite3.connect
 
 import datetime
 import json
+import os
 import sys
 from decimal import Decimal
 
@@ -232,13 +233,16 @@ def without_keys(record):
 SHIFTS = {function.__name__: function for function in (first_day, central_day, second_day, third_day, look)}
 
 
-def main(folder, shift, site, answers):
+def main(folder, site):
     application.start(folder)
-    before = reading()
-    SHIFTS[shift](site)
-    result = {"before": before, "after": reading(), "refusals": refusals}
-    with open(answers, "w") as file:
-        json.dump(result, file, default=application.plain)
+    for shift in map(str.strip, sys.stdin):
+        refusals.clear()
+        before = reading()
+        SHIFTS[shift](site)
+        result = {"before": before, "after": reading(), "refusals": refusals}
+        with open(os.path.join(folder, shift + ".json"), "w") as file:
+            json.dump(result, file, default=application.plain)
+        print(f"{shift} is done", flush=True)
 
 
 main(*sys.argv[1:])
