@@ -1,4 +1,5 @@
-//! Pages of the lines' table are destroyed in the file: what the shell's `.recover` saves is completed from the snapshots.
+//! Pages of the lines' table are destroyed in the file: what the shell's `.dump` saves is completed from the
+//! snapshots. Its `.recover` saves more; few shells have it, and neither Debian's nor the bundled SQLite does.
 
 use std::process::Command;
 use talon_tests::*;
@@ -15,7 +16,7 @@ fn leaves(file: &[u8], page_bytes: usize, root: usize) -> Vec<usize> {
 }
 
 #[test]
-fn lines_whose_pages_are_destroyed_are_restored_after_recover() {
+fn lines_whose_pages_are_destroyed_are_restored_after_a_dump() {
     installed("sqlite3", "sqlite3");
     let shop = Shop::with(&format!("PRAGMA page_size = 1024; {SALES}"));
     let db = shop.open();
