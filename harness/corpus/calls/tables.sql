@@ -4,3 +4,4 @@ INSERT INTO talon_restore(kind, piece, snapshot, dry_run) VALUES ('sale', 42, 1,
 INSERT INTO talon_purge(before, keep_last) VALUES ('2026-01-01', 1); DELETE FROM talon_lost; UPDATE talon_restore SET piece = 1;
 SELECT * FROM talon_gaps WHERE name = 'r'; SELECT date('talon', 1, 1, 42), talon_row(1, 2, 3); ATTACH ':memory:' AS other;
 SELECT talon_guard('sale', 'sale_piece', 'sale_line', 'other');
+SELECT * FROM talon_tables WHERE kind = 'sale' AND version > 0;
