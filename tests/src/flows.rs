@@ -86,6 +86,30 @@ pub fn lines(mut bytes: &[u8]) -> Vec<String> {
     lines
 }
 
+/// A flow of one chunk with these lines, sealed as a site would: for flows that are sound but for what they say.
+pub fn sealed(lines: &[String]) -> Vec<u8> {
+    let db = Db { connection: rusqlite::Connection::open_in_memory().expect("memory") };
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let mut frame = Vec::with_capacity(zstd_safe::compress_bound(text.len()));
+    zstd_safe::compress(&mut frame, text.as_bytes(), 3).expect("it packs");
+    let first = lines[0].replace('\'', "''");
+    let flow = "'from', f ->> 'from', 'to', f ->> 'to', 'incarnation', f ->> 'incarnation', 'number', f ->> 'number'";
+    let (bytes, size) = (text.len(), frame.len());
+    let mut head = db.one(&format!(
+        "SELECT json_object('talon', 1, 'program', '', {flow}, 'chunk', 0, 'last', json('true'),
+           'bytes', {bytes}, 'size', {size}, 'after', '') FROM (SELECT '{first}' -> 'flow' AS f)"
+    ));
+    head.pop();
+    let mut hasher = blake3::Hasher::new();
+    let hash = hasher.update(head.as_bytes()).update(&frame).finalize().to_hex();
+    head.push_str(&format!(",\"hash\":\"{hash}\"}}"));
+    let mut chunk = 0x184D_2A54_u32.to_le_bytes().to_vec();
+    chunk.extend((head.len() as u32).to_le_bytes());
+    chunk.extend(head.into_bytes());
+    chunk.extend(frame);
+    chunk
+}
+
 /// The documents in chunks, as `kind key [gone|left]`.
 pub fn documents(bytes: &[u8]) -> Vec<String> {
     let db = Db { connection: rusqlite::Connection::open_in_memory().expect("memory") };

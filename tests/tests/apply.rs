@@ -1,6 +1,7 @@
 //! Flows are applied whole document by whole document: what one site has, the other gets, and applying again does nothing.
 
-use talon_tests::tills::Tills;
+use talon_tests::flows::{lines, sealed};
+use talon_tests::tills::{Tills, receive};
 
 /// Central has two articles and a customer.
 fn stocked() -> Tills {
@@ -291,4 +292,84 @@ fn a_piece_says_why_it_is_what_it_is() {
         sites.at('A').error("SELECT * FROM talon_why('sale')"),
         "talon_why: name a kind and a piece: talon_why(kind, piece)"
     );
+}
+
+#[test]
+fn a_flow_is_applied_in_the_transaction_that_has_taken_it_in() {
+    let sites = stocked();
+    let chunks = many(&sites, 3);
+    let a = sites.at('A');
+    a.run("BEGIN IMMEDIATE");
+    let flow = sites.receive('A', &chunks);
+    let read = a.connection.prepare("SELECT id FROM customer UNION ALL SELECT 1");
+    let mut read = read.expect("a statement");
+    let mut rows = read.query([]).expect("a scan");
+    rows.next().expect("a row");
+    assert_eq!(
+        a.error(&format!("SELECT talon_apply({flow})")),
+        "talon_apply: a query is reading: finish it, and call SELECT talon_apply(flow) without FROM"
+    );
+    drop(rows);
+    a.run(&format!("SELECT talon_apply({flow}); COMMIT"));
+    assert_eq!(a.one("SELECT count(*) FROM sale"), "3");
+}
+
+#[test]
+fn a_flow_that_says_what_cannot_be_is_not_believed() {
+    let sites = stocked();
+    let (a, b) = (sites.at('A'), sites.at('B'));
+    b.run("INSERT INTO sale VALUES (7, 'B7', NULL, 1); INSERT INTO sale_line VALUES (7, 7, NULL, 1, 1, NULL)");
+    let sound = lines(&sites.emit('B', 'A', "changes", "none").concat());
+    let stamp = b.one("SELECT stamp FROM talon_change ORDER BY seq DESC LIMIT 1");
+    let at = |stamp: &str| format!("\"stamp\":{stamp},\"site\"");
+    let refusal = "SELECT error FROM talon_flows WHERE from_site = 'BSOC' ORDER BY id DESC LIMIT 1";
+    let aside = "SELECT reason FROM talon_quarantine";
+    let before = a.contents(&["sale", "sale_line", "talon_flow", "talon_chunk"]);
+    for (said, instead, asked, answer) in [
+        (
+            &*at(&stamp),
+            &*at("9223372036854775807"),
+            refusal,
+            "a line cannot be read: 9223372036854775807 is no stamp, in",
+        ),
+        (&at(&stamp), &at("-1"), refusal, "a line cannot be read: -1 is no stamp, in"),
+        (
+            "\"version\":2",
+            "\"version\":9223372036854775807",
+            refusal,
+            "a line cannot be read: 9223372036854775807 is no version of a document, in",
+        ),
+        (
+            "\"documents\":1",
+            "\"documents\":9",
+            refusal,
+            "it is said to have 9 documents, and has 1",
+        ),
+        ("\"lines\":1", "\"lines\":9", aside, "it is said to have 9 lines, and its image has 1"),
+        ("{\"kind\":\"sale\"", "{\"kind\":\"customer\"", aside, "its shape is one of sale"),
+        ("\"number\",", "\"id\",", aside, "its rows of sale have id twice"),
+    ] {
+        let told: Vec<String> = sound.iter().map(|line| line.replace(said, instead)).collect();
+        assert_ne!(told, sound, "{said}");
+        a.run("SAVEPOINT before_it");
+        receive(a, &sealed(&told)).unwrap();
+        a.run("SELECT talon_process()");
+        let answered = a.one(asked);
+        assert!(answered.starts_with(answer), "{answered}");
+        assert_eq!(a.one("SELECT count(*) FROM sale WHERE number = 'B7'"), "0", "{answer}");
+        a.run("ROLLBACK TO before_it; RELEASE before_it");
+    }
+    assert_eq!(a.contents(&["sale", "sale_line", "talon_flow", "talon_chunk"]), before);
+    for (said, error) in [
+        ("\"mode\":\"changes\"", "\"some\" is no mode: 'changes', 'full' or 'return'"),
+        ("\"answer\":\"none\"", "\"some\" is no answer to ask for: 'now', 'later' or 'none'"),
+    ] {
+        let (name, _) = said.split_once(':').unwrap();
+        let told = sound.iter().map(|line| line.replace(said, &format!("{name}:\"some\"")));
+        let told: Vec<String> = told.collect();
+        assert_eq!(receive(a, &sealed(&told)), Err(format!("talon_receive: {error}")));
+    }
+    receive(a, &sealed(&sound)).unwrap();
+    a.run("SELECT talon_process()");
+    assert_eq!(a.one("SELECT count(*) FROM sale WHERE number = 'B7'"), "1");
 }

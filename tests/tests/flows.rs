@@ -338,6 +338,8 @@ fn a_clock_that_is_ahead_by_more_than_a_day_is_reported() {
         error.starts_with("the clock of BSOC is ") && error.ends_with(" hours ahead of this one"),
         "{error}"
     );
+    central.run("SELECT talon_process()");
+    assert_eq!(central.one("SELECT error FROM talon_flows WHERE ended NOT NULL"), error);
 }
 
 #[test]

@@ -344,6 +344,21 @@ impl Connection {
         }
     }
 
+    /// Whether other statements run beside the one that calls.
+    pub fn has_running_beside_one(self) -> bool {
+        let (mut statement, mut running) = (std::ptr::null_mut(), 0);
+        loop {
+            // SAFETY: the list is walked on the connection's own thread.
+            unsafe {
+                statement = sys::sqlite3_next_stmt(self.raw(), statement);
+                if statement.is_null() {
+                    return running > 1;
+                }
+                running += i32::from(sys::sqlite3_stmt_busy(statement) != 0);
+            }
+        }
+    }
+
     /// Whether the connection still has this statement.
     pub(super) fn has_statement(self, wanted: *mut sys::sqlite3_stmt) -> bool {
         let mut statement = std::ptr::null_mut();

@@ -7,6 +7,7 @@ use super::document::{
 use super::frame::from_hexadecimal;
 use super::head_reader::head;
 use super::payload_reader::{Reader, Result as Reading, Unread};
+use super::stamp::MOST;
 use super::store::Hash;
 use crate::error::{Error, Result};
 use crate::sqlite::{Room, Value};
@@ -101,6 +102,22 @@ pub(super) fn owned(text: Cow<'_, str>) -> Reading<String> {
 pub(super) fn integer(reader: &mut Reader<'_>) -> Reading<i64> {
     let value = reader.value()?;
     value.as_ref().as_integer().ok_or_else(|| Unread::Damaged(format!("{value} is no integer")))
+}
+
+/// A stamp that a clock can have made.
+pub(super) fn stamp(reader: &mut Reader<'_>) -> Reading<i64> {
+    match integer(reader)? {
+        stamp @ 0..=MOST => Ok(stamp),
+        stamp => Err(Unread::Damaged(format!("{stamp} is no stamp"))),
+    }
+}
+
+/// How many changes a document has seen.
+fn version(reader: &mut Reader<'_>) -> Reading<i64> {
+    match integer(reader)? {
+        version @ 0..=MOST => Ok(version),
+        version => Err(Unread::Damaged(format!("{version} is no version of a document"))),
+    }
 }
 
 pub(super) fn boolean(reader: &mut Reader<'_>) -> Reading<bool> {
@@ -203,8 +220,8 @@ fn document<'a>(reader: &mut Reader<'a>) -> Reading<Document<'a>> {
             "kind" => read.kind = Some(reader.string()?),
             "key" => read.key = Some(reader.value()?),
             "origin" => read.origin = Some(reader.string()?),
-            "version" => read.version = Some(integer(reader)?),
-            "stamp" => read.stamp = Some(integer(reader)?),
+            "version" => read.version = Some(version(reader)?),
+            "stamp" => read.stamp = Some(stamp(reader)?),
             "site" => read.site = Some(reader.string()?),
             "fields" => read.fields = Some(raw_text(reader)?),
             "shape" => read.shape = Some(integer(reader)?),
@@ -335,7 +352,7 @@ mod tests {
             mode: "changes".into(),
             answer: "now".into(),
             answers: Some(11),
-            stamp: i64::MAX,
+            stamp: MOST,
             since: 4,
             until: 9,
             rejoins: true,
@@ -488,6 +505,9 @@ mod tests {
             (r#"{"document":{"kind":"sale","key":null}}"#, "key is missing"),
             (r#"{"document":{"kind":"sale","key":1,"origin":"B"}}"#, "version is missing"),
             (r#"{"document":{"kind":7}}"#, "'\"' is wanted at byte 20, not \"7}}\""),
+            (r#"{"document":{"stamp":9223372036854775807}}"#, "9223372036854775807 is no stamp"),
+            (r#"{"document":{"stamp":-1}}"#, "-1 is no stamp"),
+            (r#"{"document":{"version":-1}}"#, "-1 is no version of a document"),
             (r#"{"document":{"left":1}}"#, "true or false is wanted"),
             (r#"{"document":{"hash":"00"}}"#, "its hash is none"),
             (r#"{"document":{"references":[["lines"]]}}"#, "a part of a reference is missing"),

@@ -1,7 +1,7 @@
 //! Reads a flow's head, which `document` writes.
 
 use super::document::{Acknowledged, Head, Load, RefusedFlow, SiteLine, TableLine};
-use super::document_reader::{boolean, integer, missing, optional_string, owned};
+use super::document_reader::{boolean, integer, missing, optional_string, owned, stamp};
 use super::frame::FlowName;
 use super::payload_reader::{Reader, Result as Reading, Unread};
 use crate::sqlite::Room;
@@ -9,7 +9,7 @@ use crate::sqlite::Room;
 pub(super) fn head(reader: &mut Reader<'_>) -> Reading<Head> {
     let (mut from, mut to, mut mode, mut answer) = (None, None, None, None);
     let (mut incarnation, mut number) = (None, None);
-    let (mut stamp, mut since, mut until) = (None, None, None);
+    let (mut when, mut since, mut until) = (None, None, None);
     let (mut answers, mut acknowledges, mut loads) = (None, None, None);
     let (mut rejoins, mut program) = (false, String::new());
     let (mut sites, mut tables, mut refuses) = (Vec::new(), Vec::new(), Vec::new());
@@ -23,7 +23,7 @@ pub(super) fn head(reader: &mut Reader<'_>) -> Reading<Head> {
             "incarnation" => incarnation = Some(integer(reader)?),
             "number" => number = Some(integer(reader)?),
             "answers" => answers = Some(integer(reader)?),
-            "stamp" => stamp = Some(integer(reader)?),
+            "stamp" => when = Some(stamp(reader)?),
             "since" => since = Some(integer(reader)?),
             "until" => until = Some(integer(reader)?),
             "rejoins" => rejoins = boolean(reader)?,
@@ -53,7 +53,7 @@ pub(super) fn head(reader: &mut Reader<'_>) -> Reading<Head> {
         mode: mode.ok_or_else(|| missing("mode"))?,
         answer: answer.ok_or_else(|| missing("answer"))?,
         answers,
-        stamp: need(stamp, "stamp")?,
+        stamp: need(when, "stamp")?,
         since: need(since, "since")?,
         until: need(until, "until")?,
         rejoins,

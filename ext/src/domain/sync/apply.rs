@@ -9,7 +9,7 @@ use crate::domain::restore::TriggersOff;
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
 use crate::sqlite::{Connection, Value, ValueRef};
-use crate::storage::document::{Head, Line, Load, Refused};
+use crate::storage::document::{End, Head, Line, Load, Refused};
 use crate::storage::document_reader::read;
 use crate::storage::flow_store::{Flow, FlowStore};
 use crate::storage::load_store::LoadStore;
@@ -96,7 +96,11 @@ impl Talon {
             "the statement that calls it writes: call it by a SELECT of its own"
         } else if !self.connection.is_autocommit() && !self.course.borrow().is_empty() {
             "the open transaction has changed pieces: COMMIT it first"
-        } else if !self.connection.is_idle() {
+        } else if match self.connection.is_autocommit() {
+            true => !self.connection.is_idle(),
+            // What the transaction has read before tells nothing of now.
+            false => self.connection.has_running_beside_one(),
+        } {
             "a query is reading: finish it, and call SELECT talon_apply(flow) without FROM"
         } else {
             return Ok(());
@@ -176,7 +180,8 @@ impl Talon {
         let mut databases = self.databases()?;
         let now = ValueRef::Integer(self.clock.now_ms());
         let begin = databases[place].own_statement(
-            "UPDATE {s}.talon_flow SET runs = runs + 1, begun = coalesce(begun, ?2), error = NULL
+            "UPDATE {s}.talon_flow SET runs = runs + 1, begun = coalesce(begun, ?2),
+               error = CASE runs WHEN 0 THEN error END
              WHERE id = ?1 AND ended IS NULL",
         )?;
         begin.run(&[ValueRef::Integer(flow.id), now])?;
@@ -260,7 +265,14 @@ impl Talon {
         run.is_read = loop {
             let Some(line) = run.lines.next_line()? else { break true };
             match read(line)? {
-                Line::Head(_) | Line::End(_) => {}
+                Line::Head(_) => {}
+                Line::End(end) if end.documents != run.read => {
+                    let End { documents, .. } = end;
+                    let problem =
+                        format!("it is said to have {documents} documents, and has {}", run.read);
+                    return Err(Error::Flow { problem });
+                }
+                Line::End(_) => {}
                 Line::Shape(shape) => run.arrivals.shape(database, &shape, line)?,
                 Line::Refused(refused) => run.arrivals.refused(database, &refused)?,
                 Line::Document(document) => {

@@ -174,6 +174,12 @@ impl Arrivals {
             (_, fitting) => fitting.and_then(|fitting| fitting.as_ref().ok()),
         };
         let kind = match fitting {
+            Some(fitting) if database.kinds[fitting.kind].name != *document.kind => {
+                return Ok(Err(format!(
+                    "its shape is one of {}",
+                    database.kinds[fitting.kind].name
+                )));
+            }
             Some(fitting) => fitting.kind,
             None => {
                 let named = |kind: &usize| database.kinds[*kind].name == *document.kind;

@@ -3,6 +3,7 @@
 
 use super::decide::Mark;
 use crate::error::{Error, Result};
+use crate::storage::stamp::MOST;
 use std::collections::BTreeMap;
 
 /// The stamps by field.
@@ -28,6 +29,13 @@ impl FieldMarks {
     pub fn read(json: &str) -> Result<FieldMarks> {
         let read: BTreeMap<String, (i64, String, i64)> = serde_json::from_str(json)
             .map_err(|error| Error::Argument(format!("its fields cannot be read: {error}")))?;
+        if let Some((field, (stamp, ..))) =
+            read.iter().find(|(_, (stamp, ..))| !(0..=MOST).contains(stamp))
+        {
+            return Err(Error::Argument(format!(
+                "its field {field} has {stamp}, which is no stamp"
+            )));
+        }
         let mark = |(field, (stamp, site, seq))| (field, FieldMark { stamp, site, seq: Some(seq) });
         Ok(FieldMarks(read.into_iter().map(mark).collect()))
     }
@@ -83,5 +91,6 @@ mod tests {
         let taken = theirs.renumbered(&ours);
         assert_eq!(taken.to_json(9), r#"{"name":[5,"asoc",3],"phone":[7,"BSOC",9]}"#);
         assert!(FieldMarks::read("7").is_err());
+        assert!(FieldMarks::read(r#"{"name":[9223372036854775807,"ASOC",3]}"#).is_err());
     }
 }

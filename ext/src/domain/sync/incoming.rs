@@ -101,6 +101,11 @@ impl Identities {
             if let Some(missing) = columns.iter().find(|column| !part.columns.contains(column)) {
                 return Ok(Err(format!("{} has no column {missing} here", part.table.name)));
             }
+            if let Some(twice) =
+                columns.iter().enumerate().find(|(at, column)| columns[..*at].contains(column))
+            {
+                return Ok(Err(format!("its rows of {} have {} twice", part.table.name, twice.1)));
+            }
             let mut needed = part.key.iter().chain(&part.link);
             if let Some(missing) = needed.find(|column| !columns.contains(column)) {
                 return Ok(Err(format!("its rows of {} have no {missing}", part.table.name)));

@@ -1,7 +1,7 @@
 //! Takes the chunks of a flow in, in whatever order they come, and says when all of it is here. What is no sound flow for this
 //! site, or does not follow what came before, changes nothing.
 
-use super::emit::{Mode, own_site};
+use super::emit::{Answer, Mode, own_site};
 use super::sequence::{Known, Receiver, Sender, Verdict, clock_off_ms, clock_warning, judge};
 use crate::domain::talon::Talon;
 use crate::error::{Error, Result};
@@ -318,6 +318,8 @@ fn head<'l>(chunk: &Chunk<'_>, lines: &'l [u8]) -> Result<(Head, &'l str)> {
     }
     match document_reader::read(line)? {
         Line::Head(head) if head.flow == chunk.flow => {
+            Mode::from_text(&head.mode)?;
+            Answer::from_text(&head.answer)?;
             let text = std::str::from_utf8(line).map_err(|_| bad("its first line is no UTF-8"))?;
             Ok((*head, text))
         }

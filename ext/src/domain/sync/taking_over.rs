@@ -204,6 +204,14 @@ impl Arrivals {
         taken: Taken<'_>,
     ) -> Attempt<()> {
         let kind = fitting.kind;
+        let lines = fitting.parts.iter().position(|part| part.part == LINES);
+        let lines = lines.map_or(0, |lines| rows.parts[lines].len());
+        if i64::try_from(lines).ok() != Some(whole.lines) {
+            return Ok(Err(format!(
+                "it is said to have {} lines, and its image has {lines}",
+                whole.lines
+            )));
+        }
         // Of documents that are written together it is asked at the end.
         if self.identities.together.is_none() && talon.connection.has_pending_foreign_keys() {
             return Ok(Err(self.broken_reference(database, fitting, key, rows, &taken)?));
