@@ -29,7 +29,7 @@ pub(super) struct Standing {
     pub(super) site: i64,
     /// and how that site is called,
     pub(super) code: Rc<str>,
-    /// the site that it came from,
+    /// the site that it came from: not where that has begun anew since, and may never have had it,
     pub(super) via: Option<i64>,
     /// the one before it,
     pub(super) previous: Option<i64>,
@@ -242,7 +242,9 @@ impl Database {
 
     fn change_row(&mut self, seq: i64) -> Result<Option<ChangeRow>> {
         let asked = self.own_statement(
-            "SELECT stamp, site, via, previous, fields FROM {s}.talon_change WHERE seq = ?1",
+            "SELECT c.stamp, c.site, iif(f.incarnation <> v.incarnation, NULL, c.via), c.previous, c.fields
+             FROM {s}.talon_change AS c LEFT JOIN {s}.talon_flow AS f ON f.id = c.flow
+             LEFT JOIN {s}.talon_site AS v ON v.id = c.via WHERE c.seq = ?1",
         )?;
         Ok(asked.first(&[ValueRef::Integer(seq)], |row| {
             Ok(ChangeRow {
