@@ -22,6 +22,7 @@ pub fn export(options: &Export, report: &mut dyn Report) -> Result<Findings> {
     let flow = match chosen(options, &database, &this)? {
         Some(flow) => flow,
         None => {
+            refuse_to_replace(&options.file)?;
             let answer = options.wanted.answer.unwrap_or(default_answer(&this));
             let id = database.emit(&options.to, options.wanted.mode, answer)?;
             database.flow(id)?.ok_or_else(|| gone(options, id))?
@@ -94,15 +95,17 @@ fn gone(options: &Export, id: i64) -> Error {
 pub fn import(options: &Import, report: &mut dyn Report) -> Result<Findings> {
     let (database, _lock) = Database::open_to_write(&options.place)?;
     let mut findings = Findings::default();
-    let mut missing = None;
+    let mut missing: Option<Error> = None;
     let this = database.this()?;
     let written = database.to_send(&this)?.last().map(|flow| flow.id);
     for path in &options.files {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) => {
-                report.warn(&failed(path, &error).to_string());
-                missing = Some(failed(path, &error));
+                // The last of them is what the run ends with.
+                if let Some(earlier) = missing.replace(failed(path, &error)) {
+                    report.warn(&earlier.to_string());
+                }
                 continue;
             }
         };
@@ -112,7 +115,7 @@ pub fn import(options: &Import, report: &mut dyn Report) -> Result<Findings> {
         let taken =
             taking::take_file(&database, &name, BufReader::new(file), report, &mut findings);
         report.end();
-        taken?;
+        taking::say_over(&database, &taken?, report)?;
     }
     taking::process(&database, report, &mut findings)?;
     for flow in database.to_send(&this)?.iter().filter(|flow| Some(flow.id) > written) {
@@ -139,9 +142,7 @@ fn path_of(file: &Path, flow: &Flow) -> PathBuf {
 
 /// Writes a file that gets its name when it is whole and on the disk, and is not there otherwise.
 fn write_new(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
-    if path.exists() {
-        return Err(failed(path, &"is there already; name another file, or remove it"));
-    }
+    refuse_to_replace(path)?;
     let mut unfinished = path.to_owned().into_os_string();
     unfinished.push(".unfinished");
     let unfinished = PathBuf::from(unfinished);
@@ -156,6 +157,14 @@ fn write_new(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result
         let _ = std::fs::remove_file(&unfinished);
     }
     written
+}
+
+/// A file that is there is not replaced; in a folder each flow has a name of its own.
+fn refuse_to_replace(path: &Path) -> Result<()> {
+    match path.exists() && !path.is_dir() {
+        true => Err(failed(path, &"is there already; name another file, or remove it")),
+        false => Ok(()),
+    }
 }
 
 fn failed(path: &Path, reason: &dyn std::fmt::Display) -> Error {

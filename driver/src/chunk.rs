@@ -49,7 +49,10 @@ pub struct Chunk {
 /// Why what a file holds is not, or not any more, a sequence of chunks.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// Something else begins there.
+    /// It begins as no flow does.
+    #[error("is no flow file: no chunk of a flow begins at byte 0")]
+    NoFlow,
+    /// Something else begins there, after sound chunks.
     #[error("no chunk of a flow begins at byte {0}")]
     Foreign(u64),
     /// It ends too early.
@@ -81,14 +84,14 @@ impl<R: Read> Chunks<R> {
             return Ok(None);
         }
         if !bytes.iter().zip(MAGIC).all(|(found, wanted)| *found == wanted) {
-            return Err(Fault::Foreign(self.at));
+            return Err(self.foreign());
         }
         let length = match bytes.last_chunk() {
             Some(length) if is_whole => u32::from_le_bytes(*length) as usize,
             _ => return Err(Fault::CutOff(self.at)),
         };
         if length > LONGEST_HEAD_BYTES {
-            return Err(Fault::Foreign(self.at));
+            return Err(self.foreign());
         }
         if !self.read(&mut bytes, length as u64)? {
             return Err(Fault::CutOff(self.at));
@@ -101,6 +104,10 @@ impl<R: Read> Chunks<R> {
         }
         self.at += bytes.len() as u64;
         Ok(Some(Chunk { head, bytes }))
+    }
+
+    fn foreign(&self) -> Fault {
+        if self.at == 0 { Fault::NoFlow } else { Fault::Foreign(self.at) }
     }
 
     /// Appends so many bytes of the source, and says whether there were as many.
@@ -162,14 +169,15 @@ mod tests {
 
     #[test]
     fn what_is_no_chunk_is_named_so() {
-        let foreign = |at: usize| Some(format!("no chunk of a flow begins at byte {at}"));
-        assert_eq!(read(b"PK\x03\x04 a zip"), (vec![], foreign(0)));
-        assert_eq!(read(b"x"), (vec![], foreign(0)));
-        assert_eq!(read(&[&MAGIC[..], &[255; 4]].concat()), (vec![], foreign(0)));
+        let none = || Some("is no flow file: no chunk of a flow begins at byte 0".to_owned());
+        assert_eq!(read(b"PK\x03\x04 a zip"), (vec![], none()));
+        assert_eq!(read(b"x"), (vec![], none()));
+        assert_eq!(read(&[&MAGIC[..], &[255; 4]].concat()), (vec![], none()));
         assert_eq!(read(b""), (vec![], None));
         let sound = chunk(0, b"sound");
         let file = [&sound[..], b"and then something"].concat();
-        assert_eq!(read(&file), (vec![sound.clone()], foreign(sound.len())));
+        let after = Some(format!("no chunk of a flow begins at byte {}", sound.len()));
+        assert_eq!(read(&file), (vec![sound.clone()], after));
     }
 
     #[test]

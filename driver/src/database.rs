@@ -3,6 +3,7 @@
 use crate::arguments::{Answer, Mode, Place};
 use crate::error::{Error, Result};
 use crate::extension;
+use crate::layout::Named;
 use crate::lock::{self, Lock};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, named_params};
 use std::path::{Path, PathBuf};
@@ -47,6 +48,10 @@ pub struct Flow {
     pub link: Option<i64>,
     /// Was it refused?
     pub is_refused: bool,
+    /// Was it applied?
+    pub is_ended: bool,
+    /// Is it not wanted any more?
+    pub is_superseded: bool,
 }
 
 impl Database {
@@ -135,7 +140,7 @@ impl Database {
         Err(Error::Database {
             path: self.path.clone(),
             reason: "is no site yet; register all sites (SELECT talon_site(code, role)) and say which one this is \
-                     (SELECT talon_origin(code))"
+                     (SELECT talon_origin(code)), or begin it as a till by a load (talon load)"
                 .to_owned(),
         })
     }
@@ -223,6 +228,25 @@ impl Database {
         Ok(self.connection.query_row(&statement, [id], flow).optional()?)
     }
 
+    /// The newest flow of all, sent or received.
+    ///
+    /// # Errors
+    /// What the extension says.
+    pub fn newest_flow(&self) -> Result<Option<i64>> {
+        let statement = "SELECT max(id) FROM talon_flows";
+        Ok(self.connection.query_row(statement, [], |row| row.get(0))?)
+    }
+
+    /// How many documents of a flow that came in wait in quarantine.
+    ///
+    /// # Errors
+    /// What the extension says.
+    pub fn set_aside(&self, flow: i64) -> Result<i64> {
+        let statement =
+            "SELECT count(*) FROM talon_quarantine WHERE flow = ?1 AND direction = 'in'";
+        Ok(self.connection.query_row(statement, [flow], |row| row.get(0))?)
+    }
+
     /// Flows of this site that are not known to have arrived, the oldest first.
     ///
     /// # Errors
@@ -262,16 +286,18 @@ impl Database {
         Ok(self.connection.query_row(statement, (&this.code, &to.code), |row| row.get(0))?)
     }
 
-    /// Has a flow come as a whole, or is it not wanted any more? Of a sender's present database, by its number.
+    /// Has a flow come as a whole, or is it not wanted any more? Numbers are those of one database of a sender's, told by its
+    /// incarnation: a till that gets another one counts from 1 again.
     ///
     /// # Errors
     /// What the extension says.
-    pub fn is_known(&self, from: &Site, to: &Site, number: i64) -> Result<bool> {
+    pub fn is_known(&self, from: &Site, to: &Site, named: &Named) -> Result<bool> {
         let statement = "SELECT count(*) FROM talon_flows
-                          WHERE from_site = ?1 AND to_site = ?2 AND number = ?3
+                          WHERE from_site = ?1 AND to_site = ?2 AND number = ?3 AND incarnation = ?4
                             AND (ready IS NOT NULL OR refused IS NOT NULL OR superseded IS NOT NULL)";
         let mut statement = self.connection.prepare_cached(statement)?;
-        let count: i64 = statement.query_row((&from.code, &to.code, number), |row| row.get(0))?;
+        let values = (&from.code, &to.code, named.number, &named.incarnation);
+        let count: i64 = statement.query_row(values, |row| row.get(0))?;
         Ok(count > 0)
     }
 
@@ -320,7 +346,7 @@ pub enum Counted {
 }
 
 /// What [`flow`] reads.
-const FLOW: &str = "id, number, from_site, to_site, rows, bytes, error, link, refused IS NOT NULL";
+const FLOW: &str = "id, number, from_site, to_site, rows, bytes, error, link, refused IS NOT NULL, ended IS NOT NULL, superseded IS NOT NULL";
 
 fn flow(row: &Row<'_>) -> rusqlite::Result<Flow> {
     Ok(Flow {
@@ -333,6 +359,8 @@ fn flow(row: &Row<'_>) -> rusqlite::Result<Flow> {
         error: row.get(6)?,
         link: row.get(7)?,
         is_refused: row.get(8)?,
+        is_ended: row.get(9)?,
+        is_superseded: row.get(10)?,
     })
 }
 

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
+/// What this program can be built with, as features of its crate and as schemes of URLs.
+const SERVICES: [&str; 2] = ["s3", "webdav"];
+
 /// How much of an object is asked for at once.
 const STEP_BYTES: u64 = 1 << 20;
 
@@ -212,9 +215,15 @@ fn service_operator(url: &str) -> std::result::Result<Operator, String> {
     let operator = Operator::from_uri(url).map_err(|error| match error.kind() {
         ErrorKind::Unsupported => {
             let scheme = url.split("://").next().unwrap_or_default();
-            format!(
-                "this talon was built without {scheme}; build it with: cargo build -p talon-driver --features {scheme}"
-            )
+            match SERVICES.contains(&scheme) {
+                true => format!(
+                    "this talon was built without {scheme}; build it with: cargo build -p talon-driver --features {scheme}"
+                ),
+                false => format!(
+                    "{scheme} is no service that talon can be built with: a mailbox is a folder, or a URL of {}",
+                    SERVICES.join(" or ")
+                ),
+            }
         }
         _ => said(&error),
     })?;

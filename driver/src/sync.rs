@@ -9,6 +9,7 @@ use crate::layout;
 use crate::mailbox::Mailbox;
 use crate::report::{Report, Way};
 use crate::taking::{self, Findings, counted};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// How often the mailbox is looked at while an answer is waited for.
@@ -56,11 +57,13 @@ impl Exchange {
         let this = self.database.this()?;
         let (mut waiting, mut bytes) = (Vec::new(), 0);
         for path in self.mailbox.lying_for(&this.code)? {
-            if !findings.files.contains(&path) && !self.is_known(&path, &sites, &this)? {
+            if !findings.files.contains(&path) && !self.is_passed_over(&path, &sites, &this)? {
                 bytes += self.mailbox.length(&path)?.unwrap_or_default();
                 waiting.push(path);
             }
         }
+        let newest = self.database.newest_flow()?;
+        let mut came = BTreeSet::new();
         report.begin("receiving", Some(bytes));
         for path in waiting {
             let source = self.mailbox.read(&path);
@@ -68,19 +71,21 @@ impl Exchange {
             if taken.is_err() {
                 report.end();
             }
-            taken?;
+            came.extend(taken?);
         }
         report.end();
-        Ok(())
+        // Of what was here before nothing is said again.
+        came.retain(|flow| Some(*flow) > newest);
+        taking::say_over(&self.database, &came, report)
     }
 
-    /// Has the flow that an object's name speaks of come already? A name of a file by hand says nothing: it is read.
-    fn is_known(&self, path: &str, sites: &[Site], this: &Site) -> Result<bool> {
+    /// Is there nothing to be had of an object, by its name? A flow that has come already is known again by its first chunk,
+    /// which is read nevertheless: a database that went back to a backup uses its numbers again, with other content, and the
+    /// extension says so. A name of a file by hand says nothing: it is read.
+    fn is_passed_over(&self, path: &str, sites: &[Site], this: &Site) -> Result<bool> {
         for sender in sites {
             let Some(named) = layout::named(path, &sender.code) else { continue };
-            if sender.incarnation.as_deref() == Some(named.incarnation.as_str()) {
-                return self.database.is_known(sender, this, named.number);
-            }
+            return Ok(named.chunk > 0 && self.database.is_known(sender, this, &named)?);
         }
         Ok(false)
     }

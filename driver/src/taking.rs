@@ -26,7 +26,7 @@ impl Findings {
 }
 
 /// Gives the extension every chunk of a file. What is no sound chunk is named, and left where it is; the chunks before it
-/// are taken.
+/// are taken. Gives the flows that it has something of.
 ///
 /// # Errors
 /// What another file would meet as well.
@@ -36,22 +36,46 @@ pub fn take_file(
     source: impl Read,
     report: &mut dyn Report,
     findings: &mut Findings,
-) -> Result<()> {
+) -> Result<BTreeSet<i64>> {
     let mut chunks = Chunks::new(source);
+    let mut flows = BTreeSet::new();
     let problem = loop {
         let chunk = match chunks.take() {
             Ok(Some(chunk)) => chunk,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(flows),
             Err(fault) => break fault.to_string(),
         };
         // The chunks after a refused one are of the same flow, which cannot become whole.
         match database.receive(&chunk.bytes)? {
-            Ok(_) => report.moved(Way::In, &shown(&chunk), chunk.bytes.len() as u64),
+            Ok(flow) => {
+                flows.insert(flow);
+                report.moved(Way::In, &shown(&chunk), chunk.bytes.len() as u64);
+            }
             Err(problem) => break problem,
         }
     };
     report.warn(&format!("{name}: {problem}"));
     findings.files.insert(name.to_owned());
+    Ok(flows)
+}
+
+/// Says of flows that came in what nothing will be done with, and why.
+///
+/// # Errors
+/// What the extension says.
+pub fn say_over(database: &Database, flows: &BTreeSet<i64>, report: &mut dyn Report) -> Result<()> {
+    for id in flows {
+        let Some(flow) = database.flow(*id)? else { continue };
+        let name = format!("flow {} of {}", flow.number, flow.from);
+        if flow.is_ended {
+            report.say(&format!("{name} was applied already"));
+        } else if flow.is_superseded {
+            report.say(&format!(
+                "{name} is passed over: a later one has all of it, or it was written for an earlier database of {}",
+                flow.to
+            ));
+        }
+    }
     Ok(())
 }
 
@@ -79,7 +103,11 @@ pub fn process(
             (None, true) => report.say(&format!("{name} is not here as a whole yet")),
             (None, false) if !flow.is_refused => {
                 let rows = flow.rows.unwrap_or_default();
-                report.say(&format!("applied {name}: {}", counted(rows, "row")));
+                let aside = match database.set_aside(flow.id)? {
+                    0 => String::new(),
+                    count => format!(", {} set aside", counted(count, "document")),
+                };
+                report.say(&format!("applied {name}: {}{aside}", counted(rows, "row")));
             }
             (problem, _) => {
                 let problem = problem.as_deref().unwrap_or("is refused");

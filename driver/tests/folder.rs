@@ -240,7 +240,10 @@ fn files_that_are_wrong_are_named_and_left_and_the_others_are_taken() {
         assert_eq!(is_named, !["c-empty.talon", "notes.txt"].contains(&name), "{name}: {ran:?}");
     }
     assert!(ran.err.contains("a-short.talon: it is cut off"), "{ran:?}");
-    assert!(ran.err.contains("b-letter.talon: no chunk of a flow begins at byte 0"), "{ran:?}");
+    assert!(
+        ran.err.contains("b-letter.talon: is no flow file: no chunk of a flow begins at byte 0"),
+        "{ran:?}"
+    );
     assert_eq!(shops.lying("ASOC"), lying);
     assert_eq!(shops.sales("ASOC").len(), 1);
 }
@@ -265,6 +268,31 @@ fn a_flow_that_is_damaged_on_its_way_is_made_good_by_the_next() {
     assert!(!chunk.exists());
     exchange_all(&shops);
     all_have(&shops, 150);
+}
+
+#[test]
+fn a_flow_of_a_restored_backup_is_refused_by_name_though_its_number_is_known() {
+    let shops = Shops::new();
+    shops.sell("BSOC", 1);
+    for site in ["BSOC", "ASOC", "BSOC"] {
+        shops.sync(site, &[]).well();
+    }
+    shops.db("BSOC").run(&format!("VACUUM INTO '{}'", shops.path("backup.db").display()));
+    shops.sell("BSOC", 2);
+    for site in ["BSOC", "ASOC"] {
+        shops.sync(site, &[]).well();
+    }
+    for end in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(shops.path(&format!("BSOC.db{end}")));
+    }
+    std::fs::copy(shops.path("backup.db"), shops.file("BSOC")).expect("brought back");
+    shops.sell("BSOC", 9);
+    // What lies there for it was written for what it was; it does not wait for that.
+    shops.sync("BSOC", &[]);
+    let text = "was here before with other content: BSOC went back to an older state";
+    shops.sync("ASOC", &[]).ends(3, text);
+    shops.sync("ASOC", &[]).ends(3, text);
+    assert_eq!(shops.sales("ASOC").len(), 3);
 }
 
 #[test]
@@ -300,10 +328,14 @@ fn a_key_and_a_folder_can_be_mixed() {
     let out = shops.run("export", "BSOC", &["--to", "asoc", &key]).well();
     assert!(out.ends_with("BSOC-to-ASOC-00000001.talon\n"), "{out}");
     let carried = shops.path("key").join("BSOC-to-ASOC-00000001.talon").display().to_string();
-    // A file that is there is not replaced.
+    // A file that is there is not replaced, and no flow is made for it.
     shops
         .run("export", "BSOC", &["--to", "ASOC", "--flow", "1", &key])
         .ends(4, "is there already; name another file, or remove it");
+    shops
+        .run("export", "BSOC", &["--to", "ASOC", &carried])
+        .ends(4, "is there already; name another file, or remove it");
+    assert_eq!(shops.db("BSOC").one("SELECT count(*) FROM talon_flows"), "1");
 
     // More is sold and sent by the folder; the key arrives between, before and after, once more than needed.
     shops.sell("BSOC", 1);
@@ -314,7 +346,8 @@ fn a_key_and_a_folder_can_be_mixed() {
     shops.sync("BSOC", &[]).well();
     shops.sync("ASOC", &[]).well();
     assert_eq!(shops.sales("ASOC").len(), 3);
-    shops.run("import", "ASOC", &[&carried]).well();
+    let out = shops.run("import", "ASOC", &[&carried]).well();
+    assert!(out.contains("flow 1 of BSOC was applied already"), "{out}");
 
     // The answer goes back on the key.
     shops.sell("CSOC", 1);
@@ -331,6 +364,31 @@ fn a_key_and_a_folder_can_be_mixed() {
     assert_eq!(shops.sales("BSOC").len(), 5);
     exchange_all(&shops);
     all_have(&shops, 5);
+}
+
+#[test]
+fn files_that_are_missing_or_no_flows_are_told_once() {
+    let shops = Shops::new();
+    let [letter, away] =
+        ["schema.sql", "away.talon"].map(|name| shops.path(name).display().to_string());
+    std::fs::write(&letter, "CREATE TABLE t(x);").expect("written");
+    let ran = shops.run("import", "ASOC", &[&away, &letter]);
+    assert_eq!(ran.err.matches("away.talon").count(), 1, "{ran:?}");
+    ran.ends(4, "schema.sql: is no flow file: no chunk of a flow begins at byte 0");
+}
+
+#[test]
+fn an_applied_flow_says_how_many_of_its_documents_were_set_aside() {
+    let shops = Shops::new();
+    shops.sell("BSOC", 2);
+    // One number twice is against a rule of central's own.
+    shops.db("ASOC").run(
+        "CREATE UNIQUE INDEX number ON sale(number); INSERT INTO sale VALUES (900, 'BSOC-1', NULL)",
+    );
+    shops.sync("BSOC", &[]).well();
+    let ran = shops.sync("ASOC", &[]);
+    assert!(ran.out.contains("applied flow 1 of BSOC: 6 rows, 1 document set aside"), "{ran:?}");
+    ran.ends(3, "1 document in quarantine; talon status names them");
 }
 
 #[test]

@@ -99,6 +99,19 @@ fn a_load_that_cannot_be_stops_with_its_reason() {
     assert_eq!(shops.db("DSOC").one("SELECT count(*) FROM sale"), "0");
 }
 
+/// BSOC gets a database that knows nothing of the one it had.
+fn replace_machine(shops: &Shops) {
+    for end in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(shops.path(&format!("BSOC.db{end}")));
+    }
+    let db = shops.db("BSOC");
+    db.run(shops::SCHEMA);
+    db.run(
+        "SELECT talon_site('ASOC', 'central'), talon_site('BSOC', 'remote'), talon_origin('BSOC')",
+    );
+    db.run(shops::GUARDS);
+}
+
 #[test]
 fn a_new_machine_for_an_old_till_is_not_held_up_by_what_lies_there_for_the_old_one() {
     let shops = Shops::new();
@@ -109,19 +122,31 @@ fn a_new_machine_for_an_old_till_is_not_held_up_by_what_lies_there_for_the_old_o
     shops.db("ASOC").run("INSERT INTO article VALUES (1, 'c', 'coffee', 2.5)");
     shops.sync("ASOC", &["--to", "BSOC"]).well();
     let sales = shops.sales("BSOC");
-    for end in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(shops.path(&format!("BSOC.db{end}")));
-    }
-    let db = shops.db("BSOC");
-    db.run(shops::SCHEMA);
-    db.run(
-        "SELECT talon_site('ASOC', 'central'), talon_site('BSOC', 'remote'), talon_origin('BSOC')",
-    );
-    db.run(shops::GUARDS);
-    drop(db);
+    replace_machine(&shops);
     load(&shops, "BSOC", &[]).well();
     shops.sync("ASOC", &[]).well();
     load(&shops, "BSOC", &[]).well();
     assert_eq!(shops.sales("BSOC"), sales);
     assert_eq!(shops.db("BSOC").rows("SELECT label FROM article"), ["coffee"]);
+}
+
+#[test]
+fn flows_of_a_new_machine_are_taken_though_their_numbers_were_used_before() {
+    let shops = Shops::new();
+    for _ in 0..4 {
+        shops.sell("BSOC", 1);
+        shops.sync("BSOC", &[]).well();
+        shops.sync("ASOC", &[]).well();
+    }
+    replace_machine(&shops);
+    load(&shops, "BSOC", &[]).well();
+    shops.sync("ASOC", &[]).well();
+    load(&shops, "BSOC", &[]).well();
+    for sold in 5..=7 {
+        shops.sell("BSOC", 1);
+        shops.sync("BSOC", &[]).well();
+        let out = shops.sync("ASOC", &[]).well();
+        assert!(out.contains(" of BSOC: 2 rows") || out.contains(" of BSOC: 3 rows"), "{out}");
+        assert_eq!(shops.sales("ASOC").len(), sold);
+    }
 }

@@ -77,7 +77,7 @@ struct Flows;
 
 mod flow_columns {
     pub const ID: usize = 0;
-    pub const SCHEMA: usize = 18;
+    pub const SCHEMA: usize = 19;
     /// Moments: ready, begun, ended, and refused, superseded, acknowledged.
     pub const LAYOUT: super::Layout =
         super::Layout { schema: SCHEMA, moments: &[6, 7, 8, 10, 11, 12], identity: &[ID] };
@@ -88,7 +88,7 @@ impl Table for Flows {
     type Cursor = Scan;
     const DECLARATION: &'static str = "CREATE TABLE x(id INTEGER, link INTEGER, from_site TEXT, to_site TEXT, mode TEXT,
         answer TEXT, ready TEXT, begun TEXT, ended TEXT, runs INTEGER, refused TEXT, superseded TEXT, acknowledged TEXT,
-        rows INTEGER, bytes INTEGER, error TEXT, number INTEGER, load TEXT, schema TEXT HIDDEN)";
+        rows INTEGER, bytes INTEGER, error TEXT, number INTEGER, load TEXT, incarnation TEXT, schema TEXT HIDDEN)";
     const PUSHED: &'static [usize] = &[flow_columns::ID, flow_columns::SCHEMA];
 
     fn open(
@@ -96,7 +96,7 @@ impl Table for Flows {
         constraints: &Constraints<'_>,
     ) -> std::result::Result<Scan, Failure> {
         let select = "SELECT f.id, f.link, s.code, r.code, f.mode, f.answer, f.ready, f.begun, f.ended, f.runs, f.refused,
-              f.superseded, f.acknowledged, f.rows, f.bytes, f.error, f.number, f.load
+              f.superseded, f.acknowledged, f.rows, f.bytes, f.error, f.number, f.load, printf('%016x', f.incarnation)
             FROM {s}.talon_flow AS f LEFT JOIN {s}.talon_site AS s ON s.id = f.sender
             LEFT JOIN {s}.talon_site AS r ON r.id = f.receiver
             WHERE ?1 IS NULL OR f.id = ?1 ORDER BY f.id";
