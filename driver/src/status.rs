@@ -15,6 +15,15 @@ const MOST_SHOWN: usize = 8;
 /// A clock that is off by less is nobody's concern.
 const CLOCK_OFF_S: i64 = 120;
 
+/// The sites, each with how many pieces and records have changed here since what it has acknowledged, and not by a flow of its
+/// own. A remote site sends to central alone.
+const SITES: &str = "SELECT s.*, CASE WHEN NOT s.this AND (s.role = 'central' OR EXISTS (
+        SELECT 1 FROM talon_sites AS o WHERE o.this AND o.role = 'central')) THEN (
+      SELECT count(*) FROM talon_change AS c
+        CROSS JOIN talon_piece AS p ON p.kind = c.kind AND p.saved IN (0, 1) AND p.key = c.key AND p.change = c.seq
+      WHERE c.seq > t.acknowledged AND c.via IS NOT t.id) END AS changed
+    FROM talon_sites AS s JOIN talon_site AS t ON t.code = s.code";
+
 /// What there is to know.
 struct Standing {
     this: Record,
@@ -52,7 +61,7 @@ impl Standing {
             let query = format!("SELECT * FROM talon_flows WHERE {condition} ORDER BY id");
             records(database.connection(), &query, [&this])
         };
-        let mut sites = all("SELECT * FROM talon_sites")?;
+        let mut sites = all(SITES)?;
         let here = sites.iter().position(|site| site.get("this") == Some(&json!(1)));
         Ok(Standing {
             this: here.map(|here| sites.remove(here)).unwrap_or_default(),
@@ -97,7 +106,8 @@ impl Standing {
             String::new(),
         ];
         let rows: Vec<Vec<String>> = self.sites.iter().map(site_cells).collect();
-        let titles = ["site", "role", "name", "sent", "received", "acknowledged", "clock"];
+        let titles =
+            ["site", "role", "name", "sent", "received", "acknowledged", "changed", "clock"];
         lines.extend(columns(&titles, &rows));
         lines.push(String::new());
         list(&mut lines, "not applied", &self.to_apply, |flow| {
@@ -174,6 +184,7 @@ fn site_cells(site: &Record) -> Vec<String> {
         flow("sent"),
         flow("received"),
         flow("acknowledged"),
+        shown(site, "changed"),
         clock,
     ]
 }

@@ -423,6 +423,19 @@ fn status_and_flows_tell_how_a_site_stands() {
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["this"]["code"], "BSOC");
     assert_eq!(json["to_send"][0]["rows"], 6);
+    let changed = |site: &str| {
+        let json = shops.run("status", site, &["--json"]).well();
+        let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        let sites = json["sites"].as_array().expect("sites").clone();
+        let shown = |other: &serde_json::Value| format!("{} {}", other["code"], other["changed"]);
+        sites.iter().map(shown).collect::<Vec<_>>()
+    };
+    assert_eq!(changed("BSOC"), [r#""ASOC" 2"#, r#""CSOC" null"#]);
+    assert_eq!(changed("ASOC"), [r#""BSOC" 0"#, r#""CSOC" 0"#]);
+    shops.sync("ASOC", &[]).well();
+    assert_eq!(changed("ASOC"), [r#""BSOC" 0"#, r#""CSOC" 2"#]);
+    shops.sync("BSOC", &["--fetch"]).well();
+    assert_eq!(changed("BSOC"), [r#""ASOC" 0"#, r#""CSOC" null"#]);
     exchange_all(&shops);
     let flows = shops.run("flows", "ASOC", &[]).well();
     assert!(flows.lines().count() >= 5, "{flows}");

@@ -123,7 +123,12 @@ fn a_new_machine_for_an_old_till_is_not_held_up_by_what_lies_there_for_the_old_o
     shops.sync("ASOC", &["--to", "BSOC"]).well();
     let sales = shops.sales("BSOC");
     replace_machine(&shops);
-    load(&shops, "BSOC", &[]).well();
+    let out = load(&shops, "BSOC", &[]).well();
+    let passed = " of ASOC is passed over: a later one has all of it, or it was written for an earlier database of BSOC";
+    assert!(out.contains(passed), "{out}");
+    // It lies there until the load has come, and is said once.
+    let out = shops.sync("BSOC", &["--fetch"]).well();
+    assert_eq!(out.matches(passed).count(), 0, "{out}");
     shops.sync("ASOC", &[]).well();
     load(&shops, "BSOC", &[]).well();
     assert_eq!(shops.sales("BSOC"), sales);
