@@ -23,6 +23,8 @@ CREATE TABLE {schema}.talon_site(
   -- Our changes up to here are there; its changes up to here are here.
   acknowledged INTEGER NOT NULL DEFAULT 0,
   applied INTEGER NOT NULL DEFAULT 0,
+  -- Our newest change when that database of it was first heard of: what came from the site before came from another one.
+  begun INTEGER NOT NULL DEFAULT 0,
   -- By how much its clock was off when last heard of, in ms.
   clock_off INTEGER
 );

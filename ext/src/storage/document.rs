@@ -39,6 +39,8 @@ pub struct Head {
     pub answer: String,
     /// The number of the receiver's flow that it answers.
     pub answers: Option<i64>,
+    /// Flows of the sender's to the same site before it, from the newest that it knows to be there: their numbers and stamps.
+    pub after: Vec<Before>,
     /// The sender's clock when it was written.
     pub stamp: i64,
     /// It covers the sender's changes after this one,
@@ -59,6 +61,15 @@ pub struct Head {
     pub load: Option<Load>,
     /// From central: the kinds that come down, and their versions there. From a remote site that asks for a load: what it has.
     pub tables: Vec<TableLine>,
+}
+
+/// A flow that another one follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Before {
+    /// Its number.
+    pub number: i64,
+    /// Its sender's clock when it was written.
+    pub stamp: i64,
 }
 
 /// How much a load brings.
@@ -329,6 +340,14 @@ impl Head {
         object.text("answer", &self.answer)?;
         if let Some(answers) = self.answers {
             object.number("answers", answers)?;
+        }
+        if !self.after.is_empty() {
+            object.list("after", &self.after, |text, before| {
+                let mut object = Object::begin(text, "{")?;
+                object.number("number", before.number)?;
+                object.number("stamp", before.stamp)?;
+                put(object.0, b"}")
+            })?;
         }
         object.number("stamp", self.stamp)?;
         object.number("since", self.since)?;

@@ -342,7 +342,9 @@ fn end(reader: &mut Reader<'_>) -> Reading<End> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::document::{Acknowledged, Head, Load, RefusedFlow, SiteLine, TableLine};
+    use crate::storage::document::{
+        Acknowledged, Before, Head, Load, RefusedFlow, SiteLine, TableLine,
+    };
     use crate::storage::frame::FlowName;
 
     fn head() -> Head {
@@ -352,6 +354,7 @@ mod tests {
             mode: "changes".into(),
             answer: "now".into(),
             answers: Some(11),
+            after: vec![Before { number: 11, stamp: 3 }],
             stamp: MOST,
             since: 4,
             until: 9,

@@ -1,6 +1,6 @@
 //! Flows and their chunks: statements on `talon_flow` and `talon_chunk`, and on what `talon_site` says of them.
 
-use super::document::{Acknowledged, RefusedFlow};
+use super::document::{Acknowledged, Before, RefusedFlow};
 use super::shape::quote_identifier;
 use crate::error::Result;
 use crate::sqlite::{Connection, Room, Rows, Statement, Value, ValueRef};
@@ -229,6 +229,32 @@ impl<'a> FlowStore<'a> {
                 runs: integer(5),
             })
         })?)
+    }
+
+    /// Flows from this database that its receiver may not have, the oldest first and not too many, after the newest that it has.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn unacknowledged(
+        &self,
+        sender: i64,
+        receiver: i64,
+        incarnation: i64,
+    ) -> Result<Vec<Before>> {
+        let mut asked = self.prepare(
+            "SELECT number, stamp FROM {s}.talon_flow
+             WHERE sender = ?1 AND receiver = ?2 AND incarnation = ?3 AND number >= coalesce(
+               (SELECT max(number) FROM {s}.talon_flow
+                 WHERE sender = ?1 AND receiver = ?2 AND incarnation = ?3 AND acknowledged IS NOT NULL), 0)
+             ORDER BY number LIMIT 50",
+        )?;
+        let mut rows = asked.query(&integers([sender, receiver, incarnation]))?;
+        let mut found = Vec::new();
+        while rows.next()? {
+            let integer = |place: usize| rows.column(place).as_integer().unwrap_or(0);
+            found.try_push(Before { number: integer(0), stamp: integer(1) })?;
+        }
+        Ok(found)
     }
 
     /// Flows of `sender`'s that were refused here, and which it may not have heard of: since it had a flow of ours that was
@@ -462,7 +488,8 @@ impl<'a> FlowStore<'a> {
     /// What SQLite reports.
     pub fn begin_site(&self, site: i64, incarnation: i64) -> Result<()> {
         self.run(
-            "UPDATE {s}.talon_site SET incarnation = ?2, number_in = 0, stamp_in = 0, acknowledged = 0, applied = 0
+            "UPDATE {s}.talon_site SET incarnation = ?2, number_in = 0, stamp_in = 0, acknowledged = 0, applied = 0,
+               begun = coalesce((SELECT max(seq) FROM {s}.talon_change), 0)
              WHERE id = ?1",
             &integers([site, incarnation]),
         )

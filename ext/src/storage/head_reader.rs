@@ -1,6 +1,6 @@
 //! Reads a flow's head, which `document` writes.
 
-use super::document::{Acknowledged, Head, Load, RefusedFlow, SiteLine, TableLine};
+use super::document::{Acknowledged, Before, Head, Load, RefusedFlow, SiteLine, TableLine};
 use super::document_reader::{boolean, integer, missing, optional_string, owned, stamp};
 use super::frame::FlowName;
 use super::payload_reader::{Reader, Result as Reading, Unread};
@@ -12,7 +12,8 @@ pub(super) fn head(reader: &mut Reader<'_>) -> Reading<Head> {
     let (mut when, mut since, mut until) = (None, None, None);
     let (mut answers, mut acknowledges, mut loads) = (None, None, None);
     let (mut rejoins, mut program) = (false, String::new());
-    let (mut sites, mut tables, mut refuses) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut sites, mut tables) = (Vec::new(), Vec::new());
+    let (mut after, mut refuses) = (Vec::new(), Vec::new());
     reader.list(b'{', b'}', |reader| {
         match reader.name()?.as_str() {
             "from" => from = Some(owned(reader.string()?)?),
@@ -27,6 +28,9 @@ pub(super) fn head(reader: &mut Reader<'_>) -> Reading<Head> {
             "since" => since = Some(integer(reader)?),
             "until" => until = Some(integer(reader)?),
             "rejoins" => rejoins = boolean(reader)?,
+            "after" => {
+                reader.list(b'[', b']', |reader| Ok(after.try_push(before(reader)?)?))?;
+            }
             "acknowledges" => acknowledges = Some(acknowledged(reader)?),
             "refuses" => {
                 reader.list(b'[', b']', |reader| Ok(refuses.try_push(refused_flow(reader)?)?))?;
@@ -53,6 +57,7 @@ pub(super) fn head(reader: &mut Reader<'_>) -> Reading<Head> {
         mode: mode.ok_or_else(|| missing("mode"))?,
         answer: answer.ok_or_else(|| missing("answer"))?,
         answers,
+        after,
         stamp: need(when, "stamp")?,
         since: need(since, "since")?,
         until: need(until, "until")?,
@@ -77,6 +82,19 @@ fn acknowledged(reader: &mut Reader<'_>) -> Reading<Acknowledged> {
             "begun" => read.begun = Some(integer(reader)?),
             "ended" => read.ended = Some(integer(reader)?),
             "runs" => read.runs = integer(reader)?,
+            _ => drop(reader.raw()?),
+        }
+        Ok(())
+    })?;
+    Ok(read)
+}
+
+fn before(reader: &mut Reader<'_>) -> Reading<Before> {
+    let mut read = Before::default();
+    reader.list(b'{', b'}', |reader| {
+        match reader.name()?.as_str() {
+            "number" => read.number = integer(reader)?,
+            "stamp" => read.stamp = integer(reader)?,
             _ => drop(reader.raw()?),
         }
         Ok(())

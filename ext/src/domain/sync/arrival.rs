@@ -9,7 +9,7 @@ use super::standing::Standing;
 use crate::domain::database::Database;
 use crate::domain::talon::Talon;
 use crate::error::Result;
-use crate::sqlite::Value;
+use crate::sqlite::{Value, ValueRef};
 use crate::storage::document::{Body, Change, Document, Shape, Whole};
 use crate::storage::policy::{Direction, Merge, Owner, Policy};
 use std::collections::HashMap;
@@ -27,6 +27,8 @@ pub(super) struct Arrivals {
     pub(super) seen: i64,
     /// The sender's changes up to here were here before.
     pub(super) known: i64,
+    /// Our changes up to here that came from the sender came from a database that it no longer has.
+    pub(super) begun: i64,
     /// Now, in ms since 1970.
     pub(super) at: i64,
     /// The highest stamp met.
@@ -70,12 +72,17 @@ impl Arrivals {
             .own_statement("SELECT 1 FROM {s}.talon_quarantined WHERE direction = 'in' LIMIT 1")?
             .first(&[], |_| Ok(()))?
             .is_some();
+        let begun = database
+            .own_statement("SELECT begun FROM {s}.talon_site WHERE id = ?1")?
+            .first(&[ValueRef::Integer(sender)], |row| Ok(row.column(0).as_integer()))?
+            .flatten();
         Ok(Arrivals {
             identities: Identities::begin(database)?,
             flow: None,
             sender,
             seen: 0,
             known: 0,
+            begun: begun.unwrap_or(0),
             at,
             highest_stamp: 0,
             has_quarantine,
@@ -265,9 +272,13 @@ impl Arrivals {
         let mut holder = None;
         if let Some(standing) = &standing {
             if !standing.is_at(&mark) {
-                incoming.is_known = database.was_once(standing, &mark, self.sender)?;
+                incoming.is_known =
+                    database.was_once(standing, &mark, |via, seq| self.is_from_sender(via, seq))?;
             }
-            let is_seen = standing.via == Some(self.sender) || standing.seq <= self.seen;
+            // What only goes up is not sent down again: what central has of it acknowledges nothing.
+            let goes_down = policy.direction != Direction::Up || !self.identities.is_central();
+            let is_seen = self.is_from_sender(standing.via, standing.seq)
+                || goes_down && standing.seq <= self.seen;
             // What follows what its sender had is taken, equal or not: then nothing is compared.
             let follows = is_seen && !is_surely_it && mark.compare(&standing.mark()).is_gt();
             incoming.is_equal = match whole.filter(|_| !follows) {
@@ -326,10 +337,16 @@ impl Arrivals {
                         shape,
                     })?;
                 }
-                match whole {
-                    Some(whole) => self.take(talon, database, subject, standing, change, whole),
-                    None => self.take_deletion(database, subject, standing, change),
+                let taken = match whole {
+                    Some(whole) => self.take(talon, database, subject, standing, change, whole)?,
+                    None => self.take_deletion(database, subject, standing, change)?,
+                };
+                // What was held back is not here any more.
+                if taken.is_ok() && database.holds_back()? {
+                    let Document { kind, origin, key, .. } = subject.document;
+                    database.release_document(kind, origin, key)?;
                 }
+                Ok(taken)
             }
             Action::Merge => match (standing, whole) {
                 (Some(standing), Some(whole)) => {
@@ -338,6 +355,12 @@ impl Arrivals {
                 _ => Ok(Ok(())),
             },
         }
+    }
+
+    /// Whether a change of ours came from the very database that sent this: one that went back to a backup, or was begun
+    /// anew, does not know what it has sent before.
+    pub(super) fn is_from_sender(&self, via: Option<i64>, seq: i64) -> bool {
+        via == Some(self.sender) && seq > self.begun
     }
 
     /// Why a rule forbids a change from where it was made, if one does.

@@ -353,10 +353,18 @@ impl Database {
     /// # Errors
     /// What SQLite reports.
     pub(super) fn release(&mut self, released: &Breach) -> Result<()> {
+        self.release_document(&released.kind, &released.origin, &released.key)
+    }
+
+    /// The same by what it is called elsewhere.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn release_document(&mut self, kind: &str, origin: &str, key: &Value) -> Result<()> {
         Ok(self.own_statement(RELEASE)?.run(&[
-            ValueRef::Text(released.kind.as_bytes()),
-            ValueRef::Text(released.origin.as_bytes()),
-            released.key.as_ref(),
+            ValueRef::Text(kind.as_bytes()),
+            ValueRef::Text(origin.as_bytes()),
+            key.as_ref(),
         ])?)
     }
 }

@@ -305,6 +305,7 @@ fn head(
         mode: mode.text().to_owned(),
         answer: order.answer.text().to_owned(),
         answers: answered.map(|flow| flow.number),
+        after: flows.unacknowledged(own.id, receiver.id, own.incarnation)?,
         stamp: tick(flows.highest_stamp()?, now_ms),
         since,
         until: if loading.waits { since } else { until },

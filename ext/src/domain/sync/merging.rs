@@ -55,8 +55,9 @@ impl Arrivals {
         let is_apart = !standing.is_adopted
             && self.identities.origin(&fitting.layout, &standing.state) != subject.origin;
         // Of a field that was not changed since, what the other side did not know is the record.
-        let is_new_to_sender =
-            is_apart && standing.via != Some(self.sender) && standing.seq > self.seen;
+        let is_new_to_sender = is_apart
+            && !self.is_from_sender(standing.via, standing.seq)
+            && standing.seq > self.seen;
         let mut fields: Vec<(usize, Field<'_>, Merged)> = Vec::new();
         for (at, column) in header.columns.iter().enumerate() {
             let place = own.columns.iter().position(|name| name == column);
@@ -154,7 +155,7 @@ impl Arrivals {
             true => site != Some(self.identities.own),
             false => site == Some(self.sender),
         };
-        ours.seq.is_some_and(|seq| seq > self.seen) && !came_from_there
+        ours.seq.is_some_and(|seq| seq > self.seen && !(came_from_there && seq > self.begun))
     }
 }
 

@@ -201,7 +201,8 @@ impl Incoming<'_> {
             Some(_) => Known::Other,
         };
         let Site { incarnation, number_in, stamp_in, applied, .. } = self.sender;
-        let sender = Sender { incarnation, number: number_in, stamp: stamp_in, applied };
+        let other = self.other_before(head)?;
+        let sender = Sender { incarnation, number: number_in, stamp: stamp_in, applied, other };
         let stamp = match head.acknowledges {
             Some(said) => self
                 .flows
@@ -216,6 +217,18 @@ impl Incoming<'_> {
             stamp,
         };
         Ok(judge(sender, receiver, known, head))
+    }
+
+    /// A flow that this one follows, where another one of that number is here.
+    fn other_before(&self, head: &Head) -> Result<Option<i64>> {
+        for said in &head.after {
+            let name = FlowName { number: said.number, ..head.flow.clone() };
+            let known = self.known(&name)?;
+            if known.is_some_and(|known| !known.head.is_empty() && known.stamp != said.stamp) {
+                return Ok(Some(said.number));
+            }
+        }
+        Ok(None)
     }
 
     fn put(&self, known: Option<&Flow>, head: &Head, text: &str) -> Result<i64> {

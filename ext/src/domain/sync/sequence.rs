@@ -21,6 +21,8 @@ pub struct Sender {
     pub stamp: i64,
     /// Its changes up to here are here.
     pub applied: i64,
+    /// A flow that it says it wrote before, where another one of that number came here.
+    pub other: Option<i64>,
 }
 
 /// What is known of this database, where the sender says what it has of it.
@@ -71,6 +73,8 @@ pub enum Refusal {
     TwoOfOneNumber,
     /// The sender's numbers went back while its clock went on.
     SenderWentBack,
+    /// A flow before it is not the one of that number that is here.
+    OtherBefore(i64),
     /// Flows before it are missing here that the sender believes applied.
     Gap,
     /// The sender has flows of this database that this database does not know.
@@ -100,6 +104,9 @@ pub fn judge(sender: Sender, receiver: Receiver, known: Known, head: &Head) -> V
     }
     if head.until < sender.applied {
         return Verdict::Refused(Refusal::SenderWentBack);
+    }
+    if let Some(number) = sender.other {
+        return Verdict::Refused(Refusal::OtherBefore(number));
     }
     if head.acknowledges.is_some_and(|said| !is_ours(receiver, said)) {
         return Verdict::Refused(Refusal::ReceiverWentBack);
@@ -150,6 +157,12 @@ impl Refusal {
                  database that is in use too. If it is the one to go on with: {}",
                 anew(from)
             ),
+            Refusal::OtherBefore(number) => format!(
+                "{flow} follows a flow {number} that is another one than the one that came here: {from} went back to an \
+                 older state, or its database was copied and both are in use. A copy that stays in use needs a code of its \
+                 own; for the other: {}",
+                anew(from)
+            ),
             Refusal::Gap => format!(
                 "{flow} begins after change {}, and changes of {from} are here up to an earlier one only: this database \
                  went back to an older state. To go on: {}",
@@ -183,7 +196,8 @@ mod tests {
     use super::*;
     use crate::storage::frame::FlowName;
 
-    const SENDER: Sender = Sender { incarnation: Some(7), number: 5, stamp: 500, applied: 50 };
+    const SENDER: Sender =
+        Sender { incarnation: Some(7), number: 5, stamp: 500, applied: 50, other: None };
     const RECEIVER: Receiver = Receiver { incarnation: 9, number: 3, newest: 30, stamp: None };
 
     fn head(number: i64, stamp: i64, since: i64, until: i64) -> Head {
@@ -192,6 +206,7 @@ mod tests {
             mode: "changes".into(),
             answer: "none".into(),
             answers: None,
+            after: Vec::new(),
             stamp,
             since,
             until,
@@ -217,7 +232,7 @@ mod tests {
                 Verdict::Next
             );
         }
-        let first = Sender { incarnation: None, number: 0, stamp: 0, applied: 0 };
+        let first = Sender { incarnation: None, number: 0, stamp: 0, applied: 0, other: None };
         assert_eq!(judge(first, RECEIVER, Known::No, &head(1, 600, 0, 60)), Verdict::Next);
         // Nothing new is a flow too, and so is what covers more than is missing.
         assert_eq!(judge(SENDER, RECEIVER, Known::No, &head(6, 600, 20, 50)), Verdict::Next);
@@ -237,6 +252,14 @@ mod tests {
         assert_eq!(back, refused(Refusal::SenderWentBack));
         let fewer = judge(SENDER, RECEIVER, Known::No, &head(6, 600, 40, 49));
         assert_eq!(fewer, refused(Refusal::SenderWentBack));
+    }
+
+    #[test]
+    fn a_flow_that_follows_another_one_than_the_one_that_came_is_of_a_copy() {
+        let judged =
+            |other| judge(Sender { other, ..SENDER }, RECEIVER, Known::No, &head(6, 600, 50, 60));
+        assert_eq!(judged(None), Verdict::Next);
+        assert_eq!(judged(Some(4)), refused(Refusal::OtherBefore(4)));
     }
 
     #[test]

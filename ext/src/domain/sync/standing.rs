@@ -29,7 +29,7 @@ pub(super) struct Standing {
     pub(super) site: i64,
     /// and how that site is called,
     pub(super) code: Rc<str>,
-    /// the site that it came from: not where that has begun anew since, and may never have had it,
+    /// the site that it came from,
     pub(super) via: Option<i64>,
     /// the one before it,
     pub(super) previous: Option<i64>,
@@ -242,9 +242,7 @@ impl Database {
 
     fn change_row(&mut self, seq: i64) -> Result<Option<ChangeRow>> {
         let asked = self.own_statement(
-            "SELECT c.stamp, c.site, iif(f.incarnation <> v.incarnation, NULL, c.via), c.previous, c.fields
-             FROM {s}.talon_change AS c LEFT JOIN {s}.talon_flow AS f ON f.id = c.flow
-             LEFT JOIN {s}.talon_site AS v ON v.id = c.via WHERE c.seq = ?1",
+            "SELECT stamp, site, via, previous, fields FROM {s}.talon_change WHERE seq = ?1",
         )?;
         Ok(asked.first(&[ValueRef::Integer(seq)], |row| {
             Ok(ChangeRow {
@@ -266,9 +264,9 @@ impl Database {
         &mut self,
         standing: &Standing,
         mark: &Mark<'_>,
-        sender: i64,
+        is_from_sender: impl Fn(Option<i64>, i64) -> bool,
     ) -> Result<bool> {
-        if standing.via == Some(sender) && standing.stamp >= mark.stamp {
+        if is_from_sender(standing.via, standing.seq) && standing.stamp >= mark.stamp {
             return Ok(true);
         }
         let mut previous = standing.previous;
@@ -281,7 +279,7 @@ impl Database {
                 let stamp = row.column(0).as_integer().unwrap_or(0);
                 let code = row.column(1).as_str().unwrap_or_default();
                 let is_it = stamp == mark.stamp && code.eq_ignore_ascii_case(mark.site)
-                    || stamp >= mark.stamp && row.column(3).as_integer() == Some(sender);
+                    || stamp >= mark.stamp && is_from_sender(row.column(3).as_integer(), seq);
                 Ok((stamp, is_it, row.column(2).as_integer()))
             })?;
             match found {

@@ -247,6 +247,6 @@ impl Surplus {
         })?;
         let [via, flow_of, number] = came.unwrap_or_default();
         let is_later = flow_of == Some(arrivals.sender) && number > Some(self.number);
-        Ok(is_later || via != Some(arrivals.sender) && change > self.seen)
+        Ok(is_later || !arrivals.is_from_sender(via, change) && change > self.seen)
     }
 }

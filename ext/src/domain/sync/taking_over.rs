@@ -379,7 +379,7 @@ impl Arrivals {
         if self.identities.central != Some(self.sender) {
             return Ok(Err("only central says what a site is to have".to_owned()));
         }
-        if standing.via != Some(self.sender) && standing.seq > self.seen {
+        if !self.is_from_sender(standing.via, standing.seq) && standing.seq > self.seen {
             return Ok(Err("it was changed here, and central does not have that yet".to_owned()));
         }
         if let Some(holder) = database.holder_of(talon, subject.kind, &standing.key)? {
