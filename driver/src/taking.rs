@@ -110,6 +110,10 @@ pub fn process(
                 report.say(&format!("applied {name}: {}{aside}", counted(rows, "row")));
             }
             (problem, _) => {
+                // A clock that is far off keeps nothing from being applied.
+                if flow.is_ended {
+                    report.say(&format!("applied {name}"));
+                }
                 let problem = problem.as_deref().unwrap_or("is refused");
                 report.warn(&format!("{name}: {problem}"));
                 findings.flows.insert(flow.id);

@@ -111,6 +111,19 @@ fn a_service_that_was_left_out_names_its_feature() {
 }
 
 #[test]
+fn a_service_that_there_is_not_names_those_that_there_are() {
+    assert_eq!(
+        refusal("ftp://shops/talon"),
+        (
+            4,
+            "mailbox ftp://shops/talon: ftp is no service that talon can be built with: a mailbox is a folder, or a URL of s3 \
+             or webdav"
+                .to_owned()
+        )
+    );
+}
+
+#[test]
 fn one_process_at_a_time_is_at_work_on_a_folder() {
     let folder = tempfile::tempdir().expect("a folder");
     let one = Mailbox::open(text(folder.path())).expect("a mailbox");

@@ -50,6 +50,7 @@ fn a_database_that_is_none_is_named_with_what_is_missing() {
     talon_tests::Db::open(&shops.path("plain.db")).run("CREATE TABLE t(x)");
     status(&text("plain.db"))
         .ends(5, "is no site yet; register all sites (SELECT talon_site(code, role))");
+    status(&text("plain.db")).ends(5, "or begin it as a till by a load (talon load)");
 }
 
 #[test]
