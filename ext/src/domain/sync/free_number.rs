@@ -6,7 +6,6 @@ use crate::error::Result;
 use crate::sqlite::{Value, ValueRef};
 use crate::storage::guard::HEADER;
 use crate::storage::shape::quote_identifier;
-use std::collections::HashMap;
 
 impl Database {
     /// Whether a row of a part's table has this number.
@@ -24,7 +23,7 @@ impl Database {
     }
 
     /// The next number behind all that are, or were: what SQLite keeps for AUTOINCREMENT counts, and so do pieces that
-    /// are gone and numbers in `taken`.
+    /// are gone, and all up to `taken`.
     ///
     /// # Errors
     /// What SQLite reports.
@@ -32,7 +31,7 @@ impl Database {
         &mut self,
         kind: usize,
         part: usize,
-        taken: &HashMap<i64, ()>,
+        taken: i64,
     ) -> Result<std::result::Result<i64, String>> {
         let guard = self.guard(kind)?;
         let own = &guard.parts[part];
@@ -74,7 +73,7 @@ impl Database {
             let name = ValueRef::Text(own.name.as_bytes());
             highest[2] = known.first(&[id, name], integer)?.flatten().unwrap_or(0);
         }
-        highest[3] = taken.keys().max().copied().unwrap_or(0);
+        highest[3] = taken;
         let highest = highest.into_iter().max().unwrap_or(0);
         Ok(highest.checked_add(1).ok_or_else(|| {
             format!("{} has no free number: its highest is {highest} already", own.table.name)

@@ -4,12 +4,12 @@ use super::identity::{Identities, Identity};
 use super::incoming::{Fitting, FittingPart, Role};
 use super::write_rows::Present;
 use crate::domain::database::Database;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sqlite::{Room, RoomForKeys, Value};
 use crate::storage::document::Reference;
 use crate::storage::guard::{HEADER, LINES};
 use crate::storage::payload_reader::{Unread, read};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What succeeds, or why the document is set aside.
 pub type Attempt<T> = Result<std::result::Result<T, String>>;
@@ -182,8 +182,10 @@ impl Identities {
                 }
             }
             wires.sort_unstable();
-            let mut taken: HashMap<i64, ()> = HashMap::new();
-            let mut highest = i64::MIN;
+            let mut here_already = HashSet::new();
+            here_already.try_reserve(known.len()).map_err(|_| Error::Memory)?;
+            here_already.extend(known.values().copied());
+            let (mut highest, mut is_behind_all) = (i64::MIN, false);
             for wire in wires {
                 let here = match known.get(&wire) {
                     Some(here) if is_own(*here) => Some(*here),
@@ -192,7 +194,7 @@ impl Identities {
                         let owner = database.piece_of_row(kind, part.part, *here)?;
                         owner.is_none_or(|owner| owner == *target.key).then_some(*here)
                     }
-                    None if known.values().any(|here| *here == wire) => None,
+                    None if here_already.contains(&wire) => None,
                     None if is_own(wire) => Some(wire),
                     None => match database.whose(kind, part.part, wire, target.key)? {
                         Whose::Its => Some(wire),
@@ -201,10 +203,17 @@ impl Identities {
                         Whose::Others => None,
                     },
                 };
-                let here = match here {
-                    Some(here) => here,
-                    None => match database.free_number(kind, part.part, &taken)? {
+                // Behind a number that was free are free ones only.
+                let next = highest.checked_add(1).filter(|_| is_behind_all);
+                let here = match (here, next) {
+                    (Some(here), _) => here,
+                    (None, Some(here)) => {
+                        local.aliases.try_push((part.part, wire, here))?;
+                        here
+                    }
+                    (None, None) => match database.free_number(kind, part.part, highest)? {
                         Ok(here) => {
+                            is_behind_all = true;
                             local.aliases.try_push((part.part, wire, here))?;
                             here
                         }
@@ -213,8 +222,6 @@ impl Identities {
                 };
                 numbers[part.part].make_room(1)?;
                 numbers[part.part].insert(wire, here);
-                taken.make_room(1)?;
-                taken.insert(here, ());
                 highest = highest.max(here);
             }
         }

@@ -16,7 +16,6 @@ use crate::storage::document::{Change, Whole};
 use crate::storage::guard::{HEADER, LINES};
 use crate::storage::key::Key;
 use crate::storage::store::{NewSnapshot, PieceState};
-use std::collections::HashMap;
 
 /// What is noted of a change that came from elsewhere.
 pub(super) struct Taken<'a> {
@@ -113,7 +112,7 @@ impl Arrivals {
                 });
         let other = match is_taken {
             false => None,
-            true => match database.free_number(kind, HEADER, &HashMap::new())? {
+            true => match database.free_number(kind, HEADER, 0)? {
                 Ok(number) => Some(Value::Integer(number)),
                 Err(reason) => return Ok(Err(reason)),
             },
