@@ -49,6 +49,55 @@ fn two_fields_changed_by_two_people_both_keep_their_change() {
     }
 }
 
+/// B's change of the name at twenty past eight and C's of the address at `moment` have come together at A; B has changed `set` at nine, before
+/// it hears of that.
+fn put_together(moment: &str, set: &str) -> Tills {
+    let sites = shared();
+    sites.at('B').run("SELECT talon_clock('2026-11-20T08:20:00+01:00')");
+    sites.at('B').run("UPDATE customer SET name = 'Eve' WHERE id = 1");
+    sites.at('C').run(&format!("SELECT talon_clock('2026-11-20T{moment}:00+01:00')"));
+    sites.at('C').run("UPDATE customer SET address = 'Hill Road' WHERE id = 1");
+    sites.send('B', 'A');
+    sites.send('C', 'A');
+    sites.at('B').run("SELECT talon_clock('2026-11-20T09:00:00+01:00')");
+    sites.at('B').run(&format!("UPDATE customer SET {set} WHERE id = 1"));
+    sites
+}
+
+#[test]
+fn what_came_together_elsewhere_is_new_here_though_its_newest_field_is_not() {
+    for moment in ["08:10", "08:30"] {
+        let sites = put_together(moment, "phone = '21'");
+        sites.send('A', 'B');
+        assert_eq!(
+            sites.at('B').rows("SELECT * FROM customer"),
+            ["1|Eve|Hill Road|21"],
+            "{moment}"
+        );
+        sites.settle(2);
+        all_have(&sites, "1|Eve|Hill Road|21");
+
+        let sites = put_together(moment, "address = 'Old Bridge'");
+        sites.send('A', 'B');
+        sites.settle(2);
+        all_have(&sites, "1|Eve|Old Bridge|11");
+        let listed = ["customer|1|address|Hill Road|CSOC|Old Bridge|BSOC"];
+        assert_eq!(sites.at('B').rows(CONFLICTS), listed, "{moment}");
+        assert_eq!(sites.at('A').rows(CONFLICTS), NONE, "{moment}");
+    }
+}
+
+#[test]
+fn what_somebody_wrote_over_at_the_same_till_is_no_conflict_when_it_comes_back() {
+    let sites = put_together("08:30", "name = 'Eva'");
+    sites.send('A', 'B');
+    sites.settle(2);
+    all_have(&sites, "1|Eva|Hill Road|11");
+    for letter in sites.letters() {
+        assert_eq!(sites.at(letter).rows(CONFLICTS), NONE, "{letter}");
+    }
+}
+
 #[test]
 fn the_later_change_of_a_field_wins_and_the_other_is_listed_where_they_met() {
     let sites = shared();

@@ -333,8 +333,8 @@ fn clock_off(random: &mut Rng) -> i64 {
         1 => -DAY_MS,
         // A machine that believes it is 2038.
         2 => 12 * 365 * DAY_MS,
-        3 => -random.i64(..3_600_000),
-        4 => random.i64(..3_600_000),
+        3 => -random.i64(0..3_600_000),
+        4 => random.i64(0..3_600_000),
         _ => 0,
     }
 }

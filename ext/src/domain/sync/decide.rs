@@ -91,17 +91,20 @@ pub fn decide(by_field: bool, local: Option<Local<'_>>, incoming: Incoming<'_>) 
         };
     };
     let both_stand = !local.gone && !incoming.gone;
-    if incoming.mark.is(&local.mark) && (incoming.is_equal || !by_field || !both_stand) {
-        return Action::Skip;
-    }
-    if incoming.is_known {
+    let (by_field, is_here) = (by_field && both_stand, incoming.mark.is(&local.mark));
+    // What is merged by field bears the mark of its newest field only: others may be new here.
+    let is_known = match by_field {
+        true => is_here && incoming.is_equal,
+        false => is_here || incoming.is_known,
+    };
+    if is_known {
         return Action::Skip;
     }
     if incoming.breaks_rule {
         return Action::Refuse;
     }
     let is_newer = incoming.mark.compare(&local.mark).is_gt();
-    if by_field && both_stand {
+    if by_field {
         return if local.is_open { Action::Wait } else { Action::Merge };
     }
     let is_same = incoming.is_equal || local.gone && incoming.gone;
@@ -159,14 +162,15 @@ mod tests {
             assert_eq!(decide(by_field, Some(LOCAL), same), Action::Skip);
             let open = Local { is_open: true, ..LOCAL };
             assert_eq!(decide(by_field, Some(open), same), Action::Skip);
-            let known = Incoming { is_known: true, ..incoming(4, "CSOC") };
-            assert_eq!(decide(by_field, Some(LOCAL), known), Action::Skip);
             let broken = Incoming { breaks_rule: true, ..same };
             assert_eq!(decide(by_field, Some(LOCAL), broken), Action::Skip);
         }
         // Merged elsewhere with somebody else's fields: it bears the mark of the newest of them.
-        assert_eq!(decide(true, Some(LOCAL), incoming(5, "BSOC")), Action::Merge);
-        assert_eq!(decide(false, Some(LOCAL), incoming(5, "BSOC")), Action::Skip);
+        let before = Incoming { is_known: true, ..incoming(4, "CSOC") };
+        for merged in [incoming(5, "BSOC"), before] {
+            assert_eq!(decide(true, Some(LOCAL), merged), Action::Merge);
+            assert_eq!(decide(false, Some(LOCAL), merged), Action::Skip);
+        }
     }
 
     #[test]

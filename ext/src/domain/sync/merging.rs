@@ -70,7 +70,13 @@ impl Arrivals {
                 is_equal: stands[place] == rows.parts[0][0][at],
                 is_apart,
             };
-            fields.push((at, field, merge_field(field, is_newer)));
+            let mut merged = merge_field(field, is_newer);
+            if merged.is_conflict && !merged.takes_theirs {
+                // What was here and was written over here has lost nothing.
+                merged.is_conflict =
+                    !database.had_field(standing.previous, column, &field.theirs.mark)?;
+            }
+            fields.push((at, field, merged));
         }
         let merged: Vec<(Field<'_>, Merged)> =
             fields.iter().map(|(_, field, merged)| (*field, *merged)).collect();
@@ -172,6 +178,25 @@ fn side_of(
 }
 
 impl Database {
+    /// Whether a change or one before it left a field as another change had made it.
+    fn had_field(&mut self, change: Option<i64>, field: &str, mark: &Mark<'_>) -> Result<bool> {
+        let asked =
+            self.own_statement("SELECT fields, previous FROM {s}.talon_change WHERE seq = ?1")?;
+        let mut next = change;
+        while let Some(seq) = next {
+            let found = asked.first(&[ValueRef::Integer(seq)], |row| {
+                Ok((row.column(0).as_str().map(str::to_owned), row.column(1).as_integer()))
+            })?;
+            let Some((fields, previous)) = found else { return Ok(false) };
+            let fields = FieldMarks::read(fields.as_deref().unwrap_or("{}"))?;
+            if fields.get(field).is_some_and(|had| had.mark().is(mark)) {
+                return Ok(true);
+            }
+            next = previous.filter(|previous| *previous < seq);
+        }
+        Ok(false)
+    }
+
     /// The header's row as it stands, all of the guard's columns.
     fn row_of(
         &mut self,
