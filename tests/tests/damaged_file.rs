@@ -1,5 +1,5 @@
-//! Pages of the lines' table are destroyed in the file: what the shell's `.dump` saves is completed from the
-//! snapshots. Its `.recover` saves more; few shells have it, and neither Debian's nor the bundled SQLite does.
+//! Pages of the lines' table are destroyed in the file: what the shell's `.dump` or `.recover` saves is completed from the
+//! snapshots. Debian's own shell has no `.recover`; the one in its package `fossil` does.
 
 use std::process::Command;
 use talon_tests::*;
@@ -18,6 +18,18 @@ fn leaves(file: &[u8], page_bytes: usize, root: usize) -> Vec<usize> {
 #[test]
 fn lines_whose_pages_are_destroyed_are_restored_after_a_dump() {
     installed("sqlite3", "sqlite3");
+    are_restored_after("sqlite3 $FILE .dump | sed 's/^ROLLBACK; -- due to errors/COMMIT;/'");
+}
+
+#[test]
+fn lines_whose_pages_are_destroyed_are_restored_after_a_recovery() {
+    installed("sqlite3", "sqlite3");
+    installed("fossil", "fossil");
+    are_restored_after("fossil sqlite3 --no-repository $FILE .recover");
+}
+
+/// Three pages of lines are destroyed; `saves` prints what it can read of `$FILE` as a script.
+fn are_restored_after(saves: &str) {
     let shop = Shop::with(&format!("PRAGMA page_size = 1024; {SALES}"));
     let db = shop.open();
     db.run(GUARD_SALES);
@@ -43,12 +55,12 @@ fn lines_whose_pages_are_destroyed_are_restored_after_a_dump() {
     }
     std::fs::write(&path, &file).expect("the file is written");
 
-    let script = format!(
-        "sqlite3 '{}' .dump | sed 's/^ROLLBACK; -- due to errors/COMMIT;/' | sqlite3 '{}'",
-        path.display(),
-        shop.file("recovered.db").display()
-    );
-    let said = Command::new("sh").args(["-c", &script]).output().expect("a shell");
+    let said = Command::new("sh")
+        .args(["-c", &format!("{saves} | sqlite3 $RECOVERED")])
+        .env("FILE", &path)
+        .env("RECOVERED", shop.file("recovered.db"))
+        .output()
+        .expect("a shell");
     assert!(said.status.success(), "{said:?}");
     std::fs::rename(shop.file("recovered.db"), &path).expect("the recovered file takes its place");
 
