@@ -49,6 +49,9 @@ pub struct Chunk {
 /// Why what a file holds is not, or not any more, a sequence of chunks.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
+    /// Nothing is in it.
+    #[error("is empty: it was not copied to its end, or is no flow file")]
+    Empty,
     /// It begins as no flow does.
     #[error("is no flow file: no chunk of a flow begins at byte 0")]
     NoFlow,
@@ -81,7 +84,7 @@ impl<R: Read> Chunks<R> {
         let mut bytes = Vec::new();
         let is_whole = self.read(&mut bytes, PREAMBLE_BYTES as u64)?;
         if bytes.is_empty() {
-            return Ok(None);
+            return if self.at == 0 { Err(Fault::Empty) } else { Ok(None) };
         }
         if !bytes.iter().zip(MAGIC).all(|(found, wanted)| *found == wanted) {
             return Err(self.foreign());
@@ -173,7 +176,8 @@ mod tests {
         assert_eq!(read(b"PK\x03\x04 a zip"), (vec![], none()));
         assert_eq!(read(b"x"), (vec![], none()));
         assert_eq!(read(&[&MAGIC[..], &[255; 4]].concat()), (vec![], none()));
-        assert_eq!(read(b""), (vec![], None));
+        let empty = "is empty: it was not copied to its end, or is no flow file".to_owned();
+        assert_eq!(read(b""), (vec![], Some(empty)));
         let sound = chunk(0, b"sound");
         let file = [&sound[..], b"and then something"].concat();
         let after = Some(format!("no chunk of a flow begins at byte {}", sound.len()));

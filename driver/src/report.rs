@@ -1,6 +1,7 @@
 //! What a run tells: lines on standard output, warnings on standard error, and on a terminal a bar while bytes move.
 
 use indicatif::{ProgressBar, ProgressStyle};
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ pub struct Console {
 impl Console {
     fn print(&mut self, line: &str) {
         let bar = self.bar.clone();
-        let print = || writeln!(std::io::stdout(), "{line}").is_ok();
+        let print = || writeln!(std::io::stdout(), "{}", printable(line)).is_ok();
         let is_printed = match bar {
             Some(bar) => bar.suspend(print),
             None => print(),
@@ -52,13 +53,25 @@ impl Console {
     }
 }
 
+/// A line that stays one: what names of files and texts of others hold that would move a terminal's cursor is shown instead.
+fn printable(line: &str) -> Cow<'_, str> {
+    if !line.contains(char::is_control) {
+        return Cow::Borrowed(line);
+    }
+    let shown = |letter: char| match letter.is_control() {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    };
+    Cow::Owned(line.chars().map(shown).collect())
+}
+
 impl Report for Console {
     fn say(&mut self, line: &str) {
         self.print(line);
     }
 
     fn warn(&mut self, line: &str) {
-        let print = || eprintln!("talon: {line}");
+        let print = || eprintln!("talon: {}", printable(line));
         match &self.bar {
             Some(bar) => bar.suspend(print),
             None => print(),
@@ -100,5 +113,16 @@ impl Report for Console {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_moves_the_cursor_is_shown() {
+        assert_eq!(printable("L'Épicerie: 3"), "L'Épicerie: 3");
+        assert_eq!(printable("a\nb\u{1b}[2J\u{9b}"), "a\\nb\\u{1b}[2J\\u{9b}");
     }
 }
