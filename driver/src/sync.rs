@@ -246,6 +246,12 @@ fn targets(options: &Sync, sites: &[Site], this: &Site) -> Result<Vec<String>> {
     if options.fetch {
         return Ok(Vec::new());
     }
+    if options.to.is_empty() && this.is_central && options.wanted.mode == Mode::Full {
+        return Err(Error::Usage(
+            "central makes full flows for whom it is told only: --to SITE, as often as needed"
+                .to_owned(),
+        ));
+    }
     if !options.to.is_empty() || this.is_central {
         return Ok(options.to.clone());
     }

@@ -26,6 +26,13 @@ fn arguments_that_do_not_fit_end_with_two() {
 }
 
 #[test]
+fn central_is_to_say_for_whom_a_full_flow_is() {
+    let shops = Shops::new();
+    shops.sync("ASOC", &["--mode", "full"]).ends(2, "for whom it is told only: --to SITE");
+    shops.sync("ASOC", &["--mode", "full", "--to", "BSOC"]).well();
+}
+
+#[test]
 fn the_help_lists_the_exit_codes() {
     let help = talon(&["--help"]).well();
     for code in 0..=7 {
