@@ -45,13 +45,7 @@ impl Library {
     /// Loads it into one connection.
     pub fn load(&self, connection: &Connection) -> Outcome {
         let fail = |error| format!("cannot load {}: {error}", self.path.display());
-        // SAFETY: the library was built from this workspace; loading is closed again right after.
-        unsafe {
-            connection.load_extension_enable()?;
-            let loaded = connection.load_extension(&self.path, None::<&str>);
-            connection.load_extension_disable()?;
-            loaded.map_err(fail)?;
-        }
+        talon_loader::load(connection, &self.path).map_err(fail)?;
         Ok(())
     }
 

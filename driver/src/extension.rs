@@ -1,4 +1,4 @@
-//! Loading libtalon, the only thing here that needs `unsafe`.
+//! Where libtalon lies, and loading it.
 
 use crate::error::{Error, Result};
 use rusqlite::Connection;
@@ -44,13 +44,6 @@ pub fn find(named: Option<&Path>) -> Result<PathBuf> {
 /// # Errors
 /// [`Error::Extension`] with SQLite's or the library's own text.
 pub fn load(connection: &Connection, library: &Path) -> Result<()> {
-    // SAFETY: the library is the one that the user named or installed beside this program; SQL cannot load any other,
-    // because loading is forbidden again before the first statement runs.
-    let loaded = unsafe {
-        connection.load_extension_enable().and_then(|()| {
-            let loaded = connection.load_extension(library, None::<&str>);
-            connection.load_extension_disable().and(loaded)
-        })
-    };
-    loaded.map_err(|error| Error::Extension(format!("extension {}: {error}", library.display())))
+    talon_loader::load(connection, library)
+        .map_err(|error| Error::Extension(format!("extension {}: {error}", library.display())))
 }

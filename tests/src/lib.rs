@@ -30,13 +30,7 @@ pub fn load(connection: &Connection) {
 
 /// Loads the extension on a connection, or says why not.
 pub fn try_load(connection: &Connection) -> rusqlite::Result<()> {
-    // SAFETY: the library is the one this workspace has just built.
-    unsafe {
-        connection.load_extension_enable()?;
-        let loaded = connection.load_extension(extension_path(), None::<&str>);
-        connection.load_extension_disable()?;
-        loaded
-    }
+    talon_loader::load(connection, &extension_path())
 }
 
 /// A database in a folder that is removed with it.
