@@ -4,11 +4,11 @@
 use crate::bench::is_expected;
 use crate::fault::{Fault, Kind};
 use crate::faulted::{arm, complaint, disarm, has_fired};
-use crate::judge::{Verdict, look_after};
+use crate::judge::{Verdict, answers, look_after};
 use crate::model::{self, Outcome};
-use crate::observe::lines_of;
+use crate::observe::{lines_of, only};
 use crate::process::Beginning;
-use crate::replay::{Counted, Options, Trial, counted, killing, leak};
+use crate::replay::{Counted, Options, Trial, add_files, counted, killing, leak};
 use crate::scenario::{Check, Host, Scenario, Setting};
 use crate::session::{self, Act, Kept, Script, Session};
 use crate::tables;
@@ -197,14 +197,9 @@ impl<'a> Again<'a> {
             None => session::DATABASE.to_owned(),
         };
         for check in checks.iter().filter(|check| file_of(check) == file) {
-            let mut rows = check.rows.clone();
-            rows.sort_unstable();
-            let wrong = match lines_of(connection, &check.sql) {
-                Ok(found) if found == rows => continue,
-                Ok(found) => format!("{file}: {} gives {found:?}, expected {rows:?}", check.sql),
-                Err(failure) => format!("{file}: {}: {failure}", check.sql),
-            };
-            verdict.wrong.push(wrong);
+            if let Err(problem) = answers(connection, check) {
+                verdict.wrong.push(format!("{file}: {problem}"));
+            }
         }
     }
 
@@ -373,10 +368,7 @@ fn do_one(session: &mut Session<'_>, act: &Act) -> Result<(), String> {
 
 fn fingerprint(files: &Files, base: &Files, kept: &Kept) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
-    for (name, content) in files {
-        hasher.update(name.as_bytes()).update(&[0]);
-        content.add_to(&mut hasher, base.get(name));
-    }
+    add_files(&mut hasher, files, base);
     for (name, value) in kept {
         hasher.update(name.as_bytes()).update(&[0]).update(value.as_bytes()).update(&[0]);
     }
@@ -388,9 +380,6 @@ fn difference(file: &str, found: &[String], expected: &[String]) -> Option<Strin
     if found == expected {
         return None;
     }
-    let only = |these: &[String], those: &[String]| -> Vec<String> {
-        these.iter().filter(|line| !those.contains(line)).cloned().collect()
-    };
     let (missing, surplus) = (only(expected, found), only(found, expected));
     Some(format!(
         "{file} does not end as without a fault: missing {missing:?}, too many {surplus:?}, {} lines instead of {}",

@@ -162,6 +162,13 @@ pub struct Fault {
     pub lasting: bool,
 }
 
+impl Fault {
+    /// Whether it strikes at the call of this number.
+    pub fn strikes_at(&self, call: u64) -> bool {
+        call == self.call || self.lasting && call > self.call
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{}@{}{}", self.kind, self.call, if self.lasting { "+" } else { "" })
@@ -205,8 +212,7 @@ impl Plan {
             return false;
         }
         self.seen += 1;
-        let strikes =
-            self.seen == self.fault.call || self.fault.lasting && self.seen > self.fault.call;
+        let strikes = self.fault.strikes_at(self.seen);
         self.fired += u64::from(strikes);
         strikes
     }

@@ -31,13 +31,9 @@ pub(crate) struct Faulted {
 /// Has a fault wait for its moment, with the seed that it takes, and counts calls from here on.
 pub(crate) fn arm(disk: &Disk, fault: Option<(Fault, u64)>) {
     disk.arm(fault.map(|(fault, seed)| Plan::new(fault, seed)));
-    let at = |kind| match fault {
-        Some((fault, _)) if fault.kind == kind => (fault.call, fault.lasting),
-        _ => (0, false),
-    };
-    let ((memory, lasting), (interrupt, goes_on)) = (at(Kind::Memory), at(Kind::Interrupt));
-    vfs::arm_memory(memory, lasting);
-    vfs::arm_interrupts(interrupt, goes_on);
+    let of = |kind| fault.map(|(fault, _)| fault).filter(|fault| fault.kind == kind);
+    vfs::arm_memory(of(Kind::Memory));
+    vfs::arm_interrupts(of(Kind::Interrupt));
 }
 
 /// Whether the fault has happened.

@@ -1,8 +1,8 @@
 //! The properties that must hold of a database after a fault.
 
 use crate::model::Duty;
-use crate::observe::{Observed, Reader, Snapshot, lines_of};
-use crate::scenario::{Host, Scenario, Setting};
+use crate::observe::{Observed, Reader, Snapshot, lines_of, only};
+use crate::scenario::{Check, Host, Scenario, Setting};
 use crate::session;
 use crate::tables::{self, Dump};
 use crate::vfs::{Connection, Disk, Failure, Files, Value};
@@ -146,16 +146,7 @@ impl Judge<'_> {
     fn check_after(&self, files: &Files) -> Result<(), String> {
         let disk = Disk::new(files);
         let connection = self.open(&disk).map_err(|failure| failure.to_string())?;
-        for check in &self.scenario.after {
-            let found = lines_of(&connection, &check.sql)
-                .map_err(|failure| format!("{}: {failure}", check.sql))?;
-            let mut rows = check.rows.clone();
-            rows.sort_unstable();
-            if found != rows {
-                return Err(format!("{} gives {found:?}, expected {rows:?}", check.sql));
-            }
-        }
-        Ok(())
+        self.scenario.after.iter().try_for_each(|check| answers(&connection, check))
     }
 
     /// What Talon says of the file, and the snapshots as they lie in it once it has absorbed what it did not see.
@@ -315,6 +306,18 @@ fn shown(key: &[Value]) -> String {
     }
 }
 
+/// Asks a database what is expected of it.
+///
+/// # Errors
+/// In which words its answer is another one.
+pub(crate) fn answers(connection: &Connection, check: &Check) -> Result<(), String> {
+    let sql = &check.sql;
+    let found = lines_of(connection, sql).map_err(|failure| format!("{sql}: {failure}"))?;
+    let mut rows = check.rows.clone();
+    rows.sort_unstable();
+    if found == rows { Ok(()) } else { Err(format!("{sql} gives {found:?}, expected {rows:?}")) }
+}
+
 /// What SQLite itself finds wrong in a file.
 ///
 /// # Errors
@@ -336,9 +339,6 @@ pub(crate) fn look_after(connection: &Connection, verdict: &mut Verdict) -> Resu
 
 fn unlike(dump: &Dump, allowed: &[Allowed<'_>]) -> String {
     let Some(nearest) = allowed.last() else { return "no state is allowed".to_owned() };
-    let only = |these: &Dump, those: &Dump| -> Vec<String> {
-        these.iter().filter(|line| !those.contains(line)).cloned().collect()
-    };
     format!(
         "the host's tables are in none of the {} states that they may be in; against the last: missing {:?}, too many {:?}",
         allowed.len(),

@@ -34,25 +34,27 @@ impl Observed {
             ("snapshots", &self.snapshots, &expected.snapshots),
         ];
         let (name, found, expected) = pairs.into_iter().find(|(_, a, b)| a != b)?;
-        let only = |these: &[String], those: &[String]| {
-            let mut rest = those.to_vec();
-            let mut found = Vec::new();
-            for one in these {
-                match rest.iter().position(|other| other == one) {
-                    Some(place) => {
-                        rest.swap_remove(place);
-                    }
-                    None => found.push(one.clone()),
-                }
-            }
-            found
-        };
         Some(format!(
             "{name}: found {:?}, expected {:?}",
             only(found, expected),
             only(expected, found)
         ))
     }
+}
+
+/// What the first lines have and the second have not, as often as they have it more.
+pub fn only(these: &[String], those: &[String]) -> Vec<String> {
+    let mut rest = those.to_vec();
+    let mut found = Vec::new();
+    for one in these {
+        match rest.iter().position(|other| other == one) {
+            Some(place) => {
+                rest.swap_remove(place);
+            }
+            None => found.push(one.clone()),
+        }
+    }
+    found
 }
 
 /// A stored snapshot.
@@ -171,13 +173,14 @@ impl Reader {
 /// # Errors
 /// What SQLite reports.
 pub fn lines_of(connection: &Connection, sql: &str) -> Result<Vec<String>, Failure> {
-    let mut found: Vec<String> = connection
-        .query(sql)?
-        .iter()
-        .map(|row| row.iter().map(Value::to_string).collect::<Vec<_>>().join("|"))
-        .collect();
+    let mut found: Vec<String> = connection.query(sql)?.iter().map(|row| line(row)).collect();
     found.sort_unstable();
     Ok(found)
+}
+
+/// A row as text: its values as SQL spells them, joined by `|`.
+pub fn line(row: &[Value]) -> String {
+    row.iter().map(Value::to_string).collect::<Vec<_>>().join("|")
 }
 
 /// A payload with its shape's columns as the parts of an image; none where it is no such.

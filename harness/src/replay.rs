@@ -9,7 +9,7 @@ use crate::judge::{Allowed, Verdict};
 use crate::process::Killing;
 use crate::scenario::{Journal, Scenario, Setting, Synchronous};
 use crate::session::Script;
-use crate::vfs::{self, Disk};
+use crate::vfs::{self, Disk, Files};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -225,7 +225,6 @@ pub(crate) fn counted(
     disk: &Disk,
     options: &Options,
 ) -> Counted {
-    let (memory, interrupts) = (vfs::disarm_memory(), vfs::disarm_interrupts());
     let is_killing = killing(scenario, options).is_some();
     let kinds = Kind::all().into_iter().filter(|kind| scenario.tries(*kind)).filter(|kind| {
         // Where one sync a commit is asked for, SQLite does not promise to survive sectors out of order.
@@ -234,8 +233,8 @@ pub(crate) fn counted(
             || setting.synchronous == Synchronous::Full
     });
     let calls = |kind| match kind {
-        Kind::Memory => memory.seen,
-        Kind::Interrupt => interrupts.seen,
+        Kind::Memory => vfs::memory().seen,
+        Kind::Interrupt => vfs::interrupts().seen,
         Kind::Kill if is_killing => KILLS * scenario.settings().len() as u64,
         Kind::Kill => 0,
         kind => disk.calls(kind),
@@ -278,6 +277,14 @@ impl Trial for Bench<'_> {
     }
 }
 
+/// Adds files to a hash, by what they do not share with those that a run began with.
+pub(crate) fn add_files(hasher: &mut blake3::Hasher, files: &Files, base: &Files) {
+    for (name, content) in files {
+        hasher.update(name.as_bytes()).update(&[0]);
+        content.add_to(hasher, base.get(name));
+    }
+}
+
 /// What is wrong where not all memory came back.
 pub(crate) fn leak(bytes: i64) -> Option<String> {
     (bytes != 0).then(|| format!("{bytes} bytes are not freed after the last close"))
@@ -302,10 +309,7 @@ impl Bench<'_> {
     /// The files that are left, and what they are allowed to be.
     fn fingerprint(&self, faulted: &Faulted, seed: u64) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();
-        for (name, content) in &faulted.files {
-            hasher.update(name.as_bytes()).update(&[0]);
-            content.add_to(&mut hasher, self.base.get(name));
-        }
+        add_files(&mut hasher, &faulted.files, &self.base);
         for candidate in &faulted.candidates {
             for place in &candidate.excluded {
                 hasher.update(&place.to_le_bytes());

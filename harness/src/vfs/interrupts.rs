@@ -1,6 +1,7 @@
 //! Whether SQLite shall go on, which it asks every so many operations: counted, and answered with no when told to. What is
 //! counted is the thread's own.
 
+use crate::fault::Fault;
 use libsqlite3_sys as ffi;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -17,27 +18,20 @@ pub struct Interrupts {
     pub fired: u64,
 }
 
-#[derive(Clone, Copy)]
-struct Plan {
-    at: u64,
-    lasting: bool,
-}
-
 thread_local! {
-    static PLAN: Cell<Plan> = const { Cell::new(Plan { at: 0, lasting: false }) };
+    static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
     static STATE: Cell<Interrupts> = const { Cell::new(Interrupts { seen: 0, fired: 0 }) };
 }
 
-/// Counts from here on; interrupts at the question numbered `at` (0: none), and with `lasting` at all that follow.
-pub fn arm_interrupts(at: u64, lasting: bool) {
-    PLAN.set(Plan { at, lasting });
+/// Counts questions from here on, and interrupts at those at which the fault strikes.
+pub fn arm_interrupts(fault: Option<Fault>) {
+    FAULT.set(fault);
     STATE.set(Interrupts::default());
 }
 
-/// Interrupts nothing any more; gives what happened.
-pub fn disarm_interrupts() -> Interrupts {
-    PLAN.set(Plan { at: 0, lasting: false });
-    STATE.get()
+/// Interrupts nothing any more.
+pub fn disarm_interrupts() {
+    FAULT.set(None);
 }
 
 /// What happened so far.
@@ -47,17 +41,17 @@ pub fn interrupts() -> Interrupts {
 
 /// Does something that is neither interrupted nor counted.
 pub(super) fn without_interrupts<T>(work: impl FnOnce() -> T) -> T {
-    let (plan, before) = (PLAN.replace(Plan { at: 0, lasting: false }), STATE.get());
+    let (fault, before) = (FAULT.take(), STATE.get());
     let result = work();
     STATE.set(before);
-    PLAN.set(plan);
+    FAULT.set(fault);
     result
 }
 
 unsafe extern "C" fn asked(_data: *mut c_void) -> c_int {
-    let (mut state, plan) = (STATE.get(), PLAN.get());
+    let mut state = STATE.get();
     state.seen += 1;
-    let stops = plan.at > 0 && (state.seen == plan.at || plan.lasting && state.seen > plan.at);
+    let stops = FAULT.get().is_some_and(|fault| fault.strikes_at(state.seen));
     state.fired += u64::from(stops);
     STATE.set(state);
     c_int::from(stops)

@@ -1,5 +1,6 @@
 //! SQLite's allocator, wrapped: it counts, and gives nothing when told to. What is counted is the thread's own.
 
+use crate::fault::Fault;
 use libsqlite3_sys as ffi;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -16,14 +17,8 @@ pub struct Memory {
     pub held_bytes: i64,
 }
 
-#[derive(Clone, Copy)]
-struct Plan {
-    at: u64,
-    lasting: bool,
-}
-
 thread_local! {
-    static PLAN: Cell<Plan> = const { Cell::new(Plan { at: 0, lasting: false }) };
+    static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
     static STATE: Cell<Memory> =
         const { Cell::new(Memory { seen: 0, fired: 0, held_bytes: 0 }) };
 }
@@ -36,16 +31,15 @@ unsafe impl Send for Methods {}
 // SAFETY: as above.
 unsafe impl Sync for Methods {}
 
-/// Counts allocations from here on; lets the one numbered `at` fail (0: none), and with `lasting` all that follow.
-pub fn arm_memory(at: u64, lasting: bool) {
-    PLAN.set(Plan { at, lasting });
+/// Counts allocations from here on, and lets those fail at which the fault strikes.
+pub fn arm_memory(fault: Option<Fault>) {
+    FAULT.set(fault);
     STATE.set(Memory { held_bytes: STATE.get().held_bytes, ..Memory::default() });
 }
 
-/// Lets every allocation succeed again; gives what happened.
-pub fn disarm_memory() -> Memory {
-    PLAN.set(Plan { at: 0, lasting: false });
-    STATE.get()
+/// Lets every allocation succeed again.
+pub fn disarm_memory() {
+    FAULT.set(None);
 }
 
 /// What happened so far.
@@ -55,19 +49,17 @@ pub fn memory() -> Memory {
 
 /// Does something that no memory fault reaches and that is not counted.
 pub(super) fn without_memory_faults<T>(work: impl FnOnce() -> T) -> T {
-    let plan = PLAN.replace(Plan { at: 0, lasting: false });
-    let before = STATE.get();
+    let (fault, before) = (FAULT.take(), STATE.get());
     let result = work();
     STATE.set(Memory { held_bytes: STATE.get().held_bytes, ..before });
-    PLAN.set(plan);
+    FAULT.set(fault);
     result
 }
 
 fn may_allocate() -> bool {
     let mut state = STATE.get();
-    let plan = PLAN.get();
     state.seen += 1;
-    let fails = plan.at > 0 && (state.seen == plan.at || plan.lasting && state.seen > plan.at);
+    let fails = FAULT.get().is_some_and(|fault| fault.strikes_at(state.seen));
     state.fired += u64::from(fails);
     STATE.set(state);
     !fails
