@@ -1,4 +1,4 @@
-//! The program: `harness replay PATH…`.
+//! The program: arguments to a run, its outcome to an exit code.
 
 use harness::record::{self, Source};
 use harness::replay::{self, Options};
@@ -41,7 +41,8 @@ harness sites   lives through months of a central database and five remote ones,
   --seconds N, --jobs N, --library PATH   as above
 
 harness fuzz   tries hostile inputs, mutated from harness/corpus
-  --target NAME    definition, rule, check, stage, payload, payload_hashed or calls (default: one after the other)
+  --target NAME    definition, rule, check, stage, payload, payload_hashed, calls, flow or flow_lines (default: one
+                   after the other)
   --seconds N, --seed N, --library PATH   as above";
 
 type Problem = Box<dyn std::error::Error>;
@@ -64,9 +65,9 @@ struct Arguments {
     jobs: usize,
     lists: bool,
     seconds: u64,
-    /// How many hosts a simulation makes at most.
+    /// How many hosts a simulation makes at most, and how many months sites live through.
     hosts: u64,
-    /// The seed that a simulation begins with.
+    /// The seed that a simulation or the months begin with.
     from: Option<u64>,
     write: Option<PathBuf>,
     schema: Option<PathBuf>,
@@ -82,6 +83,16 @@ impl Arguments {
     fn folder(&self) -> PathBuf {
         self.write.clone().unwrap_or_else(|| PathBuf::from("."))
     }
+
+    /// Whether one seed is asked for.
+    fn is_seed_chosen(&self) -> bool {
+        self.passed_on.iter().any(|word| word == "--seed")
+    }
+
+    /// The seed to begin with: one that nobody has chosen, where none was. Never so large that it could not be typed.
+    fn first_seed(&self) -> u64 {
+        self.from.unwrap_or_else(|| u64::from(fastrand::u32(..)))
+    }
 }
 
 fn run() -> Result<bool, Problem> {
@@ -90,44 +101,40 @@ fn run() -> Result<bool, Problem> {
         println!("{HELP}");
         return Ok(true);
     };
-    if arguments.command == "shrinking" {
-        return runs::write_shrunk(&arguments.options, &arguments.folder());
-    }
-    if arguments.command.starts_with("simulat") {
-        return simulate(&arguments);
-    }
-    if matches!(arguments.command.as_str(), "sites" | "living") {
-        return live(&arguments);
-    }
-    if arguments.command.starts_with("fuzz") {
-        return try_inputs(&arguments);
-    }
-    if arguments.command == "record" {
-        return record_log(&arguments);
-    }
-    let Arguments { command, paths, options, jobs, lists, passed_on, .. } = arguments;
+    let Arguments { command, paths, options, .. } = &arguments;
     match (command.as_str(), paths.as_slice()) {
-        // What this program starts of itself: a scenario's worker, and a host to be killed.
-        ("work", [path]) => workers::work(path, &options),
+        ("replay", _) => replay_scenarios(&arguments),
+        ("simulate" | "simulating", _) => simulate(&arguments),
+        ("record", _) => record_log(&arguments),
+        ("sites" | "living", _) => live(&arguments),
+        ("fuzz" | "fuzzing", _) => try_inputs(&arguments),
+        // What this program starts of itself, as `simulating`, `living` and `fuzzing` are: a scenario's worker, a host to be
+        // killed, and what makes one that fails small.
+        ("work", [path]) => workers::work(path, options),
         ("host", [path, setting, folder]) => {
             let scenario = Scenario::read(path)?;
-            process::host(&scenario, &setting.to_string_lossy(), folder, &options)
+            process::host(&scenario, &setting.to_string_lossy(), folder, options)
         }
-        ("replay", _) if lists => list(&scenario_files(&paths)?, &options),
-        ("replay", _) => {
-            let files: Vec<PathBuf> = scenario_files(&paths)?.into_iter().collect();
-            let total = workers::replay_all(&files, &passed_on, jobs);
-            if total.unfired > 0 {
-                println!("{} faults never happened", total.unfired);
-            }
-            println!(
-                "faults={} states={} lost={} wrong={}",
-                total.faults, total.states, total.lost, total.wrong
-            );
-            Ok(total.lost + total.wrong == 0)
-        }
+        ("shrinking", _) => runs::write_shrunk(options, &arguments.folder()),
         (other, _) => Err(format!("there is no command {other:?}\n{HELP}").into()),
     }
+}
+
+fn replay_scenarios(arguments: &Arguments) -> Result<bool, Problem> {
+    let files = scenario_files(&arguments.paths)?;
+    if arguments.lists {
+        return list(&files, &arguments.options);
+    }
+    let files: Vec<PathBuf> = files.into_iter().collect();
+    let total = workers::replay_all(&files, &arguments.passed_on, arguments.jobs);
+    if total.unfired > 0 {
+        println!("{} faults never happened", total.unfired);
+    }
+    println!(
+        "faults={} states={} lost={} wrong={}",
+        total.faults, total.states, total.lost, total.wrong
+    );
+    Ok(total.faults > 0 && total.lost + total.wrong == 0)
 }
 
 fn simulate(arguments: &Arguments) -> Result<bool, Problem> {
@@ -135,13 +142,8 @@ fn simulate(arguments: &Arguments) -> Result<bool, Problem> {
     if arguments.command == "simulating" {
         return runs::work(options, *hosts, *seconds);
     }
-    let chosen = arguments.passed_on.iter().any(|word| word == "--seed");
-    let from = match arguments.from {
-        _ if chosen => options.seed,
-        Some(from) => from,
-        // Never so large that a seed could not be typed.
-        None => u64::from(fastrand::u32(..)),
-    };
+    let chosen = arguments.is_seed_chosen();
+    let from = if chosen { options.seed } else { arguments.first_seed() };
     if let (true, Some(folder)) = (chosen, write) {
         println!("{}", runs::write(&harness::simulate::scenario(from), folder)?.display());
     }
@@ -197,12 +199,11 @@ fn record_log(arguments: &Arguments) -> Result<bool, Problem> {
 fn live(arguments: &Arguments) -> Result<bool, Problem> {
     let Arguments { options, hosts, .. } = arguments;
     let library = &options.library;
-    let chosen = arguments.passed_on.iter().any(|word| word == "--seed");
-    let from = arguments.from.unwrap_or_else(|| u64::from(fastrand::u32(..)));
-    let seeds = from..from.saturating_add(*hosts);
-    if chosen {
+    if arguments.is_seed_chosen() {
         return sites::runs::work(options.seed..options.seed + 1, library, true);
     }
+    let from = arguments.first_seed();
+    let seeds = from..from.saturating_add(*hosts);
     if arguments.command == "living" {
         return sites::runs::work(seeds, library, false);
     }

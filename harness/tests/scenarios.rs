@@ -8,6 +8,7 @@ use harness::replay::{self, Event, Options};
 use harness::scenario::Scenario;
 use harness::vfs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn scenarios() -> Vec<PathBuf> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
@@ -52,6 +53,27 @@ fn nothing_is_lost_in_any_scenario() {
         let figures = replayed(path, chosen.expect("one of them fits"), None, 3);
         assert!(figures.injected > 20, "{}: {figures:?}", path.display());
     }
+}
+
+#[test]
+fn a_replay_that_tries_no_fault_does_not_pass() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/save_again.toml");
+    let outcome = |only| {
+        let mut replay = Command::new(env!("CARGO_BIN_EXE_harness"));
+        replay.args([
+            "replay",
+            path,
+            "--settings",
+            "delete-full-4096",
+            "--most",
+            "1",
+            "--only",
+            only,
+        ]);
+        replay.output().expect("it runs").status.code()
+    };
+    assert_eq!(outcome("power-kept@"), Some(0));
+    assert_eq!(outcome("no such fault"), Some(1));
 }
 
 #[test]
