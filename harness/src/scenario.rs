@@ -211,7 +211,7 @@ pub struct Check {
     /// In whose database: that of connections that name none where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<String>,
-    /// Run by a connection with Talon.
+    /// Run by a connection with Talon, but for those that hold `always`.
     pub sql: String,
     /// Values joined by `|`, as SQL spells them.
     pub rows: Vec<String>,

@@ -59,7 +59,7 @@ impl History {
     }
 
     /// What does not hold at the end: a value that nobody wrote over knowingly must stand, or be listed. `stands` is what
-    /// each register came to, `is_listed` whether a value is among the conflicts or in quarantine, `is_aside` whether
+    /// each register came to, `is_listed` whether a value is one that lost a conflict or is in quarantine, `is_aside` whether
     /// a change or deletion of the register is in quarantine.
     pub fn problems(
         &self,

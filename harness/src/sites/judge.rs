@@ -3,6 +3,7 @@
 use super::history::History;
 use super::schema::{CONTENTS, NOT_WHOLE};
 use super::site::Site;
+use crate::observe::line;
 use crate::vfs::{Failure, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What SQLite reports.
 pub fn judge(sites: &[Site], history: &History) -> Result<Vec<String>, Failure> {
     let mut problems = Vec::new();
-    let mut listed = String::new();
+    // What was kept of what lost or waits; and the lists as people read them.
+    let (mut kept, mut listed) = (String::new(), String::new());
     let (mut contents, mut set_aside) = (Vec::new(), Vec::new());
     for site in sites {
         let code = site.code();
@@ -26,8 +28,11 @@ pub fn judge(sites: &[Site], history: &History) -> Result<Vec<String>, Failure> 
         if !findings.is_empty() {
             problems.push(format!("{code}: the audit finds {findings}"));
         }
-        listed += &shown(&site.query("SELECT * FROM talon_conflicts")?);
-        listed += &shown(&site.query("SELECT * FROM talon_quarantine")?);
+        kept += &shown(&site.query("SELECT lost_value FROM talon_conflicts")?);
+        kept += &shown(&site.query("SELECT document FROM talon_quarantine")?);
+        for list in ["talon_conflicts", "talon_quarantine"] {
+            listed += &shown(&site.query(&format!("SELECT * FROM {list}"))?);
+        }
         contents.push(held(&site.query(CONTENTS)?));
         let aside = site.query(SET_ASIDE)?;
         problems.extend(aside.iter().filter_map(|row| unexpected(code, row)));
@@ -52,7 +57,7 @@ pub fn judge(sites: &[Site], history: &History) -> Result<Vec<String>, Failure> 
         }
     }
     let stands = registers(central);
-    let is_listed = |token: &str| listed.contains(token);
+    let is_listed = |token: &str| kept.contains(token);
     problems.extend(history.problems(&stands, &is_listed, &|register| is_aside(register, &all)));
     for register in history.living() {
         if !stands.contains_key(register) && !is_aside(register, &all) {
@@ -66,9 +71,7 @@ pub fn judge(sites: &[Site], history: &History) -> Result<Vec<String>, Failure> 
 }
 
 fn shown(rows: &[Vec<Value>]) -> String {
-    let line =
-        |row: &Vec<Value>| row.iter().map(Value::to_string).collect::<Vec<_>>().join(" ") + "\n";
-    rows.iter().map(line).collect()
+    rows.iter().map(|row| line(row) + "\n").collect()
 }
 
 fn held(rows: &[Vec<Value>]) -> BTreeMap<String, String> {

@@ -7,7 +7,8 @@ use super::schema::{NOT_WHOLE, SITES};
 use super::site::Site;
 use super::work::Work;
 use crate::fault::{Fault, Kind, Survival};
-use crate::vfs::{Failure, Value};
+use crate::observe::line;
+use crate::vfs::{Executed, Failure, Value};
 use fastrand::Rng;
 use std::path::Path;
 
@@ -27,7 +28,7 @@ pub struct Month {
     pub events: u64,
     /// Values committed.
     pub writes: u64,
-    /// Flows lost, doubled, reordered, spoilt; power cuts and I/O errors that struck.
+    /// Flows lost, doubled, reordered, spoilt; power cuts and full disks that struck.
     pub faults: u64,
     /// What did not hold.
     pub problems: Vec<String>,
@@ -140,6 +141,7 @@ impl World {
                 // Somebody sets a clock, forwards or backwards.
                 self.sites[late].clock_off_ms = clock_off(&mut self.random);
             }
+            // Nobody works at night, and nothing is different after a longer one.
             self.now_ms += DAY_MS / 2;
         }
         self.settle()
@@ -200,13 +202,14 @@ impl World {
                 .at_risk(fault, seed, |site| came_to = Some(site.execute(sql)))
                 .map_err(|failure| format!("{} after {fault}: {failure}", SITES[place]))?;
             self.faults += u64::from(struck);
+            let came_to = came_to.as_ref().map_or_else(String::new, said);
             self.log.push(format!(
-                "{}: {sql} with {fault}, struck: {struck}, came to {came_to:?}",
+                "{}: {sql} with {fault}, struck: {struck}, came to {came_to}",
                 SITES[place]
             ));
         }
         let executed = self.sites[place].execute(sql);
-        self.log.push(format!("{}: {sql} gave {:?}", SITES[place], executed.rows.first()));
+        self.log.push(format!("{}: {sql} gave {}", SITES[place], said(&executed)));
         match executed.failure {
             Some(failure) => Err(format!("{}: {sql}: {failure}", SITES[place])),
             None => Ok(()),
@@ -260,10 +263,12 @@ impl World {
         };
         for parcel in parcels {
             self.events += 1;
+            let mut is_noticed = false;
             for chunk in &parcel.chunks {
                 let sql = format!("SELECT talon_receive({})", Value::Blob(chunk.clone()));
                 let executed = self.sites[place].execute(&sql);
                 if let Some(failure) = executed.failure {
+                    is_noticed = true;
                     self.log.push(format!("{}: receiving: {failure}", SITES[place]));
                     if !parcel.is_spoilt && !is_stale(&failure) {
                         return Err(format!(
@@ -272,6 +277,9 @@ impl World {
                         ));
                     }
                 }
+            }
+            if parcel.is_spoilt && !is_noticed {
+                return Err(format!("{}: a spoilt flow was taken", SITES[place]));
             }
         }
         self.step(place, "SELECT talon_process()", at_risk)?;
@@ -319,6 +327,15 @@ impl World {
             }
         }
         judge::judge(&self.sites, &self.history).map_err(failed)
+    }
+}
+
+/// What a statement came to, for whoever reads the log.
+fn said(executed: &Executed) -> String {
+    match (&executed.failure, executed.rows.first()) {
+        (Some(failure), _) => failure.to_string(),
+        (None, Some(row)) => line(row),
+        (None, None) => "nothing".to_owned(),
     }
 }
 

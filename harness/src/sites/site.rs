@@ -2,11 +2,10 @@
 
 use super::schema::{DECLARATIONS, SCHEMA, SITES};
 use crate::fault::{Fault, Kind, Plan};
+use crate::scenario::DATABASE;
 use crate::vfs::{Connection, Disk, Executed, Failure, Files, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-const DATABASE: &str = "shop.db";
 
 /// A site: its disk, and the one connection that works on it.
 pub struct Site {
