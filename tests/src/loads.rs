@@ -65,16 +65,14 @@ pub const ALL_SALES: &str = "SELECT s.number, c.name, a.code, l.quantity, u.arti
     JOIN sale_line AS l ON l.sale_id = s.id LEFT JOIN customer AS c ON c.id = s.customer_id
     LEFT JOIN article AS a ON a.id = l.article_id LEFT JOIN sale_line AS u ON u.id = l.upstream_line_id
     ORDER BY s.number, a.code";
-/// No rows.
-pub const NOTHING: [&str; 0] = [];
 
 /// Nothing is set aside, at odds, or found by the audit.
 pub fn is_sound(db: &Db) {
-    assert_eq!(db.rows("SELECT kind, origin_key, reason FROM talon_quarantine"), NOTHING);
-    assert_eq!(db.rows("SELECT kind, piece, field FROM talon_conflicts"), NOTHING);
-    assert_eq!(db.findings(), NOTHING);
-    assert_eq!(db.rows("SELECT * FROM pragma_foreign_key_check"), NOTHING);
-    assert_eq!(db.rows("SELECT * FROM talon_listed"), NOTHING);
+    assert_eq!(db.rows("SELECT kind, origin_key, reason FROM talon_quarantine"), NONE);
+    assert_eq!(db.rows("SELECT kind, piece, field FROM talon_conflicts"), NONE);
+    assert_eq!(db.findings(), NONE);
+    assert_eq!(db.rows("SELECT * FROM pragma_foreign_key_check"), NONE);
+    assert_eq!(db.rows("SELECT * FROM talon_listed"), NONE);
 }
 
 /// A copy of a database, opened with Talon a day later.

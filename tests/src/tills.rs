@@ -1,7 +1,13 @@
 //! A central database and its tills, and what passes between them.
 
 use crate::{Db, Shop};
-use rusqlite::types::Value;
+
+/// No rows.
+pub const NONE: [&str; 0] = [];
+
+/// What is in quarantine, in the order in which it came there.
+pub const SET_ASIDE: &str =
+    "SELECT kind, origin, origin_key, reason FROM talon_quarantine ORDER BY id";
 
 /// What each site's application has.
 pub const SCHEMA: &str = "
@@ -137,6 +143,14 @@ impl Tills {
         self.at(to).run("SELECT talon_process()");
     }
 
+    /// Every site answers a query with these rows.
+    #[track_caller]
+    pub fn all_show(&self, query: &str, rows: &[&str]) {
+        for (code, db) in &self.sites {
+            assert_eq!(db.rows(query), rows, "{code}: {query}");
+        }
+    }
+
     /// Every till sends to central and gets what there is, until nobody has anything new: so many rounds.
     pub fn settle(&self, rounds: usize) {
         for _ in 0..rounds {
@@ -152,17 +166,10 @@ impl Tills {
 
 /// The chunks of a flow that was written.
 pub fn chunks(db: &Db, flow: &str) -> Vec<Vec<u8>> {
-    let query = format!("SELECT bytes FROM talon_chunks WHERE flow = {flow} ORDER BY number");
-    let mut statement = db.connection.prepare(&query).expect("the chunks");
-    let rows = statement.query_map([], |row| row.get(0)).expect("a scan");
-    rows.map(|bytes| bytes.expect("bytes")).collect()
+    db.chunks(flow.parse().expect("an id"))
 }
 
 /// Takes a chunk in: the flow's id there, or the error's text.
 pub fn receive(db: &Db, chunk: &[u8]) -> Result<String, String> {
-    let bytes = Value::Blob(chunk.to_vec());
-    let taken = db
-        .connection
-        .query_row("SELECT CAST(talon_receive(?1) AS TEXT)", [bytes], |row| row.get(0));
-    taken.map_err(|error| error.to_string())
+    db.receive(chunk).map(|flow| flow.to_string())
 }

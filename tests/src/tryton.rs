@@ -41,6 +41,7 @@ pub fn run(script: &str, arguments: &[&OsStr]) {
     assert!(output.status.success(), "tests/tryton/{script} ended with {}:\n{text}", output.status);
     say(text.trim_end());
 }
+
 /// Has Debian's Python with `venv`, installing what is missing where that is allowed.
 fn install_python(deadline: Instant) {
     let mut probe = Command::new(PYTHON);

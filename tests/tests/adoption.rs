@@ -1,9 +1,7 @@
 //! A till's database that was there before Talon: filled from a copy of central's data by the shops' own program.
 
-use talon_tests::tills::{DECLARE, SCHEMA, Tills};
+use talon_tests::tills::{DECLARE, NONE, SCHEMA, SET_ASIDE, Tills};
 
-const NONE: [&str; 0] = [];
-const SET_ASIDE: &str = "SELECT kind, origin, origin_key, reason FROM talon_quarantine ORDER BY id";
 const DATA: &str = "
     INSERT INTO customer VALUES (1, 'Ada', 'Mill Lane', '11'), (2, 'Bea', NULL, '12');
     INSERT INTO article VALUES (1, 'c', 'coffee', 2.5);
@@ -24,29 +22,20 @@ fn filled(data: [&str; 3]) -> Tills {
 fn equal_rows_are_one_on_all_sites() {
     let sites = filled([DATA, DATA, DATA]);
     sites.settle(2);
-    for site in sites.letters() {
-        let db = sites.at(site);
-        assert_eq!(db.rows("SELECT id, name FROM customer"), ["1|Ada", "2|Bea"], "{site}");
-        assert_eq!(db.rows("SELECT id, number FROM sale"), ["1|A1", "2|A2"], "{site}");
-        assert_eq!(db.rows("SELECT id FROM sale_line"), ["1", "2", "3"], "{site}");
-        assert_eq!(db.rows("SELECT label FROM article"), ["coffee"], "{site}");
-        assert_eq!(db.rows(SET_ASIDE), NONE, "{site}");
-        assert_eq!(db.rows("SELECT * FROM talon_conflicts"), NONE, "{site}");
-    }
+    sites.all_show("SELECT id, name FROM customer", &["1|Ada", "2|Bea"]);
+    sites.all_show("SELECT id, number FROM sale", &["1|A1", "2|A2"]);
+    sites.all_show("SELECT id FROM sale_line", &["1", "2", "3"]);
+    sites.all_show("SELECT label FROM article", &["coffee"]);
+    sites.all_show(SET_ASIDE, &NONE);
+    sites.all_show("SELECT * FROM talon_conflicts", &NONE);
     sites.at('A').run(
         "UPDATE customer SET phone = '99' WHERE id = 1; UPDATE sale SET total = 9 WHERE id = 2",
     );
     sites.at('B').run("UPDATE customer SET address = 'Hill Road' WHERE id = 2");
     sites.settle(2);
-    for site in sites.letters() {
-        let db = sites.at(site);
-        assert_eq!(
-            db.rows("SELECT id, phone, address FROM customer"),
-            ["1|99|Mill Lane", "2|12|Hill Road"],
-            "{site}"
-        );
-        assert_eq!(db.rows("SELECT id, total FROM sale"), ["1|5.0", "2|9.0"], "{site}");
-    }
+    let customers = "SELECT id, phone, address FROM customer";
+    sites.all_show(customers, &["1|99|Mill Lane", "2|12|Hill Road"]);
+    sites.all_show("SELECT id, total FROM sale", &["1|5.0", "2|9.0"]);
 }
 
 #[test]
@@ -56,17 +45,12 @@ fn what_is_not_equal_is_another_one_and_both_stay() {
         .replace("(2, 'A2', 2, 7)", "(2, 'B2', 2, 8)");
     let sites = filled([DATA, &other, DATA]);
     sites.settle(2);
-    for site in sites.letters() {
-        let db = sites.at(site);
-        assert_eq!(
-            db.rows("SELECT name FROM customer ORDER BY name"),
-            ["Ada", "Bea", "Ben"],
-            "{site}"
-        );
-        assert_eq!(db.rows("SELECT s.number, c.name, count(*) FROM sale AS s JOIN customer AS c ON c.id = s.customer_id
-            JOIN sale_line AS l ON l.sale_id = s.id GROUP BY 1 ORDER BY 1"), ["A1|Ada|1", "A2|Bea|2", "B2|Ben|2"], "{site}");
-        assert_eq!(db.rows(SET_ASIDE), NONE, "{site}");
-    }
+    sites.all_show("SELECT name FROM customer ORDER BY name", &["Ada", "Bea", "Ben"]);
+    let sales =
+        "SELECT s.number, c.name, count(*) FROM sale AS s JOIN customer AS c ON c.id = s.customer_id
+         JOIN sale_line AS l ON l.sale_id = s.id GROUP BY 1 ORDER BY 1";
+    sites.all_show(sales, &["A1|Ada|1", "A2|Bea|2", "B2|Ben|2"]);
+    sites.all_show(SET_ASIDE, &NONE);
 }
 
 #[test]
@@ -86,21 +70,11 @@ fn what_the_till_did_before_its_first_exchange_is_kept() {
         ]
     );
     sites.settle(2);
-    for site in sites.letters() {
-        let db = sites.at(site);
-        assert_eq!(
-            db.rows("SELECT id, name, phone FROM customer"),
-            ["1|Ada|21", "2|Bea|12"],
-            "{site}"
-        );
-        assert_eq!(
-            db.rows("SELECT id, number, customer_id FROM sale"),
-            ["1|A1|1", "2|A2|2", "3|B3|2"],
-            "{site}"
-        );
-        assert_eq!(db.rows(SET_ASIDE), NONE, "{site}");
-        assert_eq!(db.rows("SELECT * FROM talon_conflicts"), NONE, "{site}");
-    }
+    sites.all_show("SELECT id, name, phone FROM customer", &["1|Ada|21", "2|Bea|12"]);
+    let sales = "SELECT id, number, customer_id FROM sale";
+    sites.all_show(sales, &["1|A1|1", "2|A2|2", "3|B3|2"]);
+    sites.all_show(SET_ASIDE, &NONE);
+    sites.all_show("SELECT * FROM talon_conflicts", &NONE);
     assert_eq!(b.rows("SELECT count(*) FROM talon_held"), ["0"]);
 }
 
@@ -112,7 +86,5 @@ fn what_is_made_alike_at_two_sites_afterwards_is_not_one() {
     }
     sites.send('A', 'B');
     sites.settle(2);
-    for site in sites.letters() {
-        assert_eq!(sites.at(site).rows("SELECT count(*) FROM sale"), ["2"], "{site}");
-    }
+    sites.all_show("SELECT count(*) FROM sale", &["2"]);
 }

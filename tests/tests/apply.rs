@@ -117,7 +117,7 @@ fn a_flow_that_was_cut_off_runs_again_and_goes_on_where_it_was() {
 }
 
 #[test]
-fn two_processes_that_apply_the_same_flows_at_once_end_as_one_would() {
+fn three_connections_that_apply_the_same_flows_at_once_end_as_one_would() {
     let sites = stocked();
     let chunks = many(&sites, 2200);
     sites.receive('A', &chunks);

@@ -1,9 +1,7 @@
 //! What was there at several sites before they knew of each other: copies of one database that become sites.
 
-use talon_tests::tills::{DECLARE, SCHEMA, Tills};
+use talon_tests::tills::{DECLARE, NONE, SCHEMA, SET_ASIDE, Tills};
 
-const NONE: [&str; 0] = [];
-const QUARANTINE: &str = "SELECT kind, origin, origin_key, reason FROM talon_quarantine";
 const CONFLICTS: &str =
     "SELECT kind, piece, lost_value IS NOT NULL, lost_site, won_site FROM talon_conflicts";
 
@@ -22,7 +20,7 @@ fn what_copies_have_in_common_is_the_same_once_central_has_sent_it() {
     let sites = copies();
     for till in ['B', 'C'] {
         sites.exchange('A', till, "full", "none");
-        assert_eq!(sites.at(till).rows(QUARANTINE), NONE);
+        assert_eq!(sites.at(till).rows(SET_ASIDE), NONE);
         assert_eq!(sites.at(till).rows(CONFLICTS), NONE);
         assert_eq!(
             sites.at(till).rows("SELECT kind, piece, origin, site FROM talon_stamps ORDER BY 1, 2"),
@@ -33,12 +31,9 @@ fn what_copies_have_in_common_is_the_same_once_central_has_sent_it() {
     sites.at('A').run("UPDATE article SET price = 2.75 WHERE id = 7");
     sites.at('B').run("UPDATE customer SET phone = '12' WHERE id = 1");
     sites.settle(2);
-    for site in sites.letters() {
-        let db = sites.at(site);
-        assert_eq!(db.rows("SELECT id, price FROM article ORDER BY id"), ["7|2.75", "8|3.0"]);
-        assert_eq!(db.rows("SELECT id, phone FROM customer"), ["1|12"]);
-        assert_eq!(db.rows(QUARANTINE), NONE);
-    }
+    sites.all_show("SELECT id, price FROM article ORDER BY id", &["7|2.75", "8|3.0"]);
+    sites.all_show("SELECT id, phone FROM customer", &["1|12"]);
+    sites.all_show(SET_ASIDE, &NONE);
 }
 
 #[test]
@@ -85,7 +80,7 @@ fn a_baseline_tells_nobody_of_what_a_remote_may_not_create() {
     );
     assert_eq!(till.rows("SELECT piece FROM talon_stamps"), NONE);
     sites.exchange('B', 'A', "changes", "none");
-    assert_eq!(sites.at('A').rows(QUARANTINE), NONE);
+    assert_eq!(sites.at('A').rows(SET_ASIDE), NONE);
     sites.exchange('A', 'B', "full", "none");
     assert_eq!(till.rows("SELECT piece, origin FROM talon_stamps"), ["1|ASOC"]);
 }

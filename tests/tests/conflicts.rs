@@ -1,11 +1,10 @@
 //! Two sites change the same: the later change wins, and what loses is kept with both values.
 
-use talon_tests::tills::Tills;
+use talon_tests::tills::{NONE, Tills};
 
 const CONFLICTS: &str = "SELECT kind, piece, field, lost_value, lost_site, won_value, won_site FROM talon_conflicts ORDER BY id";
 const SOLD: &str =
     "SELECT s.total, l.quantity FROM sale AS s JOIN sale_line AS l ON l.sale_id = s.id";
-const NONE: [&str; 0] = [];
 
 /// Everybody has customer 1, and BSOC's sale 1 with its line 1.
 fn shared() -> Tills {
@@ -31,9 +30,7 @@ fn changed_later_at_c(sites: &Tills) {
 
 /// Every site has customer 1 like this.
 fn all_have(sites: &Tills, customer: &str) {
-    for letter in sites.letters() {
-        assert_eq!(sites.at(letter).rows("SELECT * FROM customer"), [customer], "{letter}");
-    }
+    sites.all_show("SELECT * FROM customer", &[customer]);
 }
 
 #[test]
@@ -42,11 +39,8 @@ fn two_fields_changed_by_two_people_both_keep_their_change() {
     sites.at('B').run("UPDATE customer SET address = 'Hill Road' WHERE id = 1");
     sites.at('C').run("UPDATE customer SET phone = '22' WHERE id = 1");
     sites.settle(2);
-    for letter in sites.letters() {
-        let db = sites.at(letter);
-        assert_eq!(db.rows("SELECT * FROM customer"), ["1|Ada|Hill Road|22"], "{letter}");
-        assert_eq!(db.rows(CONFLICTS), NONE, "{letter}");
-    }
+    all_have(&sites, "1|Ada|Hill Road|22");
+    sites.all_show(CONFLICTS, &NONE);
 }
 
 /// B's change of the name at twenty past eight and C's of the address at `moment` have come together at A; B has changed `set` at nine, before
@@ -93,9 +87,7 @@ fn what_somebody_wrote_over_at_the_same_till_is_no_conflict_when_it_comes_back()
     sites.send('A', 'B');
     sites.settle(2);
     all_have(&sites, "1|Eva|Hill Road|11");
-    for letter in sites.letters() {
-        assert_eq!(sites.at(letter).rows(CONFLICTS), NONE, "{letter}");
-    }
+    sites.all_show(CONFLICTS, &NONE);
 }
 
 #[test]
@@ -124,9 +116,7 @@ fn what_lost_comes_back_as_a_new_change() {
     assert_eq!(a.error("SELECT talon_reinstate(9)"), "talon_reinstate: there is no conflict 9");
     assert_eq!(a.rows("SELECT reinstated_at IS NOT NULL FROM talon_conflicts"), ["1"]);
     sites.settle(2);
-    for letter in sites.letters() {
-        assert_eq!(sites.at(letter).rows("SELECT phone FROM customer"), ["21"], "{letter}");
-    }
+    sites.all_show("SELECT phone FROM customer", &["21"]);
 }
 
 #[test]
@@ -147,10 +137,7 @@ fn of_two_versions_of_a_piece_the_later_one_stands_and_the_other_can_be_had_back
     assert_eq!(a.one("SELECT talon_reinstate(1)"), "sale 1");
     assert_eq!(a.rows(SOLD), ["5.0|2.0"]);
     sites.settle(2);
-    for letter in sites.letters() {
-        let db = sites.at(letter);
-        assert_eq!(db.rows(SOLD), ["5.0|2.0"], "{letter}");
-    }
+    sites.all_show(SOLD, &["5.0|2.0"]);
 }
 
 #[test]

@@ -1,12 +1,10 @@
 //! Each till numbers its sales 1, 2, 3: at the others they get free numbers, and everything that refers to them follows.
 
-use talon_tests::tills::{DECLARE, SCHEMA, Tills};
+use talon_tests::tills::{DECLARE, NONE, SCHEMA, Tills};
 
 const SALES: &str =
     "SELECT s.id, s.number, s.customer_id, l.id, l.article_id, l.upstream_line_id FROM sale AS s
     LEFT JOIN sale_line AS l ON l.sale_id = s.id ORDER BY s.id, l.id";
-
-const NONE: [&str; 0] = [];
 
 /// Both tills have sale 1 with lines 1 and 2, to their own customer 1, the second line made from the first.
 fn two_tills() -> Tills {
@@ -254,12 +252,7 @@ fn keys_that_are_texts_are_the_same_everywhere() {
     sites.at('B').run("INSERT INTO tariff VALUES ('x', 1, 'b')");
     sites.at('C').run("INSERT INTO tariff VALUES ('y', 2, 'c')");
     sites.settle(2);
-    for letter in sites.letters() {
-        assert_eq!(
-            sites.at(letter).rows("SELECT * FROM tariff ORDER BY code"),
-            ["x|1.0|b", "y|2.0|c"]
-        );
-    }
+    sites.all_show("SELECT * FROM tariff ORDER BY code", &["x|1.0|b", "y|2.0|c"]);
 }
 
 #[test]

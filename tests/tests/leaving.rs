@@ -1,10 +1,9 @@
 //! What a till no longer gets because its filter does not hold any more: it goes from there without being deleted, and comes
 //! back as it was.
 
-use talon_tests::tills::{SCHEMA, Tills};
+use talon_tests::tills::{NONE, SCHEMA, SET_ASIDE, Tills};
 
-const NONE: [&str; 0] = [];
-const SET_ASIDE: &str = "SELECT kind, origin, origin_key, reason FROM talon_quarantine ORDER BY id";
+const CONFLICTS: &str = "SELECT * FROM talon_conflicts";
 
 /// Customers of a shop and sales of a shop: a till gets those whose address names it, or which have none.
 fn filtered() -> Tills {
@@ -16,6 +15,20 @@ fn filtered() -> Tills {
           "sync": {"preset": "piece", "freeze": false, "filter": "h.number LIKE :site || ''%''"}}');
     "#;
     Tills::with(SCHEMA, declare, 2)
+}
+
+/// The same, where BSOC has got a customer.
+fn with_a_customer() -> Tills {
+    let sites = filtered();
+    sites.at('A').run("INSERT INTO customer VALUES (1, 'Ada', 'BSOC', '11')");
+    sites.send('A', 'B');
+    sites
+}
+
+/// She is to leave BSOC, which hears of it.
+fn move_away(sites: &Tills) {
+    sites.at('A').run("UPDATE customer SET address = 'CSOC' WHERE id = 1");
+    sites.send('A', 'B');
 }
 
 #[test]
@@ -33,22 +46,15 @@ fn a_record_that_leaves_the_filter_goes_and_comes_back_when_it_holds_again() {
     assert_eq!(b.rows(names), ["Bea"]);
     assert_eq!(c.rows(names), ["Ada", "Bea"]);
     // Nothing of it is a deletion: nobody is told of one, and nothing is lost.
-    for site in sites.letters() {
-        assert_eq!(sites.at(site).rows(SET_ASIDE), NONE, "{site}");
-        assert_eq!(sites.at(site).rows("SELECT * FROM talon_conflicts"), NONE, "{site}");
-        assert_eq!(sites.at(site).findings(), NONE, "{site}");
+    for nothing in [SET_ASIDE, CONFLICTS, "SELECT * FROM talon_audit"] {
+        sites.all_show(nothing, &NONE);
     }
     assert_eq!(b.rows("SELECT * FROM talon_lost"), NONE);
     c.run("UPDATE customer SET address = NULL, phone = '99' WHERE id = 1");
     sites.settle(2);
-    for site in sites.letters() {
-        assert_eq!(
-            sites.at(site).rows("SELECT name, address, phone FROM customer ORDER BY name"),
-            ["Ada|NULL|99", "Bea|NULL|12"],
-            "{site}"
-        );
-        assert_eq!(sites.at(site).rows(SET_ASIDE), NONE, "{site}");
-    }
+    let customers = "SELECT name, address, phone FROM customer ORDER BY name";
+    sites.all_show(customers, &["Ada|NULL|99", "Bea|NULL|12"]);
+    sites.all_show(SET_ASIDE, &NONE);
 }
 
 #[test]
@@ -98,21 +104,16 @@ fn a_piece_leaves_with_its_lines_and_comes_back_with_them() {
     );
     // Where it was made it is what it was, whatever the filter says.
     assert_eq!(sites.at('C').rows("SELECT id, number FROM sale"), ["1|BSOC again"]);
-    for site in sites.letters() {
-        assert_eq!(sites.at(site).rows(SET_ASIDE), NONE, "{site}");
-        assert_eq!(sites.at(site).rows("SELECT * FROM talon_conflicts"), NONE, "{site}");
-    }
+    sites.all_show(SET_ASIDE, &NONE);
+    sites.all_show(CONFLICTS, &NONE);
 }
 
 #[test]
 fn what_others_refer_to_stays_until_nobody_does() {
-    let sites = filtered();
+    let sites = with_a_customer();
     let (a, b) = (sites.at('A'), sites.at('B'));
-    a.run("INSERT INTO customer VALUES (1, 'Ada', 'BSOC', '11')");
-    sites.send('A', 'B');
     b.run("INSERT INTO sale VALUES (1, 'BSOC 1', 1, 5)");
-    a.run("UPDATE customer SET address = 'CSOC' WHERE id = 1");
-    sites.send('A', 'B');
+    move_away(&sites);
     assert_eq!(b.rows("SELECT name, address FROM customer"), ["Ada|BSOC"]);
     assert_eq!(
         b.rows(SET_ASIDE),
@@ -133,13 +134,10 @@ fn what_others_refer_to_stays_until_nobody_does() {
 
 #[test]
 fn what_was_changed_at_the_till_and_not_sent_yet_is_sent_before_it_leaves() {
-    let sites = filtered();
+    let sites = with_a_customer();
     let (a, b) = (sites.at('A'), sites.at('B'));
-    a.run("INSERT INTO customer VALUES (1, 'Ada', 'BSOC', '11')");
-    sites.send('A', 'B');
     b.run("UPDATE customer SET phone = '21' WHERE id = 1");
-    a.run("UPDATE customer SET address = 'CSOC' WHERE id = 1");
-    sites.send('A', 'B');
+    move_away(&sites);
     assert_eq!(b.rows("SELECT name, phone FROM customer"), ["Ada|21"]);
     assert_eq!(
         b.rows(SET_ASIDE),
@@ -154,14 +152,11 @@ fn what_was_changed_at_the_till_and_not_sent_yet_is_sent_before_it_leaves() {
 
 #[test]
 fn what_is_open_at_the_till_stays_until_it_is_closed() {
-    let sites = filtered();
-    let (a, b) = (sites.at('A'), sites.at('B'));
-    a.run("INSERT INTO customer VALUES (1, 'Ada', 'BSOC', '11')");
-    sites.send('A', 'B');
+    let sites = with_a_customer();
+    let b = sites.at('B');
     b.be("till 2", "marie", "2026-11-20T09:00:00+01:00");
     b.run("SELECT talon_edit_begin('customer', 1)");
-    a.run("UPDATE customer SET address = 'CSOC' WHERE id = 1");
-    sites.send('A', 'B');
+    move_away(&sites);
     assert_eq!(
         b.rows(SET_ASIDE),
         ["customer|ASOC|1|it is open at till 2 by marie since 2026-11-20T09:00:00.000+01:00"]
@@ -172,16 +167,12 @@ fn what_is_open_at_the_till_stays_until_it_is_closed() {
 
 #[test]
 fn what_left_and_is_deleted_at_central_leaves_nothing_behind() {
-    let sites = filtered();
-    let (a, b) = (sites.at('A'), sites.at('B'));
-    a.run("INSERT INTO customer VALUES (1, 'Ada', 'BSOC', '11')");
-    sites.send('A', 'B');
+    let sites = with_a_customer();
+    let a = sites.at('A');
     a.run("UPDATE customer SET address = 'CSOC' WHERE id = 1");
     a.run("DELETE FROM customer");
     sites.settle(2);
-    for site in sites.letters() {
-        assert_eq!(sites.at(site).rows("SELECT * FROM customer"), NONE, "{site}");
-        assert_eq!(sites.at(site).rows(SET_ASIDE), NONE, "{site}");
-    }
-    assert_eq!(b.rows("SELECT * FROM talon_conflicts"), NONE);
+    sites.all_show("SELECT * FROM customer", &NONE);
+    sites.all_show(SET_ASIDE, &NONE);
+    assert_eq!(sites.at('B').rows(CONFLICTS), NONE);
 }

@@ -42,7 +42,7 @@ fn a_load_that_the_host_takes_back_was_never_asked_for() {
     assert_eq!(d.rows("SELECT code FROM talon_sites WHERE this"), ["DSOC"]);
     d.run("ROLLBACK");
     assert_eq!(nothing(), before);
-    assert_eq!(d.rows("SELECT code FROM talon_sites WHERE this"), NOTHING);
+    assert_eq!(d.rows("SELECT code FROM talon_sites WHERE this"), NONE);
     d.run("BEGIN; SELECT talon_load('dora', 'full'); COMMIT");
     sites.at('A').run("SELECT talon_site('DSOC', 'remote')");
     // Applied inside a transaction, it is taken back with it.
@@ -163,8 +163,8 @@ fn what_is_in_use_stays_and_what_central_has_open_too() {
     b.run("SELECT talon_edit_end('customer', 5)");
     b.run("BEGIN; DELETE FROM sale_line WHERE sale_id = 9; DELETE FROM sale WHERE id = 9; COMMIT");
     b.run("SELECT talon_process()");
-    assert_eq!(b.rows("SELECT name FROM customer WHERE id > 4"), NOTHING);
-    assert_eq!(b.rows("SELECT * FROM talon_quarantine WHERE direction = 'in'"), NOTHING);
+    assert_eq!(b.rows("SELECT name FROM customer WHERE id > 4"), NONE);
+    assert_eq!(b.rows("SELECT * FROM talon_quarantine WHERE direction = 'in'"), NONE);
 }
 
 #[test]
@@ -243,5 +243,5 @@ fn what_a_row_that_goes_stood_in_the_way_of_comes_after_it() {
     );
     d.run("ALTER TABLE till ADD COLUMN name TEXT; SELECT talon_process()");
     assert_eq!(d.rows("SELECT * FROM till"), ["DSOC|Station"]);
-    assert_eq!(d.rows("SELECT * FROM talon_quarantine"), NOTHING);
+    assert_eq!(d.rows("SELECT * FROM talon_quarantine"), NONE);
 }

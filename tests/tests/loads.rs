@@ -76,7 +76,7 @@ fn the_other_tills_rows_go_and_so_does_what_a_filter_no_longer_allows() {
         ["BSOC|2", "CSOC|1", "DSOC|1"]
     );
     assert_eq!(b.rows("SELECT kind, piece FROM talon_conflicts"), ["till|BSOC"]);
-    assert_eq!(b.sends("ASOC"), NOTHING);
+    assert_eq!(b.sends("ASOC"), NONE);
     assert_eq!(a.rows("SELECT code FROM till"), ["BSOC", "CSOC", "DSOC"]);
 }
 
@@ -100,9 +100,9 @@ fn a_copy_of_central_s_tables_is_taken_for_what_it_is() {
     d.run(&declare());
     let request = d.one("SELECT talon_load('dora', 'full')");
     let request = chunks(&d, &request);
-    assert_eq!(flows::documents(&request.concat()), NOTHING);
+    assert_eq!(flows::documents(&request.concat()), NONE);
     // Nothing else that is sent meanwhile makes a second one of them either.
-    assert_eq!(d.sends("ASOC"), NOTHING);
+    assert_eq!(d.sends("ASOC"), NONE);
     let done = loaded(&sites, &d, "'dora'", "full");
     assert!(done.ends_with(r#""set_aside":0,"removed":2}"#), "{done}");
     assert_eq!(d.rows("SELECT code FROM till"), ["DSOC"]);
@@ -328,7 +328,7 @@ fn a_load_of_changes_brings_only_what_is_newer() {
     let (a, b) = (sites.at('A'), sites.at('B'));
     // Nothing is newer: a valid flow, with nothing in it.
     let answer = asked(&sites, b, "'anna'", "changes");
-    assert_eq!(flows::documents(&answer.concat()), NOTHING);
+    assert_eq!(flows::documents(&answer.concat()), NONE);
     assert_eq!(taken(b, &answer), r#"{"documents":0,"applied":0,"set_aside":0}"#);
     a.run("UPDATE article SET price = 3 WHERE id = 1");
     // Nor does it bring what it has itself just sent.

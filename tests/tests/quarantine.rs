@@ -1,9 +1,6 @@
 //! What cannot be applied is set aside alone, with its reason, and applied when its cause is gone.
 
-use talon_tests::tills::Tills;
-
-const SET_ASIDE: &str = "SELECT kind, origin, origin_key, reason FROM talon_quarantine ORDER BY id";
-const NONE: [&str; 0] = [];
+use talon_tests::tills::{NONE, SET_ASIDE, Tills};
 
 #[test]
 fn a_broken_reference_is_named_and_waits_for_what_it_refers_to() {
@@ -194,13 +191,10 @@ fn a_deletion_of_what_is_referred_to_names_who_refers_and_waits() {
     b.run("UPDATE sale SET customer_id = NULL WHERE id = 1");
     b.run("UPDATE customer SET phone = '22' WHERE id = 2");
     sites.settle(3);
-    for site in sites.letters() {
-        let db = sites.at(site);
-        assert_eq!(db.rows("SELECT name, phone FROM customer"), ["Bea|22"], "{site}");
-        assert_eq!(db.rows("SELECT s.number, c.name FROM sale AS s LEFT JOIN customer AS c ON c.id = s.customer_id ORDER BY 1"),
-            ["B1|NULL", "B2|Bea"], "{site}");
-        assert_eq!(db.rows(SET_ASIDE), NONE, "{site}");
-    }
+    sites.all_show("SELECT name, phone FROM customer", &["Bea|22"]);
+    let sales = "SELECT s.number, c.name FROM sale AS s LEFT JOIN customer AS c ON c.id = s.customer_id ORDER BY 1";
+    sites.all_show(sales, &["B1|NULL", "B2|Bea"]);
+    sites.all_show(SET_ASIDE, &NONE);
 }
 
 /// A central database whose rule is stricter than the till's: no closing below zero is to come from a remote.
@@ -241,9 +235,7 @@ fn what_central_does_not_take_is_told_to_its_sender_who_mends_it() {
     b.run("UPDATE till_closing SET total = 5 WHERE id = 2");
     sites.settle(1);
     assert_eq!(a.rows("SELECT id, total FROM till_closing"), ["1|1.0", "2|5.0"]);
-    for site in sites.letters() {
-        assert_eq!(sites.at(site).rows(told), NONE, "{site}");
-    }
+    sites.all_show(told, &NONE);
     // And nothing of it waits any more.
     sites.settle(1);
     assert_eq!(b.rows("SELECT count(*) FROM talon_held"), ["0"]);
@@ -260,9 +252,7 @@ fn what_central_does_not_take_passes_when_its_rule_is_loosened() {
     );
     assert_eq!(a.rows("SELECT id FROM till_closing"), ["2"]);
     sites.settle(2);
-    for site in sites.letters() {
-        assert_eq!(sites.at(site).rows(SET_ASIDE), NONE, "{site}");
-    }
+    sites.all_show(SET_ASIDE, &NONE);
     assert_eq!(sites.at('C').rows("SELECT total FROM till_closing"), ["-1.0"]);
     // It was taken in the end: where it was made it is not told of any more.
     assert_eq!(b.rows("SELECT count(*) FROM talon_held"), ["0"]);

@@ -1,12 +1,11 @@
 //! A till's database is copied, goes back to a backup, or is replaced: what was there before is never lost without a word.
 
-use std::path::PathBuf;
-use talon_tests::tills::{Tills, chunks, receive};
-use talon_tests::{Db, Shop};
+use talon_tests::Db;
+use talon_tests::loads::{copy, loaded};
+use talon_tests::tills::{DECLARE, NONE, SCHEMA, Tills, new_till};
 
 const CONFLICTS: &str =
     "SELECT kind, piece, lost_site, won_site FROM talon_conflicts ORDER BY kind, piece";
-const NONE: [&str; 0] = [];
 
 /// A sale of BSOC's under this key.
 fn sell(db: &Db, key: i64, number: &str) {
@@ -16,40 +15,39 @@ fn sell(db: &Db, key: i64, number: &str) {
     ));
 }
 
-/// B's database as it is now, under another name.
-fn backup(sites: &Tills) -> (Db, PathBuf) {
-    let shop: &Shop = sites.shop('B');
-    let path = shop.file("backup.db");
-    sites.at('B').run(&format!("VACUUM INTO '{}'", path.display()));
-    let db = Db::open(&path);
-    talon_tests::load(&db.connection);
-    db.run("SELECT talon_clock('2026-11-20T09:00:00+01:00')");
-    (db, path)
+/// B's database as it is now, a day later.
+fn backup(sites: &Tills) -> Db {
+    copy(sites.at('B'), &sites.shop('B').file("backup.db"))
 }
 
-/// Its next flow, taken by central.
-fn send(from: &Db, to: &Db, mode: &str) -> Result<(), String> {
-    let flow = from.one(&format!("SELECT talon_emit('ASOC', '{mode}', 'now')"));
-    for chunk in chunks(from, &flow) {
-        receive(to, &chunk)?;
-    }
-    to.run("SELECT talon_process()");
+/// B's backup has sold X1 under the key under which B has sold B1, at a moment, and sent it.
+fn sold_twice(moment: &str) -> (Tills, Db) {
+    let sites = Tills::new();
+    sites.exchange('B', 'A', "changes", "now");
+    let back = backup(&sites);
+    sites.clock(moment);
+    sell(sites.at('B'), 1, "B1");
+    sites.exchange('B', 'A', "changes", "now");
+    sell(&back, 1, "X1");
+    (sites, back)
+}
+
+/// A database's next flow to a site, applied there.
+fn send(from: &Db, to: (&Db, &str), mode: &str) -> Result<(), String> {
+    let (db, code) = to;
+    db.receive(&from.flow(code, mode, "now"))?;
+    db.run("SELECT talon_process()");
     Ok(())
 }
 
 #[test]
 fn after_a_flow_of_a_number_that_was_used_those_with_higher_numbers_are_refused_too() {
-    let sites = Tills::new();
-    sites.exchange('B', 'A', "changes", "now");
-    let (back, _) = backup(&sites);
-    sell(sites.at('B'), 1, "B1");
-    sites.exchange('B', 'A', "changes", "now");
-    sell(&back, 1, "X1");
+    let (sites, back) = sold_twice("2026-11-20T09:00:00+01:00");
     let a = sites.at('A');
-    let error = send(&back, a, "changes").unwrap_err();
+    let error = send(&back, (a, "ASOC"), "changes").unwrap_err();
     assert!(error.contains("was here before with other content"), "{error}");
     for _ in 0..2 {
-        let error = send(&back, a, "changes").unwrap_err();
+        let error = send(&back, (a, "ASOC"), "changes").unwrap_err();
         assert!(error.contains("BSOC went back to an older state"), "{error}");
         assert!(error.contains("at BSOC, SELECT talon_rejoin()"), "{error}");
     }
@@ -58,15 +56,10 @@ fn after_a_flow_of_a_number_that_was_used_those_with_higher_numbers_are_refused_
 
 #[test]
 fn what_a_backup_sells_under_a_used_key_leaves_the_former_sale_in_the_conflicts() {
-    let sites = Tills::new();
-    sites.exchange('B', 'A', "changes", "now");
-    let (back, _) = backup(&sites);
-    sell(sites.at('B'), 1, "B1");
-    sites.exchange('B', 'A', "changes", "now");
+    let (sites, back) = sold_twice("2026-11-20T09:00:00+01:00");
     let a = sites.at('A');
-    sell(&back, 1, "X1");
     back.run("SELECT talon_rejoin()");
-    send(&back, a, "full").expect("it is taken anew");
+    send(&back, (a, "ASOC"), "full").expect("it is taken anew");
     assert_eq!(a.rows("SELECT number FROM sale"), ["X1"]);
     assert_eq!(a.rows(CONFLICTS), ["sale|1|BSOC|BSOC"]);
     assert_eq!(a.one("SELECT lost_value ->> '$.header[1]' FROM talon_conflicts"), "B1");
@@ -76,47 +69,63 @@ fn what_a_backup_sells_under_a_used_key_leaves_the_former_sale_in_the_conflicts(
 
 #[test]
 fn what_a_clock_that_is_behind_says_is_not_taken_for_what_was_here_once() {
-    let sites = Tills::new();
-    sites.exchange('B', 'A', "changes", "now");
-    let (back, _) = backup(&sites);
-    sites.clock("2026-11-20T12:00:00+01:00");
-    sell(sites.at('B'), 1, "B1");
-    sites.exchange('B', 'A', "changes", "now");
+    let (sites, back) = sold_twice("2026-11-21T12:00:00+01:00");
     let a = sites.at('A');
-    sell(&back, 1, "X1");
     back.run("SELECT talon_rejoin()");
-    send(&back, a, "full").expect("it is taken anew");
+    send(&back, (a, "ASOC"), "full").expect("it is taken anew");
     assert_eq!(a.rows("SELECT number FROM sale"), ["B1"]);
     assert_eq!(a.one("SELECT lost_value ->> '$.header[1]' FROM talon_conflicts"), "X1");
 }
 
 #[test]
+fn numbers_given_again_after_a_backup_overwrite_nothing_silently_on_either_side() {
+    let sites = Tills::with(SCHEMA, DECLARE, 1);
+    let (a, b) = (sites.at('A'), sites.at('B'));
+    sell(b, 1, "B1");
+    sites.settle(1);
+    let back = backup(&sites);
+    b.run("BEGIN; INSERT INTO sale VALUES (2, 'lost', NULL, 2); INSERT INTO sale_line VALUES (2, 2, NULL, 2, 1, NULL); COMMIT");
+    sites.settle(1);
+    assert_eq!(a.rows("SELECT number FROM sale"), ["B1", "lost"]);
+    // The backup goes on, and its next sale has the number of the one that it does not know.
+    sell(&back, 2, "new");
+    let taken = send(&back, (a, "ASOC"), "changes");
+    assert!(taken.clone().is_err_and(|error| error.contains("SELECT talon_rejoin()")), "{taken:?}");
+    assert_eq!(a.rows("SELECT number FROM sale"), ["B1", "lost"]);
+
+    back.run("SELECT talon_rejoin()");
+    for _ in 0..2 {
+        send(&back, (a, "ASOC"), "full").expect("a sound flow");
+        send(a, (&back, "BSOC"), "full").expect("a sound flow");
+    }
+    // The later one stands at both, and the other one is listed with all that it was.
+    for db in [a, &back] {
+        assert_eq!(db.rows("SELECT number FROM sale ORDER BY id"), ["B1", "new"]);
+        assert_eq!(db.rows("SELECT reason FROM talon_quarantine"), NONE);
+        assert_eq!(db.findings(), NONE);
+    }
+    assert_eq!(a.rows(CONFLICTS), ["sale|2|BSOC|BSOC"]);
+    let values = "SELECT lost_value ->> '$.header[1]', won_value ->> '$.header[1]', lost_value ->> '$.lines[0][3]'
+        FROM talon_conflicts";
+    assert_eq!(a.rows(values), ["lost|new|2.0"]);
+}
+
+#[test]
 fn what_only_goes_up_is_not_overwritten_by_a_new_till_without_a_word() {
-    let declare = talon_tests::tills::DECLARE.replace(
+    let declare = DECLARE.replace(
         r#"{"record": {"table": "till_closing"}, "sync": "till"}"#,
         r#"{"record": {"table": "till_closing"}, "sync": {"preset": "till", "direction": "up"}}"#,
     );
-    let sites = Tills::with(talon_tests::tills::SCHEMA, &declare, 1);
+    let sites = Tills::with(SCHEMA, &declare, 1);
     sites.at('B').run("INSERT INTO till_closing VALUES (1, 'B', '2026-11-20', 100)");
     sites.exchange('B', 'A', "changes", "now");
     // Another machine in its place, with nothing in it.
-    let shop = Shop::with(talon_tests::tills::SCHEMA);
-    let new = shop.open();
-    new.run("SELECT talon_clock('2026-11-21T08:00:00+01:00')");
-    new.run("SELECT talon_site('ASOC', 'central'), talon_site('BSOC', 'remote')");
-    new.run(&declare);
-    new.run("SELECT talon_origin('BSOC'), talon_load(NULL, 'full')");
+    let (_shop, new) = new_till(SCHEMA, &declare);
+    new.run("SELECT talon_site('BSOC', 'remote'), talon_origin('BSOC')");
+    loaded(&sites, &new, "NULL", "full");
     let a = sites.at('A');
-    for chunk in chunks(&new, &new.one("SELECT max(id) FROM talon_flows")) {
-        receive(a, &chunk).expect("its request is taken");
-    }
-    a.run("SELECT talon_process()");
-    for chunk in chunks(a, &a.one("SELECT max(id) FROM talon_flows WHERE to_site = 'BSOC'")) {
-        receive(&new, &chunk).expect("the load is taken");
-    }
-    new.run("SELECT talon_process()");
     new.run("INSERT INTO till_closing(till, day, total) VALUES ('B', '2026-11-21', 200)");
-    send(&new, a, "changes").expect("it is taken");
+    send(&new, (a, "ASOC"), "changes").expect("it is taken");
     assert_eq!(a.rows("SELECT total FROM till_closing"), ["200.0"]);
     assert_eq!(a.rows(CONFLICTS), ["till_closing|1|BSOC|BSOC"]);
     assert_eq!(a.one("SELECT lost_value ->> '$.header[3]' FROM talon_conflicts"), "100.0");

@@ -1,9 +1,6 @@
 //! Documents that refer to each other pass together, and lines that refer to lines of their own piece at once.
 
-use talon_tests::tills::Tills;
-
-const NONE: [&str; 0] = [];
-const SET_ASIDE: &str = "SELECT kind, origin, origin_key, reason FROM talon_quarantine ORDER BY id";
+use talon_tests::tills::{NONE, SET_ASIDE, Tills};
 
 /// Customers who are recommended by customers and have a last sale; sales of customers, whose lines are made from others.
 const SCHEMA: &str = "
