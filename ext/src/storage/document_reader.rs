@@ -36,8 +36,7 @@ pub fn names_by_part(json: &str) -> Result<Vec<(String, Vec<String>)>> {
         let (mut reader, mut parts) = (Reader::new(json.as_bytes()), Vec::new());
         reader.list(b'{', b'}', |reader| {
             let part = reader.name()?;
-            let mut names = Vec::new();
-            reader.list(b'[', b']', |reader| Ok(names.try_push(owned(reader.string()?)?)?))?;
+            let names = items(reader, |reader| owned(reader.string()?))?;
             Ok(parts.try_push((part, names))?)
         })?;
         reader.end()?;
@@ -81,6 +80,16 @@ fn within<'a, T>(
         Ok(())
     })?;
     found.ok_or_else(|| missing("its contents"))
+}
+
+/// Reads a list.
+pub(super) fn items<'a, T>(
+    reader: &mut Reader<'a>,
+    item: impl Fn(&mut Reader<'a>) -> Reading<T>,
+) -> Reading<Vec<T>> {
+    let mut items = Vec::new();
+    reader.list(b'[', b']', |reader| Ok(items.try_push(item(reader)?)?))?;
+    Ok(items)
 }
 
 pub(super) fn missing(what: &str) -> Unread {
@@ -158,8 +167,7 @@ fn shape<'a>(reader: &mut Reader<'a>) -> Reading<Shape<'a>> {
             "kind" => kind = Some(reader.string()?),
             "columns" => columns = Some(raw_text(reader)?),
             "types" => types = Some(raw_text(reader)?),
-            "references" => reader
-                .list(b'[', b']', |reader| Ok(references.try_push(shape_reference(reader)?)?))?,
+            "references" => references = items(reader, shape_reference)?,
             _ => drop(reader.raw()?),
         }
         Ok(())
@@ -227,8 +235,7 @@ fn document<'a>(reader: &mut Reader<'a>) -> Reading<Document<'a>> {
             "shape" => read.shape = Some(integer(reader)?),
             "lines" => read.lines = Some(integer(reader)?),
             "hash" => read.hash = Some(hash(reader)?),
-            "references" => reader
-                .list(b'[', b']', |reader| Ok(read.references.try_push(reference(reader)?)?))?,
+            "references" => read.references = items(reader, reference)?,
             "image" => read.image = Some(reader.raw()?),
             "gone" => read.is_gone = boolean(reader)?,
             "left" => read.has_left = boolean(reader)?,
@@ -289,7 +296,7 @@ fn reference<'a>(reader: &mut Reader<'a>) -> Reading<Reference<'a>> {
             }
             3 => origin = Some(Some(reader.string()?)),
             4 => piece = Some(reader.value()?).filter(|piece| *piece != Value::Null),
-            5 => reader.list(b'[', b']', |reader| Ok(rows.try_push(integer(reader)?)?))?,
+            5 => rows = items(reader, integer)?,
             _ => return reader.damaged("the end of a reference"),
         }
         place += 1;

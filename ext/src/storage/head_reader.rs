@@ -1,10 +1,9 @@
 //! Reads a flow's head, which `document` writes.
 
 use super::document::{Acknowledged, Before, Head, Load, RefusedFlow, SiteLine, TableLine};
-use super::document_reader::{boolean, integer, missing, optional_string, owned, stamp};
+use super::document_reader::{boolean, integer, items, missing, optional_string, owned, stamp};
 use super::frame::FlowName;
 use super::payload_reader::{Reader, Result as Reading, Unread};
-use crate::sqlite::Room;
 
 pub(super) fn head(reader: &mut Reader<'_>) -> Reading<Head> {
     let (mut from, mut to, mut mode, mut answer) = (None, None, None, None);
@@ -28,20 +27,12 @@ pub(super) fn head(reader: &mut Reader<'_>) -> Reading<Head> {
             "since" => since = Some(integer(reader)?),
             "until" => until = Some(integer(reader)?),
             "rejoins" => rejoins = boolean(reader)?,
-            "after" => {
-                reader.list(b'[', b']', |reader| Ok(after.try_push(before(reader)?)?))?;
-            }
+            "after" => after = items(reader, before)?,
             "acknowledges" => acknowledges = Some(acknowledged(reader)?),
-            "refuses" => {
-                reader.list(b'[', b']', |reader| Ok(refuses.try_push(refused_flow(reader)?)?))?;
-            }
-            "sites" => {
-                reader.list(b'[', b']', |reader| Ok(sites.try_push(site(reader)?)?))?;
-            }
+            "refuses" => refuses = items(reader, refused_flow)?,
+            "sites" => sites = items(reader, site)?,
             "load" => loads = Some(load(reader)?),
-            "tables" => {
-                reader.list(b'[', b']', |reader| Ok(tables.try_push(table(reader)?)?))?;
-            }
+            "tables" => tables = items(reader, table)?,
             _ => drop(reader.raw()?),
         }
         Ok(())
