@@ -4,7 +4,7 @@ use super::document::{Load, TableLine};
 use super::schema::{fact, forget_fact, set_fact};
 use super::shape::quote_identifier;
 use crate::error::Result;
-use crate::sqlite::{Connection, Room, Statement, ValueRef};
+use crate::sqlite::{Connection, Room, Statement, ValueRef, gather};
 
 /// The fact that says up to which change versions are counted at central.
 const COUNTED: &str = "counted";
@@ -62,6 +62,15 @@ impl<'a> LoadStore<'a> {
         Ok(found)
     }
 
+    /// How far each kind is here.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn versions(&self) -> Result<Vec<TableLine>> {
+        let lines = self.tables()?.into_iter();
+        Ok(gather(lines.map(|row| TableLine { kind: row.kind, version: row.version }))?)
+    }
+
     /// Takes in what central says of its versions.
     ///
     /// # Errors
@@ -110,10 +119,7 @@ impl<'a> LoadStore<'a> {
     /// What SQLite reports.
     pub fn count(&self) -> Result<(Vec<TableLine>, i64)> {
         let counted = fact(self.connection, self.schema, COUNTED)?.unwrap_or(0);
-        let mut found = Vec::new();
-        for row in self.tables()? {
-            found.try_push(TableLine { kind: row.kind, version: row.version })?;
-        }
+        let mut found = self.versions()?;
         let mut asked = self.prepare(
             "SELECT k.kind, max(c.seq) FROM {s}.talon_change AS c JOIN {s}.talon_kind AS k ON k.id = c.kind
              WHERE c.seq > ?1 GROUP BY c.kind",

@@ -40,7 +40,7 @@ impl Loading {
         if own.role == Role::Remote {
             let asked = loads.asked()?.filter(|_| order.answer != Answer::None);
             let tables = match asked {
-                Some(_) => tables_here(database, &loads)?,
+                Some(_) => tables(database, &loads.versions()?)?,
                 None => Vec::new(),
             };
             let waits = loads.is_first()?;
@@ -49,7 +49,8 @@ impl Loading {
         if receiver.role == Role::Central {
             return Ok(Loading::default());
         }
-        let mut loading = Loading { tables: tables_there(database, &loads)?, ..Loading::default() };
+        let tables = tables(database, &loads.count_and_keep()?)?;
+        let mut loading = Loading { tables, ..Loading::default() };
         if let Some(answered) = answered
             && let Line::Head(asks) = read(answered.head.as_bytes())?
             && let Some(load) = asks.load
@@ -89,24 +90,12 @@ impl Loading {
     }
 }
 
-/// How far the kinds are here that central sends: of a remote site.
-fn tables_here(database: &mut Database, loads: &LoadStore<'_>) -> Result<Vec<TableLine>> {
-    let known = loads.tables()?;
+/// How far the kinds are that central sends: those that are not among `versions` have nothing yet.
+fn tables(database: &mut Database, versions: &[TableLine]) -> Result<Vec<TableLine>> {
     let mut tables = Vec::new();
     for kind in kinds_that_come_down(database)? {
-        let version = known.iter().find(|row| row.kind == kind).map_or(0, |row| row.version);
-        tables.try_push(TableLine { kind, version })?;
-    }
-    Ok(tables)
-}
-
-/// How far they are at central.
-fn tables_there(database: &mut Database, loads: &LoadStore<'_>) -> Result<Vec<TableLine>> {
-    let counted = loads.count_and_keep()?;
-    let mut tables = Vec::new();
-    for kind in kinds_that_come_down(database)? {
-        let version = counted.iter().find(|row| row.kind == kind).map_or(0, |row| row.version);
-        tables.try_push(TableLine { kind, version })?;
+        let version = versions.iter().find(|table| table.kind == kind);
+        tables.try_push(TableLine { version: version.map_or(0, |table| table.version), kind })?;
     }
     Ok(tables)
 }

@@ -10,7 +10,7 @@ use crate::storage::document::Load;
 use crate::storage::flow_store::FlowStore;
 use crate::storage::load_store::LoadStore;
 use crate::storage::rule::{RuleType, TillDefinition};
-use crate::storage::site_store::{Role, SiteStore};
+use crate::storage::site_store::{Role, Site, SiteStore};
 use crate::storage::till::{NAME, Till, fit_till};
 
 impl Talon {
@@ -51,23 +51,20 @@ impl Talon {
                 let loads = LoadStore::new(self.connection, &schema);
                 let sites = SiteStore::new(self.connection, &schema);
                 let own = own_site(&sites)?;
-                let is_first = sites.by_code(&central)?.is_some_and(|site| {
-                    site.number_out == 0 && site.applied == 0 && site.number_in == 0
-                });
-                if is_first {
+                if central.number_out == 0 && central.applied == 0 && central.number_in == 0 {
                     // The till may have had another database before, which central knows.
                     FlowStore::new(self.connection, &schema).begin_anew(own.incarnation)?;
                     loads.begin_first()?;
                 }
                 loads.ask(load)?;
                 let order = Order { mode: Mode::Changes, answer: Answer::Now, answers: None };
-                self.emit_flow(place, &central, &order)
+                self.emit_flow(place, &central.code, &order)
             })
         })
     }
 
-    /// Sees which site loads, and says so where it was not said before; gives the code of the central one.
-    fn site_to_load(&self, place: usize, schema: &str, user: ValueRef<'_>) -> Result<String> {
+    /// Sees which site loads, and says so where it was not said before; gives the central one.
+    fn site_to_load(&self, place: usize, schema: &str, user: ValueRef<'_>) -> Result<Site> {
         let refused = |problem: String| Err(Error::Argument(problem));
         let sites = SiteStore::new(self.connection, schema);
         let own = sites.own()?;
@@ -88,7 +85,7 @@ impl Talon {
                  a user"
                     .to_owned(),
             ),
-            (None, Some(_)) => Ok(central.code),
+            (None, Some(_)) => Ok(central),
             (Some(till), own) => {
                 let code = self.till_of(&till, user)?;
                 match own {
@@ -115,7 +112,7 @@ impl Talon {
                         self.set_origin(schema, &code)?;
                     }
                 }
-                Ok(central.code)
+                Ok(central)
             }
         }
     }
