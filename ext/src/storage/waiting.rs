@@ -25,6 +25,12 @@ pub struct Waiting {
 /// until central has said what it has.
 pub const FOUND: &str = "found";
 
+/// A piece waits for the next flow to a site because that did not take it: the site, its kind, its key, why, and when that was
+/// heard, in ms since 1970.
+pub const HOLD_REFUSED: &str =
+    "INSERT INTO {s}.talon_held(site, kind, key, reason, at) VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT DO UPDATE SET flow = NULL, reason = excluded.reason, at = excluded.at";
+
 impl Waiting {
     /// Prepares the statements.
     ///
@@ -46,9 +52,8 @@ impl Waiting {
         Ok(Waiting {
             site,
             hold: store.prepare(
-                "INSERT INTO {s}.talon_held(site, kind, key, flow, reason, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT DO UPDATE SET flow = excluded.flow, reason = coalesce(excluded.reason, reason),
-                   at = coalesce(excluded.at, at)",
+                "INSERT INTO {s}.talon_held(site, kind, key, flow) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT DO UPDATE SET flow = excluded.flow",
             )?,
             release: prepare_if(
                 any_held,
@@ -84,23 +89,7 @@ impl Waiting {
     pub fn hold(&mut self, kind: i64, key: ValueRef<'_>, until: Option<i64>) -> Result<()> {
         let [site, kind] = integers([self.site, kind]);
         let until = until.map_or(ValueRef::Null, ValueRef::Integer);
-        Ok(self.hold.run(&[site, kind, key, until, ValueRef::Null, ValueRef::Null])?)
-    }
-
-    /// A piece waits for the next flow because the site did not take it.
-    ///
-    /// # Errors
-    /// What SQLite reports.
-    pub fn hold_refused(
-        &mut self,
-        kind: i64,
-        key: ValueRef<'_>,
-        reason: &str,
-        at_ms: i64,
-    ) -> Result<()> {
-        let [site, kind, at] = integers([self.site, kind, at_ms]);
-        let reason = ValueRef::Text(reason.as_bytes());
-        Ok(self.hold.run(&[site, kind, key, ValueRef::Null, reason, at])?)
+        Ok(self.hold.run(&[site, kind, key, until])?)
     }
 
     /// A piece that may have waited waits no longer once this flow of ours is acknowledged.

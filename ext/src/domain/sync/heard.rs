@@ -8,7 +8,7 @@ use crate::sqlite::ValueRef;
 use crate::storage::document::Head;
 use crate::storage::flow_store::FlowStore;
 use crate::storage::site_store::{Role, SiteStore};
-use crate::storage::waiting::Waiting;
+use crate::storage::waiting::HOLD_REFUSED;
 
 impl Database {
     /// Takes what the first line of a flow from `sender` says. Doing it again does nothing.
@@ -65,8 +65,8 @@ impl Database {
         reason: &str,
         at_ms: i64,
     ) -> Result<()> {
-        let schema = self.schema.clone();
-        Waiting::prepare(&FlowStore::new(self.connection, &schema), sender)?
-            .hold_refused(kind, key, reason, at_ms)
+        let [sender, kind, at] = [sender, kind, at_ms].map(ValueRef::Integer);
+        let reason = ValueRef::Text(reason.as_bytes());
+        Ok(self.own_statement(HOLD_REFUSED)?.run(&[sender, kind, key, reason, at])?)
     }
 }
