@@ -321,54 +321,44 @@ impl Connection {
         current != 0
     }
 
+    /// The connection's statements.
+    fn statements(self) -> impl Iterator<Item = *mut sys::sqlite3_stmt> {
+        let next = move |statement| {
+            // SAFETY: the list is walked on the connection's own thread, from a statement that is in it.
+            let next = unsafe { sys::sqlite3_next_stmt(self.raw(), statement) };
+            (!next.is_null()).then_some(next)
+        };
+        std::iter::successors(next(std::ptr::null_mut()), move |statement| next(*statement))
+    }
+
+    fn running(self) -> impl Iterator<Item = *mut sys::sqlite3_stmt> {
+        // SAFETY: the statement is one of the connection's.
+        self.statements().filter(|statement| unsafe { sys::sqlite3_stmt_busy(*statement) } != 0)
+    }
+
     /// A running statement of the host that writes: its text.
     pub fn running_write(self) -> Option<String> {
-        let mut statement = std::ptr::null_mut();
-        loop {
-            // SAFETY: the list is walked on the connection's own thread; the texts are copied.
-            unsafe {
-                statement = sys::sqlite3_next_stmt(self.raw(), statement);
-                if statement.is_null() {
-                    return None;
-                }
-                if sys::sqlite3_stmt_busy(statement) != 0
-                    && sys::sqlite3_stmt_readonly(statement) == 0
-                {
-                    let sql = sys::sqlite3_sql(statement);
-                    if sql.is_null() {
-                        return Some(String::new());
-                    }
-                    return Some(CStr::from_ptr(sql).to_string_lossy().into_owned());
-                }
+        // SAFETY: the statement is one of the connection's.
+        let writes = |statement: &_| unsafe { sys::sqlite3_stmt_readonly(*statement) } == 0;
+        let statement = self.running().find(writes)?;
+        // SAFETY: as above; the text is copied.
+        unsafe {
+            let sql = sys::sqlite3_sql(statement);
+            if sql.is_null() {
+                return Some(String::new());
             }
+            Some(CStr::from_ptr(sql).to_string_lossy().into_owned())
         }
     }
 
     /// Whether other statements run beside the one that calls.
     pub fn has_running_beside_one(self) -> bool {
-        let (mut statement, mut running) = (std::ptr::null_mut(), 0);
-        loop {
-            // SAFETY: the list is walked on the connection's own thread.
-            unsafe {
-                statement = sys::sqlite3_next_stmt(self.raw(), statement);
-                if statement.is_null() {
-                    return running > 1;
-                }
-                running += i32::from(sys::sqlite3_stmt_busy(statement) != 0);
-            }
-        }
+        self.running().nth(1).is_some()
     }
 
     /// Whether the connection still has this statement.
     pub(super) fn has_statement(self, wanted: *mut sys::sqlite3_stmt) -> bool {
-        let mut statement = std::ptr::null_mut();
-        loop {
-            // SAFETY: the list is walked on the connection's own thread.
-            statement = unsafe { sys::sqlite3_next_stmt(self.raw(), statement) };
-            if statement.is_null() || statement == wanted {
-                return statement == wanted;
-            }
-        }
+        self.statements().any(|statement| statement == wanted)
     }
 
     /// Random bytes from SQLite's generator.
