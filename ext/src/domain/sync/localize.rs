@@ -5,11 +5,11 @@ use super::incoming::{Fitting, FittingPart, Role};
 use super::write_rows::Present;
 use crate::domain::database::Database;
 use crate::error::{Error, Result};
-use crate::sqlite::{Room, RoomForKeys, Value};
+use crate::sqlite::{Room, RoomForKeys, Value, gather_set};
 use crate::storage::document::Reference;
 use crate::storage::guard::{HEADER, LINES};
 use crate::storage::payload_reader::{Unread, read};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// What succeeds, or why the document is set aside.
 pub type Attempt<T> = Result<std::result::Result<T, String>>;
@@ -58,7 +58,7 @@ impl Identities {
     ) -> Attempt<LocalRows> {
         let mut read = match read(image) {
             Ok(parts) => parts,
-            Err(Unread::Memory) => return Err(crate::error::Error::Memory),
+            Err(Unread::Memory) => return Err(Error::Memory),
             Err(Unread::Damaged(problem)) => {
                 return Ok(Err(format!("its image cannot be read: {problem}")));
             }
@@ -171,8 +171,10 @@ impl Identities {
         for (at, part) in fitting.parts.iter().enumerate() {
             let number = part.roles.iter().find(|(_, role)| *role == Role::Number);
             let Some((column, _)) = number.filter(|_| part.part != HEADER) else { continue };
-            let known: HashMap<i64, i64> =
-                database.aliases(kind, part.part, target.key)?.into_iter().collect();
+            let aliases = database.aliases(kind, part.part, target.key)?;
+            let mut known = HashMap::new();
+            known.make_room(aliases.len())?;
+            known.extend(aliases);
             let own = target.present.map(|present| present.numbers(part, at)).transpose()?;
             let is_own = |number: i64| own.as_ref().is_some_and(|own| own.contains(&number));
             let mut wires = Vec::new();
@@ -182,9 +184,7 @@ impl Identities {
                 }
             }
             wires.sort_unstable();
-            let mut here_already = HashSet::new();
-            here_already.try_reserve(known.len()).map_err(|_| Error::Memory)?;
-            here_already.extend(known.values().copied());
+            let here_already = gather_set(known.values().copied())?;
             let (mut highest, mut is_behind_all) = (i64::MIN, false);
             for wire in wires {
                 let here = match known.get(&wire) {

@@ -5,7 +5,7 @@ use super::identity::{Identities, Identity};
 use crate::domain::database::Database;
 use crate::domain::talon::Talon;
 use crate::error::Result;
-use crate::sqlite::{Room, RoomForKeys};
+use crate::sqlite::{Room, RoomForKeys, gather_set};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -87,6 +87,7 @@ impl Talon {
         database.own_statement("SAVEPOINT talon_trial")?.run(&[])?;
         for waits in waiting {
             if !self.try_with(database, waits.id, Some(&trial))? {
+                out.make_room(1)?;
                 out.insert(waits.id);
             }
             ends.try_push(trial.borrow().wanted.len())?;
@@ -107,6 +108,7 @@ impl Talon {
                     }
                 }
                 if !is_here {
+                    out.make_room(1)?;
                     out.insert(waits.id);
                 }
             }
@@ -158,11 +160,8 @@ impl Database {
             // A key that all sites share is named without its origin.
             let shared =
                 |waits: &'_ Waits| waits.name.rsplit_once(" of ").map(|(name, _)| name.to_owned());
-            let names: HashSet<String> = waiting
-                .iter()
-                .flat_map(|waits| [Some(waits.name.clone()), shared(waits)])
-                .flatten()
-                .collect();
+            let names = waiting.iter().flat_map(|waits| [Some(waits.name.clone()), shared(waits)]);
+            let names = gather_set(names.flatten())?;
             let is_there = |waits: &Waits| {
                 // A line of it, perhaps.
                 let mut wants = Some(waits.wants.as_str());
@@ -174,8 +173,8 @@ impl Database {
                 }
                 false
             };
-            let kept: HashSet<i64> =
-                waiting.iter().filter(|waits| is_there(waits)).map(|waits| waits.id).collect();
+            let kept = waiting.iter().filter(|waits| is_there(waits)).map(|waits| waits.id);
+            let kept = gather_set(kept)?;
             if kept.len() == waiting.len() {
                 return Ok(waiting);
             }
