@@ -323,7 +323,7 @@ impl Talon {
         }
         let at = self.clock.now_ms();
         let reason = if is_known { Reason::Unguarded } else { Reason::Before };
-        let about = Circumstances { created: false, deleted: false, reason, at };
+        let about = Circumstances::of(reason, at);
         let weighed = database.weigh(self.station().as_ref(), kind, key, Some(state), about)?;
         let listed = (weighed.reason == Some(Reason::Unguarded))
             .then_some("changed unseen before this transaction");

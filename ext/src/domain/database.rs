@@ -300,6 +300,11 @@ impl Database {
         self.kinds.iter().position(|kind| kind.guarded && kind.id == id)
     }
 
+    /// The place of a kind by its name.
+    pub fn place_of_name(&self, name: &str) -> Option<usize> {
+        self.kinds.iter().position(|kind| kind.guarded && kind.name == name)
+    }
+
     /// A kind's guard and statements, fitted when they are not.
     ///
     /// # Errors

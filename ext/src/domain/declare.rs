@@ -213,12 +213,7 @@ impl Talon {
             let header = guard.header();
             let columns = header.key.len();
             let mut scan = self.connection.prepare(&header.select_keys(&database.schema))?;
-            let about = Circumstances {
-                created: false,
-                deleted: false,
-                reason: Reason::Baseline,
-                at: self.clock.now_ms(),
-            };
+            let about = Circumstances::of(Reason::Baseline, self.clock.now_ms());
             let id = database.kinds[place.kind].id;
             let mut count = 0;
             let mut rows = scan.query(&[])?;

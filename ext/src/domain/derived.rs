@@ -457,7 +457,7 @@ impl Database {
 
     fn settle_as(&mut self, asker: &Asker<'_>, owner: &Owner, reason: Reason) -> Result<()> {
         let at = asker.clock.now_ms();
-        let about = Circumstances { created: false, deleted: false, reason, at };
+        let about = Circumstances::of(reason, at);
         self.settle(asker.clock, asker.who, owner.0, &owner.1, None, about)?;
         Ok(())
     }

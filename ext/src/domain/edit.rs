@@ -4,7 +4,7 @@ use super::clock::Clock;
 use super::database::Database;
 use super::talon::{Place, Talon};
 use crate::error::{Error, Result};
-use crate::sqlite::{Room, Rows, ValueRef};
+use crate::sqlite::{Room, Rows, Value, ValueRef};
 use crate::storage::key::Key;
 use crate::storage::schema::EDITS_SINCE;
 
@@ -284,10 +284,18 @@ impl Database {
     /// # Errors
     /// What SQLite reports.
     pub fn edit(&mut self, kind: usize, key: &Key) -> Result<Option<Edit>> {
+        self.edit_of_shown(kind, &key.shown()?)
+    }
+
+    /// The same of a piece whose key is as Talon's tables have it.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn edit_of_shown(&mut self, kind: usize, shown: &Value) -> Result<Option<Edit>> {
         if !self.has_edits() {
             return Ok(None);
         }
-        let (id, shown) = (self.kinds[kind].id, key.shown()?);
+        let id = self.kinds[kind].id;
         let statement = self.own_statement(
             "SELECT t.station, t.user, e.station, e.since FROM {s}.talon_edit AS e
              LEFT JOIN {s}.talon_station AS t ON t.id = e.station WHERE e.kind = ?1 AND e.key = ?2",

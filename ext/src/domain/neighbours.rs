@@ -141,12 +141,7 @@ impl Database {
             if state.is_some_and(|state| state.lost_at.is_some()) {
                 continue;
             }
-            let about = Circumstances {
-                created: false,
-                deleted: false,
-                reason: Reason::Edit,
-                at: clock.now_ms(),
-            };
+            let about = Circumstances::of(Reason::Edit, clock.now_ms());
             self.settle(clock, who, other, &key, None, about)?;
         }
         Ok(())

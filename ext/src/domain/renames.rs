@@ -136,7 +136,7 @@ impl Database {
         };
         let weighed = Weighed::of_state(key, was, now, at_ms);
         let telling = match self.kinds[kind].definition.sync {
-            Some(_) => self.telling(clock, kind, &weighed)?,
+            Some(_) => self.telling(clock, kind, &weighed, None)?,
             None => Telling::Nothing,
         };
         let Weighed { key, now, .. } = weighed;

@@ -252,12 +252,7 @@ impl Talon {
         let header_now = database.present_header(kind, &request.key)?;
         if exactly && !request.dry_run {
             // What a point in time replaces can be had back.
-            let about = Circumstances {
-                created: false,
-                deleted: false,
-                reason: Reason::Before,
-                at: self.clock.now_ms(),
-            };
+            let about = Circumstances::of(Reason::Before, self.clock.now_ms());
             database.settle(&self.clock, who.as_ref(), kind, &request.key, None, about)?;
         }
         let asker = Asker { clock: &self.clock, who: who.as_ref() };
@@ -323,12 +318,7 @@ impl Talon {
                             at,
                         )?;
                     }
-                    let about = Circumstances {
-                        created: false,
-                        deleted: false,
-                        reason: Reason::Restore,
-                        at: self.clock.now_ms(),
-                    };
+                    let about = Circumstances::of(Reason::Restore, self.clock.now_ms());
                     database.settle(&self.clock, who.as_ref(), kind, &request.key, None, about)?;
                     self.half_restore(database, place, &request.key, emptied)?;
                     database.settle_neighbours(&self.clock, who.as_ref(), kind, stored, &before)?;

@@ -58,6 +58,13 @@ pub struct Circumstances {
     pub at: i64,
 }
 
+impl Circumstances {
+    /// Of a piece whose header was there before, and still is as far as anybody knows.
+    pub fn of(reason: Reason, at: i64) -> Circumstances {
+        Circumstances { created: false, deleted: false, reason, at }
+    }
+}
+
 /// What a piece's rows come to, against what is stored.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -315,18 +322,18 @@ impl Database {
             let Weighed { key, was, now, .. } = weighed;
             return Ok(Settled { key, snapshot: None, was, now });
         }
+        let room = match weighed.deleted_before() {
+            Some(gone) => self.room_for_deleted(kind, &weighed.key, gone)?,
+            None => None,
+        };
         let telling = match self.kinds[kind].definition.sync {
-            Some(_) => self.telling(clock, kind, &weighed)?,
+            Some(_) => self.telling(clock, kind, &weighed, room)?,
             None => Telling::Nothing,
         };
         let listed = match (&telling, unguarded) {
             (Telling::HeldBack(breach), Some(detail)) => Some(format!("{detail}; {}", breach.text)),
             (Telling::HeldBack(breach), None) => Some(breach.text.clone()),
             (_, detail) => detail.map(str::to_owned),
-        };
-        let room = match weighed.deleted_before() {
-            Some(gone) => self.room_for_deleted(kind, &weighed.key, gone)?,
-            None => None,
         };
         let Weighed { key, was, mut now, reason, at, shape, station, .. } = weighed;
         if let (Some(_), Some(now)) = (room, &mut now) {

@@ -255,11 +255,11 @@ impl Talon {
     pub fn kind_place(&self, schema: &str, kind: &str) -> Result<Place> {
         let database = self.database_place(schema)?;
         let databases = self.databases()?;
-        let kinds = &databases[database].kinds;
-        match kinds.iter().position(|known| known.guarded && known.name == kind) {
+        match databases[database].place_of_name(kind) {
             Some(kind) => Ok(Place { database, kind }),
             None => {
-                let known: Vec<&str> = kinds
+                let known: Vec<&str> = databases[database]
+                    .kinds
                     .iter()
                     .filter(|kind| kind.guarded)
                     .map(|kind| kind.name.as_str())

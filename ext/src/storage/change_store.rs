@@ -70,7 +70,7 @@ impl NewChange<'_> {
 }
 
 /// A stored change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
     /// Its number here.
     pub seq: i64,

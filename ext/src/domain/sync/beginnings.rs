@@ -81,12 +81,7 @@ impl Talon {
         {
             return Ok(());
         }
-        let about = Circumstances {
-            created: false,
-            deleted: false,
-            reason: Reason::Baseline,
-            at: self.clock.now_ms(),
-        };
+        let about = Circumstances::of(Reason::Baseline, self.clock.now_ms());
         let who = self.station();
         let settled = database.settle(&self.clock, who.as_ref(), kind, key, Some(state), about)?;
         let guard = database.guard(kind)?;

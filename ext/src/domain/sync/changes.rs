@@ -131,6 +131,14 @@ impl Database {
         Ok(found.unwrap_or((0, 0)))
     }
 
+    /// The number that the next change gets.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn next_change(&mut self) -> Result<i64> {
+        Ok(self.latest()?.1.saturating_add(1))
+    }
+
     /// The stamp of the open transaction: behind all that was seen, and by the clock where that goes right.
     ///
     /// # Errors
@@ -188,11 +196,17 @@ impl Database {
     }
 
     /// What other sites are told of what is about to be stored of the piece read last; all that it needs is read and
-    /// prepared here.
+    /// prepared here. `room` is where the state of a deleted piece goes whose key it takes.
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn telling(&mut self, clock: &Clock, kind: usize, weighed: &Weighed) -> Result<Telling> {
+    pub fn telling(
+        &mut self,
+        clock: &Clock,
+        kind: usize,
+        weighed: &Weighed,
+        room: Option<i64>,
+    ) -> Result<Telling> {
         let (Some(site), Some(now)) = (self.own_site()?, &weighed.now) else {
             return Ok(Telling::Nothing);
         };
@@ -218,12 +232,10 @@ impl Database {
                 false => Telling::HeldBack(breach),
             });
         }
-        let deleted = weighed.deleted_before();
-        let room = match deleted.filter(|deleted| deleted.origin().is_none()) {
-            Some(deleted) => self.room_for_deleted(kind, key, deleted)?,
-            None => None,
-        };
-        let is_new = room.is_some() || deleted.is_some_and(|deleted| deleted.origin().is_some());
+        // Another site's is another one wherever its state goes.
+        let is_foreign = weighed.deleted_before().is_some_and(|gone| gone.origin().is_some());
+        let room = room.filter(|_| !is_foreign);
+        let is_new = room.is_some() || is_foreign;
         let was = was.filter(|_| !is_new);
         let previous = was.and_then(PieceState::change);
         let name = match (previous, room) {
@@ -333,7 +345,7 @@ impl Database {
                 fields.set(column, Some(mark));
             }
         }
-        Ok(Some(fields.to_json(self.latest()?.1 + 1)))
+        Ok(Some(fields.to_json(self.next_change()?)))
     }
 }
 

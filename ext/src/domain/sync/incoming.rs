@@ -78,8 +78,7 @@ impl Identities {
         database: &mut Database,
         shape: &Shape<'_>,
     ) -> Result<std::result::Result<Fitting, Misfit>> {
-        let known = |kind: &usize| database.kinds[*kind].name == *shape.kind;
-        let Some(kind) = database.guarded_kinds().into_iter().find(known) else {
+        let Some(kind) = database.place_of_name(&shape.kind) else {
             return Ok(Err(format!("{} is not guarded or tracked here", shape.kind)));
         };
         let layout = match self.layout(database, kind) {

@@ -130,19 +130,18 @@ impl Outgoing<'_> {
         {
             // The plus keeps these bounds from being a plan of their own: the range of all is read once.
             let these = || kinds.iter().filter(|kind| kind.rank == rank);
-            let newer: Vec<String> = these()
-                .map(|kind| format!("c.kind = {} AND +c.seq > {}", kind.id, kind.since))
-                .collect();
-            let older: Vec<String> = these()
-                .map(|kind| format!("c.kind = {} AND +c.seq <= {}", kind.id, kind.since))
-                .collect();
+            let bounded = |by: &str| -> Vec<String> {
+                let bound =
+                    |kind: &Sent| format!("c.kind = {} AND +c.seq {by} {}", kind.id, kind.since);
+                these().map(bound).collect()
+            };
             let mut condition = format!("(p.gone_at IS NOT NULL) = {is_gone}");
             if skips_echoes {
                 condition.push_str(&format!(" AND c.via IS NOT {receiver}"));
             }
             let highest = these().map(|kind| kind.since).max().unwrap_or(since);
-            let held = Self::query(HELD, &older, &condition);
-            let changed = Self::query(CHANGED, &newer, &condition);
+            let held = Self::query(HELD, &bounded("<="), &condition);
+            let changed = Self::query(CHANGED, &bounded(">"), &condition);
             for (sql, bounds) in [(held, [highest, receiver]), (changed, [since, until])] {
                 let mut scan = self.flows.prepare(&sql)?;
                 let mut rows = scan.query(&bounds.map(ValueRef::Integer))?;
