@@ -196,26 +196,16 @@ impl Talon {
     fn run_of(&self, place: usize, flow: &Flow) -> Result<Run> {
         let mut databases = self.databases()?;
         let database = &mut databases[place];
-        let Some((sender, head)) = database.flow_head(flow.id)? else {
+        let Some((mut arrivals, head)) = Arrivals::of_flow(database, flow.id, self.clock.now_ms())?
+        else {
             return Err(Error::Argument(format!("there is no flow {}", flow.id)));
         };
-        let mut arrivals = Arrivals::begin(database, sender, self.clock.now_ms())?;
-        arrivals.flow = Some(flow.id);
-        arrivals.seen = head.acknowledges.map_or(0, |said| said.until);
-        let flow_id = [ValueRef::Integer(flow.id)];
-        let integer = |row: &crate::sqlite::Rows<'_>| Ok(row.column(0).as_integer());
-        let applied = database
-            .own_statement(
-                "SELECT applied FROM {s}.talon_site WHERE id = (SELECT sender FROM {s}.talon_flow WHERE id = ?1)",
-            )?
-            .first(&flow_id, integer)?;
-        arrivals.known = applied.flatten().unwrap_or(0);
         let progress = database
             .own_statement("SELECT progress FROM {s}.talon_flow WHERE id = ?1")?
-            .first(&flow_id, integer)?;
+            .first(&[ValueRef::Integer(flow.id)], |row| Ok(row.column(0).as_integer()))?;
         let schema = database.schema.clone();
         let is_full_load = head.load == Some(Load::Full)
-            && arrivals.identities.central == Some(sender)
+            && arrivals.identities.central == Some(arrivals.sender)
             && !arrivals.identities.is_central();
         let surplus = match is_full_load {
             true => Some(Surplus::begin(database, &mut arrivals, flow.id, &head)?),
@@ -332,8 +322,7 @@ impl Talon {
             sender.is_some_and(|sender| sender.incarnation == Some(run.head.flow.incarnation));
         for table in run.head.tables.iter().filter(|_| is_of_today) {
             // Of a kind that is not declared here nothing has come.
-            if database.guarded_kinds().iter().any(|kind| database.kinds[*kind].name == table.kind)
-            {
+            if database.place_of_name(&table.kind).is_some() {
                 loads.brought(table, self.clock.now_ms())?;
             }
         }
@@ -381,8 +370,7 @@ impl Talon {
 impl Arrivals {
     /// The sender did not take a document of ours.
     fn refused(&mut self, database: &mut Database, refused: &Refused<'_>) -> Result<()> {
-        let named = |kind: &usize| database.kinds[*kind].name == *refused.kind;
-        let kind = database.guarded_kinds().into_iter().find(named);
+        let kind = database.place_of_name(&refused.kind);
         let (Some(kind), Some(origin)) = (kind, self.identities.site(&refused.origin)) else {
             return Ok(());
         };

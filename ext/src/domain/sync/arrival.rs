@@ -10,7 +10,8 @@ use crate::domain::database::Database;
 use crate::domain::talon::Talon;
 use crate::error::Result;
 use crate::sqlite::{Value, ValueRef};
-use crate::storage::document::{Body, Change, Document, Shape, Whole};
+use crate::storage::change_store::Change as Stored;
+use crate::storage::document::{Body, Change, Document, Head, Shape, Whole};
 use crate::storage::policy::{Direction, Merge, Owner, Policy};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -54,6 +55,26 @@ pub(super) struct Subject<'a> {
     pub(super) fitting: Option<&'a Fitting>,
 }
 
+/// What arrives of it, and what may be in its way.
+pub(super) struct Comes<'a> {
+    pub(super) change: &'a Change<'a>,
+    /// None where it was deleted.
+    pub(super) whole: Option<&'a Whole<'a>>,
+    /// The site that made the change.
+    pub(super) changed_at: i64,
+    /// Why a rule forbids that.
+    breach: Option<String>,
+    /// Where it is open here, by whom and since when.
+    holder: Option<String>,
+}
+
+impl Comes<'_> {
+    /// Why it waits, where it is open.
+    fn waits(&self) -> String {
+        format!("it is open {}", self.holder.as_deref().unwrap_or_default())
+    }
+}
+
 impl Subject<'_> {
     /// The piece that is here under this key, as what its rows are written to.
     pub(super) fn target<'k>(&'k self, key: &'k Value) -> Target<'k> {
@@ -72,22 +93,40 @@ impl Arrivals {
             .own_statement("SELECT 1 FROM {s}.talon_quarantined WHERE direction = 'in' LIMIT 1")?
             .first(&[], |_| Ok(()))?
             .is_some();
-        let begun = database
-            .own_statement("SELECT begun FROM {s}.talon_site WHERE id = ?1")?
-            .first(&[ValueRef::Integer(sender)], |row| Ok(row.column(0).as_integer()))?
-            .flatten();
+        let known = database
+            .own_statement("SELECT applied, begun FROM {s}.talon_site WHERE id = ?1")?
+            .first(&[ValueRef::Integer(sender)], |row| {
+                Ok([0, 1].map(|place| row.column(place).as_integer().unwrap_or(0)))
+            })?;
+        let [known, begun] = known.unwrap_or_default();
         Ok(Arrivals {
             identities: Identities::begin(database)?,
             flow: None,
             sender,
             seen: 0,
-            known: 0,
-            begun: begun.unwrap_or(0),
+            known,
+            begun,
             at,
             highest_stamp: 0,
             has_quarantine,
             shapes: HashMap::new(),
         })
+    }
+
+    /// Of a flow that is here, and what its head says; None where nothing is known of it any more.
+    ///
+    /// # Errors
+    /// As [`Arrivals::begin`]; [`Error::Flow`].
+    pub(super) fn of_flow(
+        database: &mut Database,
+        flow: i64,
+        at: i64,
+    ) -> Result<Option<(Arrivals, Head)>> {
+        let Some((sender, head)) = database.flow_head(flow)? else { return Ok(None) };
+        let mut arrivals = Arrivals::begin(database, sender, at)?;
+        arrivals.flow = Some(flow);
+        arrivals.seen = head.acknowledges.map_or(0, |said| said.until);
+        Ok(Some((arrivals, head)))
     }
 
     /// Takes a shape, which documents after it refer to.
@@ -188,18 +227,12 @@ impl Arrivals {
                 )));
             }
             Some(fitting) => fitting.kind,
-            None => {
-                let named = |kind: &usize| database.kinds[*kind].name == *document.kind;
-                match database.guarded_kinds().into_iter().find(named) {
-                    Some(kind) => kind,
-                    None => {
-                        return Ok(Err(format!(
-                            "{} is not guarded or tracked here",
-                            document.kind
-                        )));
-                    }
+            None => match database.place_of_name(&document.kind) {
+                Some(kind) => kind,
+                None => {
+                    return Ok(Err(format!("{} is not guarded or tracked here", document.kind)));
                 }
-            }
+            },
         };
         let Some(layout) = self.identities.layout(database, kind)? else {
             return Ok(Err(format!("{} is not synchronised here", document.kind)));
@@ -209,133 +242,125 @@ impl Arrivals {
         };
         let subject = Subject { kind, origin, document, fitting };
         let standing = self.standing(talon, database, &subject)?;
-        match &document.body {
-            Body::Waits => Ok(Ok(())),
-            Body::Left => self.leave(talon, database, &subject, standing),
-            Body::Gone(change) => {
-                self.arrive(talon, database, &subject, standing, change, None, &layout.policy)
-            }
-            Body::Whole(change, whole) => {
-                if !whole.is_sound() {
-                    return Ok(
-                        Err("its image is not the one that its hash was made of".to_owned()),
-                    );
-                }
-                self.arrive(
-                    talon,
-                    database,
-                    &subject,
-                    standing,
-                    change,
-                    Some(whole),
-                    &layout.policy,
-                )
-            }
+        let (change, whole) = match &document.body {
+            Body::Waits => return Ok(Ok(())),
+            Body::Left => return self.leave(talon, database, &subject, standing),
+            Body::Gone(change) => (change, None),
+            Body::Whole(change, whole) => (change, Some(whole)),
+        };
+        if whole.is_some_and(|whole| !whole.is_sound()) {
+            return Ok(Err("its image is not the one that its hash was made of".to_owned()));
         }
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn arrive(
-        &mut self,
-        talon: &Talon,
-        database: &mut Database,
-        subject: &Subject<'_>,
-        standing: Option<Standing>,
-        change: &Change<'_>,
-        whole: Option<&Whole<'_>>,
-        policy: &Policy,
-    ) -> Attempt<()> {
-        let mark = Mark { stamp: change.stamp, site: &change.site };
         let Some(changed_at) = self.identities.site(&change.site) else {
             return Ok(Err(format!(
                 "it was changed at {}, which is no site known here",
                 change.site
             )));
         };
-        let breach = self.breach(policy, subject, changed_at);
+        let holder = match &standing {
+            Some(standing) => database.holder_of(talon, kind, &standing.key)?,
+            None => None,
+        };
+        let breach = self.breach(&layout.policy, &subject, changed_at);
+        let comes = Comes { change, whole, changed_at, breach, holder };
+        let action = self.action(database, &subject, standing.as_ref(), &comes, &layout.policy)?;
+        self.act(talon, database, &subject, standing, &comes, action)
+    }
+
+    /// What is to be done about a document.
+    fn action(
+        &mut self,
+        database: &mut Database,
+        subject: &Subject<'_>,
+        standing: Option<&Standing>,
+        comes: &Comes<'_>,
+        policy: &Policy,
+    ) -> Result<Action> {
         let by_field = policy.merge == Merge::Field;
-        let mut local = None;
         let mut incoming = Incoming {
-            mark,
-            gone: whole.is_none(),
+            mark: comes.change.mark(),
+            gone: comes.whole.is_none(),
             is_known: false,
             is_equal: false,
-            breaks_rule: breach.is_some(),
+            breaks_rule: comes.breach.is_some(),
         };
-        let is_central = self.identities.central == Some(changed_at);
+        let Some(standing) = standing else { return Ok(decide(by_field, None, incoming)) };
+        let is_central = self.identities.central == Some(comes.changed_at);
         // There on both sides before either knew of the other, or where only central may: what arrives is it.
-        let is_adopted = standing.as_ref().is_some_and(|standing| standing.is_adopted);
-        let is_surely_it = standing.as_ref().is_some_and(|standing| {
-            is_adopted
-                || policy.owner == Owner::Central && is_central && standing.site != changed_at
-        });
-        let mut holder = None;
-        if let Some(standing) = &standing {
-            if !standing.is_at(&mark) {
-                incoming.is_known =
-                    database.was_once(standing, &mark, |via, seq| self.is_from_sender(via, seq))?;
-            }
-            // What only goes up is not sent down again: what central has of it acknowledges nothing.
-            let goes_down = policy.direction != Direction::Up || !self.identities.is_central();
-            let is_seen = self.is_from_sender(standing.via, standing.seq)
-                || goes_down && standing.seq <= self.seen;
-            // What follows what its sender had is taken, equal or not: then nothing is compared.
-            let follows = is_seen && !is_surely_it && mark.compare(&standing.mark()).is_gt();
-            incoming.is_equal = match whole.filter(|_| !follows) {
-                Some(whole) => self.is_equal(database, subject.kind, standing, whole)?,
-                None => false,
-            };
-            holder = database.holder_of(talon, subject.kind, &standing.key)?;
-            local = Some(Local {
-                mark: standing.mark(),
-                gone: standing.state.gone_at.is_some(),
-                is_seen,
-                is_open: holder.is_some(),
-            });
+        let is_surely_it = standing.is_adopted
+            || policy.owner == Owner::Central
+                && is_central
+                && standing.change.site != comes.changed_at;
+        // What only goes up is not sent down again: what central has of it acknowledges nothing.
+        let goes_down = policy.direction != Direction::Up || !self.identities.is_central();
+        let local = Local {
+            mark: standing.mark(),
+            gone: standing.state.gone_at.is_some(),
+            is_seen: match goes_down {
+                true => self.is_at_sender(&standing.change),
+                false => self.is_from_sender(standing.change.via, standing.change.seq),
+            },
+            is_open: comes.holder.is_some(),
+        };
+        let is_at = incoming.mark.is(&local.mark);
+        let is_merged = by_field && !local.gone && !incoming.gone;
+        if !is_at && !is_merged {
+            let stamp = comes.change.stamp;
+            incoming.is_known = self.was_once(database, standing, stamp, comes.changed_at)?;
         }
-        let action = match decide(by_field, local, incoming) {
+        // What follows what its sender had is taken, equal or not, and what is merged is compared field by field.
+        let is_newer = incoming.mark.compare(&local.mark).is_gt();
+        let is_compared = match is_merged {
+            _ if is_surely_it => true,
+            true => is_at,
+            false => !(local.is_seen && is_newer),
+        };
+        if let Some(whole) = comes.whole.filter(|_| is_compared) {
+            incoming.is_equal = self.is_equal(database, subject.kind, standing, whole)?;
+        }
+        Ok(match decide(by_field, Some(local), incoming) {
             Action::Refuse => Action::Refuse,
-            _ if is_surely_it && holder.is_some() => Action::Wait,
+            _ if is_surely_it && local.is_open => Action::Wait,
             // What was changed since it was found here stays so.
-            Action::Merge if is_surely_it && !incoming.is_equal && is_adopted => Action::Merge,
+            Action::Merge if is_surely_it && !incoming.is_equal && standing.is_adopted => {
+                Action::Merge
+            }
             _ if is_surely_it => Action::Take { conflict: !incoming.is_equal && !incoming.gone },
             action => action,
-        };
-        match action {
-            Action::Skip | Action::Keep { conflict: false } => Ok(Ok(())),
-            Action::Refuse => Ok(Err(breach.unwrap_or_default())),
-            Action::Wait => Ok(Err(format!("it is open {}", holder.unwrap_or_default()))),
-            Action::Keep { conflict: true } => {
-                let Some(standing) = &standing else { return Ok(Ok(())) };
-                let lost = self.incoming_value(database, subject, standing, whole)?;
-                let won = database.standing_value(standing)?;
-                let shape = self.shape_of(database, subject)?.or(won.1);
-                database.list_conflict(&Conflict {
-                    at: self.at,
-                    kind: subject.kind,
-                    key: &standing.key,
-                    field: None,
-                    lost: (lost, changed_at, change.stamp),
-                    won: (won.0, standing.site, standing.stamp),
-                    flow: self.flow,
-                    shape,
-                })?;
+        })
+    }
+
+    /// Does it, or says why the document is set aside.
+    fn act(
+        &mut self,
+        talon: &Talon,
+        database: &mut Database,
+        subject: &Subject<'_>,
+        standing: Option<Standing>,
+        comes: &Comes<'_>,
+        action: Action,
+    ) -> Attempt<()> {
+        let Comes { change, whole, .. } = comes;
+        match (action, standing) {
+            (Action::Skip | Action::Keep { conflict: false }, _) => Ok(Ok(())),
+            (Action::Refuse, _) => Ok(Err(comes.breach.clone().unwrap_or_default())),
+            (Action::Wait, _) => Ok(Err(comes.waits())),
+            (Action::Keep { conflict: true }, Some(standing)) => {
+                let lost = self.incoming_value(database, subject, &standing, *whole)?;
+                let (won, columns) = database.standing_value(&standing)?;
+                let shape = self.shape_of(database, subject)?.or(columns);
+                let lost = (lost, comes.changed_at, change.stamp);
+                let won = (won, standing.change.site, standing.change.stamp);
+                self.list_whole(database, subject, &standing, lost, won, shape)?;
                 Ok(Ok(()))
             }
-            Action::Take { conflict } => {
+            (Action::Take { conflict }, standing) => {
                 if let (true, Some(standing)) = (conflict, &standing) {
                     let (lost, shape) = database.standing_value(standing)?;
                     let won = whole.map_or(Ok(Value::Null), |whole| text(whole.image))?;
-                    database.list_conflict(&Conflict {
-                        at: self.at,
-                        kind: subject.kind,
-                        key: &standing.key,
-                        field: None,
-                        lost: (lost, standing.site, standing.stamp),
-                        won: (won, changed_at, change.stamp),
-                        flow: self.flow,
-                        shape,
-                    })?;
+                    let lost = (lost, standing.change.site, standing.change.stamp);
+                    let won = (won, comes.changed_at, change.stamp);
+                    self.list_whole(database, subject, standing, lost, won, shape)?;
                 }
                 let taken = match whole {
                     Some(whole) => self.take(talon, database, subject, standing, change, whole)?,
@@ -348,19 +373,38 @@ impl Arrivals {
                 }
                 Ok(taken)
             }
-            Action::Merge => match (standing, whole) {
-                (Some(standing), Some(whole)) => {
-                    self.merge(talon, database, subject, standing, change, whole)
-                }
-                _ => Ok(Ok(())),
+            (Action::Merge, Some(standing)) => match whole {
+                Some(whole) => self.merge(talon, database, subject, standing, change, whole),
+                None => Ok(Ok(())),
             },
+            // Without anything here there is nothing to keep, nor to merge with.
+            (Action::Keep { .. } | Action::Merge, None) => Ok(Ok(())),
         }
+    }
+
+    /// Lists that one of two whole states was lost: values with the site and the stamp of the change that made them.
+    fn list_whole(
+        &self,
+        database: &mut Database,
+        subject: &Subject<'_>,
+        standing: &Standing,
+        lost: (Value, i64, i64),
+        won: (Value, i64, i64),
+        shape: Option<i64>,
+    ) -> Result<()> {
+        let (at, kind, key, flow) = (self.at, subject.kind, &standing.key, self.flow);
+        database.list_conflict(&Conflict { at, kind, key, field: None, lost, won, flow, shape })
     }
 
     /// Whether a change of ours came from the very database that sent this: one that went back to a backup, or was begun
     /// anew, does not know what it has sent before.
     pub(super) fn is_from_sender(&self, via: Option<i64>, seq: i64) -> bool {
         via == Some(self.sender) && seq > self.begun
+    }
+
+    /// Whether the sender had a change of ours when it wrote the flow: it acknowledged it, or it is where that came from.
+    pub(super) fn is_at_sender(&self, change: &Stored) -> bool {
+        change.seq <= self.seen || self.is_from_sender(change.via, change.seq)
     }
 
     /// Why a rule forbids a change from where it was made, if one does.
@@ -400,6 +444,13 @@ impl Arrivals {
 /// A payload as a value.
 pub(super) fn text(payload: &[u8]) -> Result<Value> {
     Ok(Value::Text(crate::sqlite::Bytes::copy(payload)?))
+}
+
+impl Change<'_> {
+    /// What orders it.
+    pub(super) fn mark(&self) -> Mark<'_> {
+        Mark { stamp: self.stamp, site: &self.site }
+    }
 }
 
 impl Document<'_> {

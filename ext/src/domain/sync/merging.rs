@@ -5,15 +5,14 @@ use super::conflicts::Conflict;
 use super::decide::Mark;
 use super::field_marks::{FieldMark, FieldMarks};
 use super::localize::Attempt;
-use super::merge::{Field, Merged, Side, Whole as Comes, merge_field, whole as comes_to};
+use super::merge::{Field, Merged, Side, Whole as Becomes, merge_field, whole as comes_to};
 use super::standing::Standing;
-use super::taking_over::Taken;
 use crate::domain::database::Database;
 use crate::domain::talon::Talon;
 use crate::error::Result;
-use crate::sqlite::{Value, ValueRef};
+use crate::sqlite::Value;
+use crate::storage::change_store::Change as Stored;
 use crate::storage::document::{Change, Whole};
-use crate::storage::guard::HEADER;
 
 /// A field that nobody has changed since the record was created.
 const CREATED: Mark<'static> = Mark { stamp: 0, site: "" };
@@ -44,20 +43,19 @@ impl Arrivals {
         let Some(key) = database.key_of(subject.kind, &standing.key)? else {
             return Ok(Err(format!("{} is no key here", standing.key)));
         };
-        let Some(stands) = database.row_of(subject.kind, &key)? else {
+        let present = database.present(fitting, &key)?;
+        let Some(stands) = present.header() else {
             return Ok(Err("its row is not here, though it was not deleted".to_owned()));
         };
-        let ours = FieldMarks::read(standing.fields.as_deref().unwrap_or("{}"))?;
+        let ours = FieldMarks::read(standing.change.fields.as_deref().unwrap_or("{}"))?;
         let theirs = FieldMarks::read(change.fields.as_deref().unwrap_or("{}"))?;
-        let mark = Mark { stamp: change.stamp, site: &change.site };
+        let mark = change.mark();
         let is_newer = mark.compare(&standing.mark()).is_gt();
         // A copy that was found here was not made here.
         let is_apart = !standing.is_adopted
             && self.identities.origin(&fitting.layout, &standing.state) != subject.origin;
         // Of a field that was not changed since, what the other side did not know is the record.
-        let is_new_to_sender = is_apart
-            && !self.is_from_sender(standing.via, standing.seq)
-            && standing.seq > self.seen;
+        let is_new_to_sender = is_apart && !self.is_at_sender(&standing.change);
         let mut fields: Vec<(usize, Field<'_>, Merged)> = Vec::new();
         for (at, column) in header.columns.iter().enumerate() {
             let place = own.columns.iter().position(|name| name == column);
@@ -74,13 +72,13 @@ impl Arrivals {
             if merged.is_conflict && !merged.takes_theirs {
                 // What was here and was written over here has lost nothing.
                 merged.is_conflict =
-                    !database.had_field(standing.previous, column, &field.theirs.mark)?;
+                    !database.had_field(&standing.change, column, &field.theirs.mark)?;
             }
             fields.push((at, field, merged));
         }
         let merged: Vec<(Field<'_>, Merged)> =
             fields.iter().map(|(_, field, merged)| (*field, *merged)).collect();
-        let comes = comes_to(&merged);
+        let becomes = comes_to(&merged);
         let mut taken = self.taken(subject, change, Some(&standing))?;
         let mut marks = theirs.clone().renumbered(&ours);
         for (at, field, merged) in &fields {
@@ -114,43 +112,26 @@ impl Arrivals {
                 marks.set(column, ours.get(column).cloned());
             }
         }
-        match comes {
+        match becomes {
             // Of one that was found here it is learned whose it is.
-            Comes::Ours if !is_newer && !standing.is_adopted => return Ok(Ok(())),
-            Comes::Ours if fields.iter().all(|(_, field, _)| field.is_equal) => {}
-            Comes::Theirs => {}
-            Comes::Ours | Comes::Mixed => {
+            Becomes::Ours if !is_newer && !standing.is_adopted => return Ok(Ok(())),
+            Becomes::Ours if fields.iter().all(|(_, field, _)| field.is_equal) => {}
+            Becomes::Theirs => {}
+            Becomes::Ours | Becomes::Mixed => {
                 // Neither side has this: it goes back to where it came from, too.
                 taken.via = None;
                 taken.version = taken.version.saturating_add(1);
             }
         }
         if !is_newer {
-            (taken.stamp, taken.site) = (standing.stamp, standing.site);
+            (taken.stamp, taken.site) = (standing.change.stamp, standing.change.site);
         }
         taken.fields = Some(marks);
-        self.put_together(talon, database, subject, standing, rows, whole, taken)
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn put_together(
-        &mut self,
-        talon: &Talon,
-        database: &mut Database,
-        subject: &Subject<'_>,
-        standing: Standing,
-        rows: super::localize::LocalRows,
-        whole: &Whole<'_>,
-        taken: Taken<'_>,
-    ) -> Attempt<()> {
-        let Some(fitting) = subject.fitting else { return Ok(Ok(())) };
-        let key = standing.key.clone();
-        let Some(header) = database.key_of(subject.kind, &key)? else { return Ok(Ok(())) };
-        let present = database.present(fitting, &header)?;
-        if let Err(reason) = database.write_rows(fitting, &header, &rows, present)? {
+        let stands_at = standing.key.clone();
+        if let Err(reason) = database.write_rows(fitting, &key, &rows, present)? {
             return Ok(Err(reason));
         }
-        self.keep(talon, database, fitting, &key, Some(standing), &rows, whole, taken)
+        self.keep(talon, database, fitting, &stands_at, Some(standing), &rows, whole, taken)
     }
 
     /// Whether the sender did not know of a field's change here: it neither had it, nor did it come from there. Remotes
@@ -178,41 +159,11 @@ fn side_of(
 }
 
 impl Database {
-    /// Whether a change or one before it left a field as another change had made it.
-    fn had_field(&mut self, change: Option<i64>, field: &str, mark: &Mark<'_>) -> Result<bool> {
-        let asked =
-            self.own_statement("SELECT fields, previous FROM {s}.talon_change WHERE seq = ?1")?;
-        let mut next = change;
-        while let Some(seq) = next {
-            let found = asked.first(&[ValueRef::Integer(seq)], |row| {
-                Ok((row.column(0).as_str().map(str::to_owned), row.column(1).as_integer()))
-            })?;
-            let Some((fields, previous)) = found else { return Ok(false) };
-            let fields = FieldMarks::read(fields.as_deref().unwrap_or("{}"))?;
-            if fields.get(field).is_some_and(|had| had.mark().is(mark)) {
-                return Ok(true);
-            }
-            next = previous.filter(|previous| *previous < seq);
-        }
-        Ok(false)
-    }
-
-    /// The header's row as it stands, all of the guard's columns.
-    fn row_of(
-        &mut self,
-        kind: usize,
-        key: &crate::storage::key::Key,
-    ) -> Result<Option<Vec<Value>>> {
-        let guard = self.guard(kind)?;
-        let part = &guard.parts[HEADER];
-        let sql = format!(
-            "SELECT {} FROM {} WHERE {}",
-            part.select_list(),
-            part.from_clause(&self.schema),
-            guard.header_is()
-        );
-        let count = part.columns.len();
-        let values: Vec<ValueRef<'_>> = key.values().iter().map(Value::as_ref).collect();
-        Ok(self.statement(kind, &sql)?.first(&values, |row| row.values(0..count))?)
+    /// Whether a change before this one left a field as another change had made it.
+    fn had_field(&mut self, newest: &Stored, field: &str, mark: &Mark<'_>) -> Result<bool> {
+        self.any_change(newest.previous, |change| {
+            let fields = FieldMarks::read(change.fields.as_deref().unwrap_or("{}"))?;
+            Ok(fields.get(field).is_some_and(|had| had.mark().is(mark)).then_some(true))
+        })
     }
 }

@@ -150,13 +150,9 @@ impl Talon {
     fn arrivals_of(&self, database: &mut Database, flow: Option<i64>) -> Attempt<Arrivals> {
         let at = self.clock.now_ms();
         let Some(flow) = flow else { return Ok(Err("its flow is not known any more".to_owned())) };
-        let (sender, head) = match database.flow_head(flow)? {
-            Some(found) => found,
-            None => return Ok(Err(format!("its flow {flow} is not known any more"))),
+        let Some((mut arrivals, head)) = Arrivals::of_flow(database, flow, at)? else {
+            return Ok(Err(format!("its flow {flow} is not known any more")));
         };
-        let mut arrivals = Arrivals::begin(database, sender, at)?;
-        arrivals.flow = Some(flow);
-        arrivals.seen = head.acknowledges.map_or(0, |said| said.until);
         arrivals.known = head.since;
         Ok(Ok(arrivals))
     }

@@ -2,11 +2,13 @@
 
 use super::arrival::{Arrivals, Subject, text};
 use super::decide::Mark;
+use super::localize::Target;
 use crate::domain::database::Database;
 use crate::domain::settle::{Circumstances, Reason};
 use crate::domain::talon::Talon;
 use crate::error::Result;
 use crate::sqlite::{Value, ValueRef};
+use crate::storage::change_store::Change;
 use crate::storage::document::Whole;
 use crate::storage::guard::HEADER;
 use crate::storage::policy::Owner;
@@ -21,20 +23,10 @@ pub(super) struct Standing {
     pub(super) key: Value,
     /// What is known of it.
     pub(super) state: PieceState,
-    /// Its newest change: which one; 0 where it has none,
-    pub(super) seq: i64,
-    /// when,
-    pub(super) stamp: i64,
-    /// where,
-    pub(super) site: i64,
-    /// and how that site is called,
+    /// Its newest change; where it has none, one of this site's without a number.
+    pub(super) change: Change,
+    /// The code of the site that made that.
     pub(super) code: Rc<str>,
-    /// the site that it came from,
-    pub(super) via: Option<i64>,
-    /// the one before it,
-    pub(super) previous: Option<i64>,
-    /// and its stamps by column.
-    pub(super) fields: Option<String>,
     /// It was never sent and is what arrives now: the same piece, made on both sides.
     pub(super) is_adopted: bool,
 }
@@ -42,22 +34,8 @@ pub(super) struct Standing {
 impl Standing {
     /// When and where it was changed last.
     pub(super) fn mark(&self) -> Mark<'_> {
-        Mark { stamp: self.stamp, site: &self.code }
+        Mark { stamp: self.change.stamp, site: &self.code }
     }
-
-    /// Whether that was this change.
-    pub(super) fn is_at(&self, mark: &Mark<'_>) -> bool {
-        self.mark().is(mark)
-    }
-}
-
-/// A row of `talon_change`, as far as it is asked for here.
-struct ChangeRow {
-    stamp: i64,
-    site: i64,
-    via: Option<i64>,
-    previous: Option<i64>,
-    fields: Option<String>,
 }
 
 impl Arrivals {
@@ -119,16 +97,36 @@ impl Arrivals {
             return Ok(false);
         }
         let key = &subject.document.key;
-        let target = super::localize::Target {
-            origin: subject.origin,
-            origin_key: key,
-            key,
-            is_optimistic: true,
-            present: None,
-        };
+        let target = Target { is_optimistic: true, ..subject.target(key) };
         let rows =
             self.identities.localize(database, fitting, &target, whole.image, &whole.references)?;
         Ok(rows.is_ok_and(|rows| rows.is_verbatim))
+    }
+
+    /// Whether a piece was once what a change of `site` made of it, or the sender had a later one already when it sent it that
+    /// (flows that come in another order). A piece's changes have ever lower stamps the older they are.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn was_once(
+        &self,
+        database: &mut Database,
+        standing: &Standing,
+        stamp: i64,
+        site: i64,
+    ) -> Result<bool> {
+        let is_behind =
+            |change: &Change| change.stamp >= stamp && self.is_from_sender(change.via, change.seq);
+        if is_behind(&standing.change) {
+            return Ok(true);
+        }
+        database.any_change(standing.change.previous, |change| {
+            let is_it = change.stamp == stamp && change.site == site;
+            Ok(match change.stamp >= stamp {
+                true => (is_it || is_behind(change)).then_some(true),
+                false => Some(false),
+            })
+        })
     }
 
     /// What stands here under a key, of which this is known.
@@ -142,30 +140,14 @@ impl Arrivals {
         state: PieceState,
         is_adopted: bool,
     ) -> Result<Standing> {
-        let row = match state.change() {
-            Some(seq) => database.change_row(seq)?,
+        let change = match state.change() {
+            Some(seq) => database.change(seq)?,
             None => None,
         };
-        let seq = if row.is_some() { state.change().unwrap_or(0) } else { 0 };
-        let row = row.unwrap_or(ChangeRow {
-            stamp: 0,
-            site: self.identities.own,
-            via: None,
-            previous: None,
-            fields: None,
-        });
-        Ok(Standing {
-            code: self.identities.code(row.site),
-            stamp: row.stamp,
-            site: row.site,
-            via: row.via,
-            previous: row.previous,
-            fields: row.fields,
-            key,
-            state,
-            seq,
-            is_adopted,
-        })
+        let change =
+            change.unwrap_or_else(|| Change { site: self.identities.own, ..Change::default() });
+        let code = self.identities.code(change.site);
+        Ok(Standing { key, state, change, code, is_adopted })
     }
 
     /// Whether an image is what stands here, as other sites number it.
@@ -230,65 +212,27 @@ impl Database {
         if self.own_key(kind, &key)?.is_none() {
             return Ok(known);
         }
-        let about = Circumstances {
-            created: false,
-            deleted: false,
-            reason: Reason::Baseline,
-            at: talon.clock.now_ms(),
-        };
+        let about = Circumstances::of(Reason::Baseline, talon.clock.now_ms());
         let who = talon.station();
         Ok(self.settle(&talon.clock, who.as_ref(), kind, &key, Some(known), about)?.now)
     }
 
-    fn change_row(&mut self, seq: i64) -> Result<Option<ChangeRow>> {
-        let asked = self.own_statement(
-            "SELECT stamp, site, via, previous, fields FROM {s}.talon_change WHERE seq = ?1",
-        )?;
-        Ok(asked.first(&[ValueRef::Integer(seq)], |row| {
-            Ok(ChangeRow {
-                stamp: row.column(0).as_integer().unwrap_or(0),
-                site: row.column(1).as_integer().unwrap_or(0),
-                via: row.column(2).as_integer(),
-                previous: row.column(3).as_integer(),
-                fields: row.column(4).as_str().map(str::to_owned),
-            })
-        })?)
-    }
-
-    /// Whether a piece was once what this change made of it, or the sender had a later one already when it sent it that
-    /// (flows that come in another order). A piece's changes have ever lower stamps the older they are.
+    /// Whether `is_it` says so of a piece's change or of one before it, the newest first; it gives None to have the next one asked.
     ///
     /// # Errors
-    /// What SQLite reports.
-    pub(super) fn was_once(
+    /// What SQLite reports; what `is_it` does.
+    pub(super) fn any_change(
         &mut self,
-        standing: &Standing,
-        mark: &Mark<'_>,
-        is_from_sender: impl Fn(Option<i64>, i64) -> bool,
+        newest: Option<i64>,
+        is_it: impl Fn(&Change) -> Result<Option<bool>>,
     ) -> Result<bool> {
-        if is_from_sender(standing.via, standing.seq) && standing.stamp >= mark.stamp {
-            return Ok(true);
-        }
-        let mut previous = standing.previous;
-        let asked = self.own_statement(
-            "SELECT c.stamp, s.code, c.previous, c.via FROM {s}.talon_change AS c JOIN {s}.talon_site AS s ON s.id = c.site
-             WHERE c.seq = ?1",
-        )?;
-        while let Some(seq) = previous {
-            let found = asked.first(&[ValueRef::Integer(seq)], |row| {
-                let stamp = row.column(0).as_integer().unwrap_or(0);
-                let code = row.column(1).as_str().unwrap_or_default();
-                let is_it = stamp == mark.stamp && code.eq_ignore_ascii_case(mark.site)
-                    || stamp >= mark.stamp && is_from_sender(row.column(3).as_integer(), seq);
-                Ok((stamp, is_it, row.column(2).as_integer()))
-            })?;
-            match found {
-                Some((_, true, _)) => return Ok(true),
-                Some((stamp, _, next)) if stamp >= mark.stamp => {
-                    previous = next.filter(|next| *next < seq);
-                }
-                _ => return Ok(false),
+        let mut next = newest;
+        while let Some(seq) = next {
+            let Some(change) = self.change(seq)? else { return Ok(false) };
+            if let Some(answer) = is_it(&change)? {
+                return Ok(answer);
             }
+            next = change.previous.filter(|previous| *previous < seq);
         }
         Ok(false)
     }
@@ -303,18 +247,7 @@ impl Database {
         kind: usize,
         key: &Value,
     ) -> Result<Option<String>> {
-        let values = [ValueRef::Integer(self.kinds[kind].id), key.as_ref()];
-        let asked = self.own_statement(
-            "SELECT s.station, s.user, e.since FROM {s}.talon_edit AS e LEFT JOIN {s}.talon_station AS s ON s.id = e.station
-             WHERE e.kind = ?1 AND e.key = ?2",
-        )?;
-        let found = asked.first(&values, |row| {
-            let text = |at: usize| row.column(at).as_str().unwrap_or_default().to_owned();
-            Ok((text(0), text(1), row.column(2).as_integer().unwrap_or(0)))
-        })?;
-        Ok(found.map(|(station, user, since)| {
-            format!("at {station} by {user} since {}", talon.clock.shown(since))
-        }))
+        Ok(self.edit_of_shown(kind, key)?.map(|edit| edit.describe(&talon.clock)))
     }
 
     /// Whether a piece was there before anything of central's came.

@@ -93,8 +93,7 @@ impl Surplus {
         if matches!(document.body, Body::Gone(_) | Body::Left) {
             return Ok(());
         }
-        let named = |kind: &usize| database.kinds[*kind].name == *document.kind;
-        let kind = database.guarded_kinds().into_iter().find(named);
+        let kind = database.place_of_name(&document.kind);
         let (Some(kind), Some(origin)) = (kind, arrivals.identities.site(&document.origin)) else {
             return Ok(());
         };

@@ -12,10 +12,11 @@ use crate::domain::settle::{Circumstances, Reason, Seen, Verdict, judge};
 use crate::domain::talon::Talon;
 use crate::error::Result;
 use crate::sqlite::{Value, ValueRef};
+use crate::storage::change_store::NewChange;
 use crate::storage::document::{Change, Whole};
 use crate::storage::guard::{HEADER, LINES};
 use crate::storage::key::Key;
-use crate::storage::store::{NewSnapshot, PieceState};
+use crate::storage::store::PieceState;
 
 /// What is noted of a change that came from elsewhere.
 pub(super) struct Taken<'a> {
@@ -252,28 +253,11 @@ impl Arrivals {
         now.version = taken.version;
         let mut snapshot = None;
         if is_image {
-            let (shape, station) =
-                (database.shape(kind)?, database.station(talon.station().as_ref())?);
-            let payload = std::mem::take(&mut database.image.payload);
-            let store = database.store()?;
-            let stored = talon.clock.with_day(self.at, |day| {
-                store.insert_snapshot(&NewSnapshot {
-                    kind: id,
-                    key,
-                    version: now.version,
-                    previous: now.last,
-                    shape,
-                    taken_at: self.at,
-                    day,
-                    reason: Reason::Sync.text(),
-                    station,
-                    lines: now.lines,
-                    hash: &seen.hash,
-                    payload: &payload,
-                })
-            });
-            database.image.payload = payload;
-            snapshot = Some(stored?);
+            let (clock, reason) = (&talon.clock, Reason::Sync);
+            let who = talon.station();
+            let stored =
+                database.store_image(clock, who.as_ref(), kind, key, &now, reason, self.at)?;
+            snapshot = Some(stored);
             now.last = snapshot;
         }
         let stands_at = was.as_ref().filter(|was| was.key == *key).map(|was| &was.state);
@@ -295,36 +279,25 @@ impl Arrivals {
         taken: Taken<'_>,
     ) -> Result<()> {
         let id = database.kinds[kind].id;
-        let optional = |value: Option<i64>| value.map_or(ValueRef::Null, ValueRef::Integer);
-        let previous = was.and_then(|was| (was.seq > 0).then_some(was.seq));
         let fields = match taken.fields {
-            Some(marks) => {
-                let newest = database.own_statement("SELECT max(seq) FROM {s}.talon_change")?;
-                let newest = newest.first(&[], |row| Ok(row.column(0).as_integer()))?;
-                Some(marks.to_json(newest.flatten().unwrap_or(0) + 1))
-            }
+            Some(marks) => Some(marks.to_json(database.next_change()?)),
             None => None,
         };
-        database
-            .own_statement(
-                "INSERT INTO {s}.talon_change(kind, key, version, stamp, site, snapshot, previous, via, flow, fields)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            )?
-            .run(&[
-                ValueRef::Integer(id),
-                key.as_ref(),
-                ValueRef::Integer(taken.version),
-                ValueRef::Integer(taken.stamp),
-                ValueRef::Integer(taken.site),
-                optional(snapshot),
-                optional(previous),
-                optional(taken.via),
-                optional(self.flow),
-                fields.as_ref().map_or(ValueRef::Null, |json| ValueRef::Text(json.as_bytes())),
-            ])?;
+        let seq = database.insert_change(&NewChange {
+            kind: id,
+            key,
+            version: taken.version,
+            stamp: taken.stamp,
+            site: taken.site,
+            snapshot,
+            previous: was.map(|was| was.change.seq).filter(|seq| *seq > 0),
+            via: taken.via,
+            flow: self.flow,
+            fields: fields.as_deref(),
+        })?;
         let own = self.identities.own;
         let sync = now.sync_mut();
-        sync.change = Some(database.connection.last_insert_rowid());
+        sync.change = Some(seq);
         sync.origin = (taken.origin != own).then_some(taken.origin);
         sync.origin_key =
             taken.origin_key.as_ref().as_integer().filter(|_| key != taken.origin_key);
@@ -378,7 +351,7 @@ impl Arrivals {
         if self.identities.central != Some(self.sender) {
             return Ok(Err("only central says what a site is to have".to_owned()));
         }
-        if !self.is_from_sender(standing.via, standing.seq) && standing.seq > self.seen {
+        if !self.is_at_sender(&standing.change) {
             return Ok(Err("it was changed here, and central does not have that yet".to_owned()));
         }
         if let Some(holder) = database.holder_of(talon, subject.kind, &standing.key)? {
@@ -409,7 +382,7 @@ impl Arrivals {
         let here = standing.map_or(0, |standing| standing.state.version);
         let fields = match &change.fields {
             Some(fields) => {
-                let own = standing.and_then(|standing| standing.fields.as_deref());
+                let own = standing.and_then(|standing| standing.change.fields.as_deref());
                 Some(FieldMarks::read(fields)?.renumbered(&FieldMarks::read(own.unwrap_or("{}"))?))
             }
             None => None,

@@ -45,6 +45,11 @@ impl Present {
         Present { parts: fitting.parts.iter().map(|_| Vec::new()).collect() }
     }
 
+    /// The header's row.
+    pub fn header(&self) -> Option<&Row> {
+        self.parts.first()?.first()
+    }
+
     /// The numbers of the rows of a part, which is the one at this place of the fitting.
     ///
     /// # Errors
