@@ -255,12 +255,15 @@ impl<'a> Session<'a> {
         self.opened(on).is_none_or(Connection::is_autocommit)
     }
 
-    /// What a host does after an error that it did not expect.
+    /// What a host does after an error that it did not expect, and again where it finds no memory for it at first.
     pub fn roll_back(&self, on: usize) {
-        if let Some(connection) = self.opened(on).filter(|connection| !connection.is_autocommit()) {
-            // Where even that fails, SQLite has said so before.
-            let _ = connection.execute("ROLLBACK");
-        }
+        let roll_back = || match self.opened(on).filter(|connection| !connection.is_autocommit()) {
+            // What fails even then, SQLite has said before.
+            Some(connection) => drop(connection.execute("ROLLBACK")),
+            None => {}
+        };
+        roll_back();
+        crate::vfs::undisturbed(roll_back);
     }
 
     /// Closes a connection.
