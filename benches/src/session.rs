@@ -4,7 +4,8 @@
 //! SQLite's bindings declare these functions whether they were compiled in or not; build.rs says which.
 
 use std::{
-    ffi::{c_int, c_void},
+    ffi::{CStr, c_int, c_void},
+    marker::PhantomData,
     ptr, slice,
     time::Instant,
 };
@@ -19,11 +20,53 @@ use crate::{
     sync::{Ends, Trip, Way},
 };
 
+/// A session, on the connection that it watches.
+struct Session<'c> {
+    raw: *mut ffi::sqlite3_session,
+    connection: PhantomData<&'c Connection>,
+}
+
+impl<'c> Session<'c> {
+    fn new(connection: &'c Connection) -> Outcome<Self> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: the connection outlives the session, which Drop deletes; the name ends in NUL, the out-pointer is live.
+        check(unsafe {
+            ffi::sqlite3session_create(connection.handle(), c"main".as_ptr(), &mut raw)
+        })?;
+        Ok(Self { raw, connection: PhantomData })
+    }
+
+    /// Watches a table, or all of them.
+    fn watch(&self, table: Option<&CStr>) -> Outcome {
+        // SAFETY: the session is live; the name ends in NUL, and null means all.
+        check(unsafe {
+            ffi::sqlite3session_attach(self.raw, table.map_or(ptr::null(), CStr::as_ptr))
+        })
+    }
+
+    /// What was recorded.
+    fn changeset(&self) -> Outcome<Changeset> {
+        let mut changeset = Changeset::default();
+        // SAFETY: the session is live, and the out-pointers are.
+        check(unsafe {
+            ffi::sqlite3session_changeset(self.raw, &mut changeset.length, &mut changeset.bytes)
+        })?;
+        Ok(changeset)
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, and deleted once, while the connection is open.
+        unsafe { ffi::sqlite3session_delete(self.raw) };
+    }
+}
+
 /// Records the changes of one transaction at a time.
 pub struct Recorder<'c> {
     connection: &'c Connection,
     append: RawStatement<'c>,
-    session: *mut ffi::sqlite3_session,
+    session: Option<Session<'c>>,
 }
 
 impl<'c> Recorder<'c> {
@@ -33,60 +76,31 @@ impl<'c> Recorder<'c> {
             connection,
             "INSERT INTO changeset(piece, at, bytes) VALUES (?1, ?2, ?3)",
         )?;
-        Ok(Self { connection, append, session: ptr::null_mut() })
+        Ok(Self { connection, append, session: None })
     }
 
     /// Starts watching both tables, before the first change.
     pub fn begin(&mut self) -> Outcome {
         self.end();
-        // SAFETY: the connection outlives the session, which `end` deletes; the names end in NUL.
-        unsafe {
-            check(ffi::sqlite3session_create(
-                self.connection.handle(),
-                c"main".as_ptr(),
-                &mut self.session,
-            ))?;
-            check(ffi::sqlite3session_attach(self.session, c"sale_piece".as_ptr()))?;
-            check(ffi::sqlite3session_attach(self.session, c"sale_line".as_ptr()))
-        }
+        let session = Session::new(self.connection)?;
+        session.watch(Some(c"sale_piece"))?;
+        session.watch(Some(c"sale_line"))?;
+        self.session = Some(session);
+        Ok(())
     }
 
     /// Stores what was recorded, inside the host's transaction.
     pub fn store(&mut self, piece: i64) -> Outcome {
-        let mut length: c_int = 0;
-        let mut changeset = ptr::null_mut();
-        // SAFETY: `begin` made the session; both out-pointers are live. On success SQLite gives `length` bytes,
-        // which are freed here after the insert has read them.
-        unsafe {
-            check(ffi::sqlite3session_changeset(self.session, &mut length, &mut changeset))?;
-            let bytes: &[u8] = if changeset.is_null() {
-                &[]
-            } else {
-                slice::from_raw_parts(changeset.cast(), usize::try_from(length)?)
-            };
-            let stored = self.append.execute(&[
-                Bound::Integer(piece),
-                Bound::Integer(now_ms()?),
-                Bound::Blob(bytes),
-            ]);
-            ffi::sqlite3_free(changeset);
-            stored
-        }
+        let Some(session) = &self.session else { return Err("nothing was recorded".into()) };
+        let changeset = session.changeset()?;
+        let values =
+            [Bound::Integer(piece), Bound::Integer(now_ms()?), Bound::Blob(changeset.as_bytes()?)];
+        self.append.execute(&values)
     }
 
     /// Stops watching.
     pub fn end(&mut self) {
-        if !self.session.is_null() {
-            // SAFETY: created by `begin`, deleted once, while the connection is open.
-            unsafe { ffi::sqlite3session_delete(self.session) };
-            self.session = ptr::null_mut();
-        }
-    }
-}
-
-impl Drop for Recorder<'_> {
-    fn drop(&mut self) {
-        self.end();
+        self.session = None;
     }
 }
 
@@ -149,21 +163,13 @@ impl<'c> Way<'c> for Kept<'c> {
 /// One session has it all in memory until it is sent: a crash, or the end of the process, takes it away.
 pub struct Unkept<'c> {
     ends: &'c Ends,
-    session: *mut ffi::sqlite3_session,
+    session: Option<Session<'c>>,
 }
 
 impl<'c> Unkept<'c> {
     /// Between two databases.
     pub fn new(ends: &'c Ends) -> Self {
-        Self { ends, session: ptr::null_mut() }
-    }
-
-    fn end(&mut self) {
-        if !self.session.is_null() {
-            // SAFETY: created by `before_work`, deleted once, while the connection is open.
-            unsafe { ffi::sqlite3session_delete(self.session) };
-            self.session = ptr::null_mut();
-        }
+        Self { ends, session: None }
     }
 }
 
@@ -173,34 +179,20 @@ impl<'c> Way<'c> for Unkept<'c> {
     }
 
     fn before_work(&mut self) -> Outcome {
-        self.end();
-        // SAFETY: the connection outlives the session, which `end` deletes; the name ends in NUL.
-        unsafe {
-            check(ffi::sqlite3session_create(
-                self.ends.from.handle(),
-                c"main".as_ptr(),
-                &mut self.session,
-            ))?;
-            check(ffi::sqlite3session_attach(self.session, ptr::null()))
-        }
+        self.session = None;
+        let session = Session::new(&self.ends.from)?;
+        session.watch(None)?;
+        self.session = Some(session);
+        Ok(())
     }
 
     fn bring(&mut self, trip: &mut Trip) -> Outcome {
         let start = Instant::now();
-        let mut changeset = Changeset::default();
-        // SAFETY: the session is the one of `before_work`, the out-pointers are live.
-        check(unsafe {
-            ffi::sqlite3session_changeset(self.session, &mut changeset.length, &mut changeset.bytes)
-        })?;
-        self.end();
+        let Some(session) = self.session.take() else { return Err("nothing was recorded".into()) };
+        let changeset = session.changeset()?;
+        drop(session);
         trip.pack = start.elapsed().as_secs_f64();
         changeset.apply(&self.ends.to, trip)
-    }
-}
-
-impl Drop for Unkept<'_> {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 
@@ -252,6 +244,14 @@ impl Default for Changeset {
 }
 
 impl Changeset {
+    fn as_bytes(&self) -> Outcome<&[u8]> {
+        if self.bytes.is_null() {
+            return Ok(&[]);
+        }
+        // SAFETY: SQLite gave `length` bytes, which live as long as this.
+        Ok(unsafe { slice::from_raw_parts(self.bytes.cast(), usize::try_from(self.length)?) })
+    }
+
     fn apply(&self, to: &Connection, trip: &mut Trip) -> Outcome {
         let start = Instant::now();
         // SAFETY: the changeset has `length` bytes; no filter; the callback takes no notice of its arguments.
