@@ -13,7 +13,6 @@ use shops::{Ran, Shops};
 use std::io::{BufRead, BufReader};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 use talon_driver::arguments::{Arguments, Command};
 use talon_driver::report::{Report, Way};
 use talon_driver::sync;
@@ -282,9 +281,7 @@ fn a_flow_of_a_restored_backup_is_refused_by_name_though_its_number_is_known() {
     for site in ["BSOC", "ASOC"] {
         shops.sync(site, &[]).well();
     }
-    for end in ["-wal", "-shm"] {
-        let _ = std::fs::remove_file(shops.path(&format!("BSOC.db{end}")));
-    }
+    shops.remove("BSOC");
     std::fs::copy(shops.path("backup.db"), shops.file("BSOC")).expect("brought back");
     shops.sell("BSOC", 9);
     // What lies there for it was written for what it was; it does not wait for that.
@@ -398,15 +395,8 @@ fn an_answer_can_be_waited_for() {
     shops.sync("CSOC", &[]).well();
     shops.sync("BSOC", &["--patience", "1"]).ends(7, "no answer to flow");
     let mut run = shops.syncing("BSOC");
-    let waiting = run.args(["--patience", "60"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut waiting = waiting.spawn().expect("it runs");
-    // Central's program runs every now and then.
-    let until = Instant::now() + Duration::from_secs(60);
-    while Instant::now() < until && waiting.try_wait().expect("its state").is_none() {
-        shops.sync("ASOC", &[]).well();
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    Ran::of(&waiting.wait_with_output().expect("it ends")).well();
+    run.args(["--patience", "60"]);
+    shops.answered(run).well();
     assert_eq!(shops.sales("BSOC"), shops.sales("CSOC"));
 }
 

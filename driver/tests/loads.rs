@@ -8,7 +8,7 @@
 mod shops;
 
 use shops::{Ran, Shops};
-use std::process::Stdio;
+use std::process::Command;
 use talon_tests::Db;
 
 /// A database with the schema and its guards that is no site yet, of a shop where eve has the till DSOC.
@@ -24,10 +24,14 @@ fn new_till(shops: &Shops) -> Db {
     db
 }
 
-fn load(shops: &Shops, site: &str, more: &[&str]) -> Ran {
+fn loading(shops: &Shops, site: &str, more: &[&str]) -> Command {
     let mut run = shops.talon("load", site);
     run.arg("--mailbox").arg(shops.path("mailbox")).args(more);
-    Ran::of(&run.output().expect("it runs"))
+    run
+}
+
+fn load(shops: &Shops, site: &str, more: &[&str]) -> Ran {
+    Ran::of(&loading(shops, site, more).output().expect("it runs"))
 }
 
 #[test]
@@ -66,14 +70,7 @@ fn a_new_till_asks_and_takes_what_it_is_to_have() {
 fn a_load_is_waited_for() {
     let shops = Shops::new();
     shops.sell("BSOC", 1);
-    let mut run = shops.talon("load", "BSOC");
-    run.arg("--mailbox").arg(shops.path("mailbox")).args(["--patience", "60"]);
-    let waiting = run.stdout(Stdio::piped()).spawn().expect("it runs");
-    while shops.lying("BSOC").is_empty() {
-        shops.sync("ASOC", &[]).well();
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    let out = Ran::of(&waiting.wait_with_output().expect("it ends")).well();
+    let out = shops.answered(loading(&shops, "BSOC", &["--patience", "60"])).well();
     assert!(out.contains("loaded (full)"), "{out}");
     let text = "no answer to flow";
     load(&shops, "BSOC", &["--patience", "1"]).ends(7, text);
@@ -101,9 +98,7 @@ fn a_load_that_cannot_be_stops_with_its_reason() {
 
 /// BSOC gets a database that knows nothing of the one it had.
 fn replace_machine(shops: &Shops) {
-    for end in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(shops.path(&format!("BSOC.db{end}")));
-    }
+    shops.remove("BSOC");
     let db = shops.db("BSOC");
     db.run(shops::SCHEMA);
     db.run(

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 use talon_tests::{Db, extension_path, load};
 
 pub const SCHEMA: &str = "
@@ -108,6 +109,26 @@ impl Shops {
 
     pub fn sync(&self, site: &str, more: &[&str]) -> Ran {
         Ran::of(&self.syncing(site).args(more).output().expect("it runs"))
+    }
+
+    /// Runs a program that waits for central, whose own runs every now and then meanwhile, for a minute at most.
+    pub fn answered(&self, mut waiting: Command) -> Ran {
+        let waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut waiting = waiting.spawn().expect("it runs");
+        let until = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < until && waiting.try_wait().expect("its state").is_none() {
+            self.sync("ASOC", &[]).well();
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ran::of(&waiting.wait_with_output().expect("it ends"))
+    }
+
+    /// A database is no more, with what SQLite keeps beside it.
+    pub fn remove(&self, site: &str) {
+        for end in ["", "-wal", "-shm"] {
+            // Those beside it may be gone already.
+            let _ = std::fs::remove_file(self.path(&format!("{site}.db{end}")));
+        }
     }
 
     /// What lies in the mailbox for a site, by name, sorted.
