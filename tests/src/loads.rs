@@ -60,6 +60,15 @@ pub fn loaded(sites: &Tills, till: &Db, user: &str, mode: &str) -> String {
     taken(till, &answer)
 }
 
+/// Central loses the customers of which a condition holds, and tells nobody.
+pub fn lose_customers(central: &Db, condition: &str) {
+    central.run(&format!(
+        "SELECT talon_unguard('customer'); CREATE TEMP TABLE lost AS SELECT id FROM customer WHERE {condition};
+         DELETE FROM customer WHERE id IN lost; DELETE FROM talon_piece WHERE kind = 1 AND key IN lost; DROP TABLE lost;
+         SELECT talon_track('customer', '{{\"record\": {{\"table\": \"customer\"}}, \"sync\": \"customer\"}}')"
+    ));
+}
+
 /// What the sales of a till are, whatever their numbers.
 pub const ALL_SALES: &str = "SELECT s.number, c.name, a.code, l.quantity, u.article_id IS NOT NULL FROM sale AS s
     JOIN sale_line AS l ON l.sale_id = s.id LEFT JOIN customer AS c ON c.id = s.customer_id
