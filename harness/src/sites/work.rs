@@ -83,6 +83,14 @@ impl Work<'_> {
         self.history.wrote(self.site.place, register, token, saw);
     }
 
+    /// What nothing may keep a site from.
+    fn must_commit(&mut self, statements: &[String]) -> Result<(), String> {
+        if !self.commit(statements)? {
+            return Err(format!("{} could not: {}", self.site.code(), statements.join("; ")));
+        }
+        Ok(())
+    }
+
     /// What must be refused everywhere but at its owners.
     fn must_refuse(&mut self, statement: String) -> Result<(), String> {
         if self.commit(std::slice::from_ref(&statement))? {
@@ -106,9 +114,8 @@ impl Work<'_> {
         for line in 0..count {
             statements.push(self.new_line(&tag, &token, line)?);
         }
-        if self.commit(&statements)? {
-            self.wrote(&format!("sale {tag}"), &token, None);
-        }
+        self.must_commit(&statements)?;
+        self.wrote(&format!("sale {tag}"), &token, None);
         Ok(())
     }
 
@@ -189,13 +196,11 @@ impl Work<'_> {
         let tag = self.tag("c");
         let tokens = [0, 1, 2].map(|more| self.history.token_after(more));
         let [name, address, phone] = &tokens;
-        let committed = self.commit(&[format!(
+        self.must_commit(&[format!(
             "INSERT INTO customer(tag, name, address, phone) VALUES ('{tag}', '{name}', '{address}', '{phone}')"
         )])?;
-        if committed {
-            for (field, token) in ["name", "address", "phone"].iter().zip(&tokens) {
-                self.wrote(&format!("customer {tag} {field}"), token, None);
-            }
+        for (field, token) in ["name", "address", "phone"].iter().zip(&tokens) {
+            self.wrote(&format!("customer {tag} {field}"), token, None);
         }
         Ok(())
     }
@@ -207,9 +212,7 @@ impl Work<'_> {
         };
         let token = self.history.token();
         let update = format!("UPDATE customer SET {field} = '{token}' WHERE id = {}", seen.id);
-        if !self.commit(&[update])? {
-            return Err(format!("{} could not edit {}", self.site.code(), seen.tag));
-        }
+        self.must_commit(&[update])?;
         self.wrote(&format!("customer {} {field}", seen.tag), &token, seen.value.as_deref());
         Ok(())
     }
@@ -225,9 +228,8 @@ impl Work<'_> {
                 if !central {
                     return self.must_refuse(update);
                 }
-                if self.commit(&[update])? {
-                    self.wrote(&format!("article {}", seen.tag), &token, seen.value.as_deref());
-                }
+                self.must_commit(&[update])?;
+                self.wrote(&format!("article {}", seen.tag), &token, seen.value.as_deref());
             }
             _ => {
                 let tag = self.tag("a");
@@ -235,9 +237,8 @@ impl Work<'_> {
                 if !central {
                     return self.must_refuse(insert);
                 }
-                if self.commit(&[insert])? {
-                    self.wrote(&format!("article {tag}"), &token, None);
-                }
+                self.must_commit(&[insert])?;
+                self.wrote(&format!("article {tag}"), &token, None);
             }
         }
         Ok(())
@@ -245,9 +246,8 @@ impl Work<'_> {
 
     fn new_closing(&mut self) -> Result<(), String> {
         let (tag, token) = (self.tag("k"), self.history.token());
-        if self.commit(&[format!("INSERT INTO closing(tag, rev) VALUES ('{tag}', '{token}')")])? {
-            self.wrote(&format!("closing {tag}"), &token, None);
-        }
+        self.must_commit(&[format!("INSERT INTO closing(tag, rev) VALUES ('{tag}', '{token}')")])?;
+        self.wrote(&format!("closing {tag}"), &token, None);
         Ok(())
     }
 
@@ -259,9 +259,7 @@ impl Work<'_> {
         if !self.is_own(&seen.tag) {
             return self.must_refuse(update);
         }
-        if !self.commit(&[update])? {
-            return Err(format!("{} could not close {}", self.site.code(), seen.tag));
-        }
+        self.must_commit(&[update])?;
         self.wrote(&format!("closing {}", seen.tag), &token, seen.value.as_deref());
         Ok(())
     }
