@@ -39,6 +39,22 @@ def read_all(*models):
     return answer
 
 
+def add_text(sale, kind, text):
+    """A line of a sale that carries no product: a title, a comment, a subtotal."""
+    line = sale.lines.new()
+    line.type = kind
+    line.description = text
+
+
+def refusal(what, attempt, kind=Exception):
+    """What the application says instead of doing this; its transaction is rolled back."""
+    try:
+        attempt()
+    except kind as error:
+        return str(error)
+    raise AssertionError(f"{what} was not refused")
+
+
 def plain(value):
     """A value that JSON has no type for, with its type: the comparison is of both."""
     if isinstance(value, (Decimal, datetime.date, datetime.time, datetime.timedelta)):

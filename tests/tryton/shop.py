@@ -15,6 +15,7 @@ import sys
 from decimal import Decimal
 
 import connections
+from application import add_text, refusal
 from proteus import Model
 from trytond import backend
 from trytond.exceptions import TrytonException
@@ -47,13 +48,9 @@ def note(operation, sale, **more):
 
 
 def refused(operation, sale, attempt):
-    """An operation that the application refuses: its transaction is rolled back."""
-    try:
-        attempt()
-    except TrytonException as error:
-        journal.append({"operation": operation, "sale": sale.id, "refused": str(error)})
-    else:
-        raise AssertionError(f"{operation} of sale {sale.id} was not refused")
+    """An operation that the application refuses."""
+    text = refusal(f"{operation} of sale {sale.id}", attempt, TrytonException)
+    journal.append({"operation": operation, "sale": sale.id, "refused": text})
 
 
 def add_line(sale, product, quantity, price=None):
@@ -63,12 +60,6 @@ def add_line(sale, product, quantity, price=None):
     if price is not None:
         line.unit_price = price
     return line
-
-
-def add_text(sale, kind, text):
-    line = sale.lines.new()
-    line.type = kind
-    line.description = text
 
 
 def create(index, products, parties):
