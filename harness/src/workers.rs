@@ -4,10 +4,12 @@
 use crate::figures::Total;
 use crate::replay::{Event, Options};
 use crate::scenario::Scenario;
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,73 @@ pub fn work(path: &Path, options: &Options) -> Result<bool, Box<dyn std::error::
     say.line(&format!("{ENDS}{}", figures.total()));
     say.end()?;
     Ok(figures.is_clean())
+}
+
+/// How often a sum says how far it is.
+const TALLY: Duration = Duration::from_secs(30);
+
+/// What the work on many seeds has come to, and how long it has taken.
+pub(crate) struct Tally<S> {
+    start: Instant,
+    length: Duration,
+    /// With when it was last told.
+    sum: Mutex<(S, Instant)>,
+}
+
+impl<S: Default + Display> Tally<S> {
+    /// Nothing yet, of work that is begun for so long.
+    pub fn new(length: Duration) -> Tally<S> {
+        let start = Instant::now();
+        Tally { start, length, sum: Mutex::new((S::default(), start)) }
+    }
+
+    /// How long work is still begun.
+    pub fn left(&self) -> Duration {
+        self.length.saturating_sub(self.start.elapsed())
+    }
+
+    /// Adds to it, and tells it now and then.
+    pub fn add(&self, add: impl FnOnce(&mut S)) {
+        let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
+        add(&mut sum.0);
+        if sum.1.elapsed() > TALLY {
+            sum.1 = Instant::now();
+            eprintln!("… {} s: {}", self.start.elapsed().as_secs(), sum.0);
+        }
+    }
+
+    /// The whole.
+    pub fn sum(self) -> S {
+        self.sum.into_inner().unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// Has seeds worked off in batches, so many at once, until the time is up. `work` is given what is left of a batch, has a
+/// process work it off, and says with which seed to go on: a process that dies leaves a rest.
+pub(crate) fn in_batches<S: Default + Display + Send>(
+    seeds: Range<u64>,
+    batch: u64,
+    jobs: usize,
+    tally: &Tally<S>,
+    work: &(dyn Fn(Range<u64>) -> u64 + Sync),
+) {
+    let next = AtomicU64::new(seeds.start);
+    std::thread::scope(|threads| {
+        for _ in 0..jobs.max(1) {
+            threads.spawn(|| {
+                while !tally.left().is_zero() {
+                    let from = next.fetch_add(batch, Ordering::Relaxed);
+                    if from >= seeds.end {
+                        return;
+                    }
+                    let mut rest = from..seeds.end.min(from.saturating_add(batch));
+                    while !rest.is_empty() && !tally.left().is_zero() {
+                        rest.start = work(rest.clone());
+                    }
+                }
+            });
+        }
+    });
 }
 
 /// What a worker has told its parent on standard output.

@@ -4,17 +4,14 @@ use super::{named, run, scenario, shrink};
 use crate::figures::Total;
 use crate::replay::Options;
 use crate::scenario::Scenario;
-use crate::workers::{BEGINS, ENDS, Said};
+use crate::workers::{BEGINS, ENDS, Said, Tally, in_batches};
 use std::error::Error;
 use std::io::{BufRead, BufReader};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often a long run says how far it is.
-const PROGRESS: Duration = Duration::from_secs(30);
 /// How many hosts a process simulates: a new one begins with fresh memory.
 const HOSTS_A_PROCESS: u64 = 50;
 
@@ -42,6 +39,14 @@ pub struct Sum {
     pub runs: u64,
     /// Their figures.
     pub total: Total,
+}
+
+impl Sum {
+    /// Adds one more host's.
+    fn add(&mut self, total: Total) {
+        self.runs += 1;
+        self.total.add(total);
+    }
 }
 
 impl std::fmt::Display for Sum {
@@ -75,113 +80,60 @@ pub fn work(options: &Options, hosts: u64, seconds: u64) -> Result<bool, Box<dyn
 
 /// Simulates hosts until the time is up.
 pub fn simulate_all(plan: &Plan, library: &Path) -> Sum {
-    let start = Instant::now();
-    let next = AtomicU64::new(plan.from);
-    let sum = Mutex::new((Sum::default(), Instant::now()));
-    std::thread::scope(|threads| {
-        for _ in 0..plan.jobs.max(1) {
-            threads.spawn(|| {
-                let end = plan.from.saturating_add(plan.hosts);
-                loop {
-                    let left = plan.length.saturating_sub(start.elapsed());
-                    let from = next.fetch_add(HOSTS_A_PROCESS, Ordering::Relaxed);
-                    if left.is_zero() || from >= end {
-                        return;
-                    }
-                    let batch = Batch { from, end: end.min(from.saturating_add(HOSTS_A_PROCESS)) };
-                    batch.run(plan, library, start, &|total| {
-                        let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
-                        sum.0.runs += 1;
-                        sum.0.total.add(total);
-                        if sum.1.elapsed() > PROGRESS {
-                            sum.1 = Instant::now();
-                            eprintln!("… {} s: {}", start.elapsed().as_secs(), sum.0);
-                        }
-                    });
-                }
-            });
-        }
+    let seeds = plan.from..plan.from.saturating_add(plan.hosts);
+    let tally: Tally<Sum> = Tally::new(plan.length);
+    in_batches(seeds, HOSTS_A_PROCESS, plan.jobs, &tally, &|seeds| {
+        let from = seeds.start;
+        plan.run(seeds, library, &tally).unwrap_or_else(|error| {
+            println!("WRONG {}: {error}", named(from));
+            tally.add(|sum| sum.add(Total { wrong: 1, ..Total::default() }));
+            from + 1
+        })
     });
-    sum.into_inner().unwrap_or_else(PoisonError::into_inner).0
+    tally.sum()
 }
 
-/// Seeds that one process after another works off.
-struct Batch {
-    from: u64,
-    end: u64,
-}
-
-impl Batch {
-    fn run(&self, plan: &Plan, library: &Path, start: Instant, add: &dyn Fn(Total)) {
-        let mut from = self.from;
-        while from < self.end {
-            let left = plan.length.saturating_sub(start.elapsed());
-            let begun = self.run_from(from, left, plan, library, add).unwrap_or_else(|error| {
-                println!("WRONG {}: {error}", named(from));
-                add(Total { wrong: 1, ..Total::default() });
-                from
-            });
-            if left.is_zero() {
-                return;
-            }
-            from = begun + 1;
-        }
-    }
-
-    /// Gives the last seed that was begun.
-    fn run_from(
-        &self,
-        from: u64,
-        left: Duration,
-        plan: &Plan,
-        library: &Path,
-        add: &dyn Fn(Total),
-    ) -> std::io::Result<u64> {
-        let mut child = Command::new(&plan.program)
-            .args(["simulating", "--seed", &from.to_string()])
-            .args(["--hosts", &(self.end - from).to_string()])
-            .args(["--seconds", &left.as_secs().to_string(), "--library"])
+impl Plan {
+    /// One process; gives the seed after the last that it began.
+    fn run(&self, seeds: Range<u64>, library: &Path, tally: &Tally<Sum>) -> std::io::Result<u64> {
+        let mut child = Command::new(&self.program)
+            .args(["simulating", "--seed", &seeds.start.to_string()])
+            .args(["--hosts", &(seeds.end - seeds.start).to_string()])
+            .args(["--seconds", &tally.left().as_secs().to_string(), "--library"])
             .arg(library)
             .stdout(Stdio::piped())
             .spawn()?;
         let mut at = String::new();
-        let mut seed = from;
-        let mut begun = 0;
-        let mut ended = 0;
+        let (mut begun, mut ended) = (seeds.start, seeds.start);
         if let Some(out) = child.stdout.take() {
             for line in BufReader::new(out).split(b'\n') {
                 let line = String::from_utf8_lossy(&line?).into_owned();
                 if let Some(name) = line.strip_prefix(BEGINS) {
                     at = name.to_owned();
-                    if !name.contains(' ') {
-                        seed = from + begun;
-                        begun += 1;
-                    }
+                    // A host has its name, its faults have more.
+                    begun += u64::from(!name.contains(' '));
                 } else if let Some(total) = line.strip_prefix(ENDS).and_then(Total::parse) {
-                    ended += 1;
+                    ended = begun;
                     if total.lost + total.wrong > 0 {
-                        plan.name_failing(seed, library);
+                        self.name_failing(begun - 1, library);
                     }
-                    add(total);
+                    tally.add(|sum| sum.add(total));
                 } else {
                     println!("{line}");
                 }
             }
         }
         let status = child.wait()?;
-        if ended < begun || begun == 0 {
+        if ended < begun || begun == seeds.start {
+            let failing = begun.max(seeds.start + 1) - 1;
             println!("WRONG {at}: the process ended ({status})");
-            plan.name_failing(seed, library);
-            add(Total { wrong: 1, ..Total::default() });
-        } else if plan.length.is_zero() || begun < self.end - from {
-            // The time was up.
-            return Ok(self.end);
+            self.name_failing(failing, library);
+            tally.add(|sum| sum.add(Total { wrong: 1, ..Total::default() }));
+            return Ok(failing + 1);
         }
-        Ok(seed)
+        Ok(begun)
     }
-}
 
-impl Plan {
     /// Says how to repeat a host that fails, and has it written as a scenario: whole, and then, by a process of its own
     /// that may die of it too, as small as it can be made.
     fn name_failing(&self, seed: u64, library: &Path) {

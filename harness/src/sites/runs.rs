@@ -1,18 +1,14 @@
 //! Months side by side, in processes of their own: one that dies is named by its seed, and the next ones go on.
 
 use super::month::{Month, Sum, live};
-use crate::workers::{BEGINS, ENDS, Said};
+use crate::workers::{BEGINS, ENDS, Said, Tally, in_batches};
 use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How often a long run says how far it is.
-const PROGRESS: Duration = Duration::from_secs(30);
 /// How many months a process lives through: a new one begins with fresh memory.
 const MONTHS_A_PROCESS: u64 = 25;
 
@@ -46,49 +42,20 @@ pub fn work(seeds: Range<u64>, library: &Path, tells: bool) -> Result<bool, Box<
 
 /// Lives through the months of these seeds until the time is up.
 pub fn live_all(seeds: Range<u64>, length: Duration, jobs: usize, library: &Path) -> Sum {
-    let start = Instant::now();
-    let next = AtomicU64::new(seeds.start);
-    let sum = Mutex::new((Sum::default(), Instant::now()));
-    let add = |figures: [u64; 4]| {
-        let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
-        sum.0.add(figures);
-        if sum.1.elapsed() > PROGRESS {
-            sum.1 = Instant::now();
-            eprintln!("… {} s: {}", start.elapsed().as_secs(), sum.0);
-        }
-    };
-    std::thread::scope(|threads| {
-        for _ in 0..jobs.max(1) {
-            threads.spawn(|| {
-                while start.elapsed() < length {
-                    let from = next.fetch_add(MONTHS_A_PROCESS, Ordering::Relaxed);
-                    if from >= seeds.end {
-                        return;
-                    }
-                    let mut rest = from..seeds.end.min(from + MONTHS_A_PROCESS);
-                    while !rest.is_empty() && start.elapsed() < length {
-                        let until = || start.elapsed() >= length;
-                        rest.start =
-                            run(rest.clone(), library, &add, &until).unwrap_or_else(|error| {
-                                println!("WRONG seed {}: {error}", rest.start);
-                                add([0, 0, 0, 1]);
-                                rest.start + 1
-                            });
-                    }
-                }
-            });
-        }
+    let tally: Tally<Sum> = Tally::new(length);
+    in_batches(seeds, MONTHS_A_PROCESS, jobs, &tally, &|seeds| {
+        let from = seeds.start;
+        run(seeds, library, &tally).unwrap_or_else(|error| {
+            println!("WRONG seed {from}: {error}");
+            tally.add(|sum| sum.add([0, 0, 0, 1]));
+            from + 1
+        })
     });
-    sum.into_inner().unwrap_or_else(PoisonError::into_inner).0
+    tally.sum()
 }
 
 /// One process; gives the seed after the last that it began.
-fn run(
-    seeds: Range<u64>,
-    library: &Path,
-    add: &dyn Fn([u64; 4]),
-    is_late: &dyn Fn() -> bool,
-) -> std::io::Result<u64> {
+fn run(seeds: Range<u64>, library: &Path, tally: &Tally<Sum>) -> std::io::Result<u64> {
     let mut child = Command::new(std::env::current_exe()?)
         .args(["living", "--from", &seeds.start.to_string()])
         .args(["--hosts", &(seeds.end - seeds.start).to_string(), "--library"])
@@ -96,18 +63,17 @@ fn run(
         .stdout(Stdio::piped())
         .spawn()?;
     let mut begun = seeds.start;
-    let mut is_living = false;
+    let mut is_over = false;
     if let Some(out) = child.stdout.take() {
         for line in BufReader::new(out).lines() {
             let line = line?;
             if let Some(seed) = line.strip_prefix(BEGINS) {
                 begun = seed.parse().unwrap_or(begun);
-                is_living = true;
             } else if let Some(figures) = line.strip_prefix(ENDS) {
                 let mut numbers = figures.split(' ').map(|number| number.parse().unwrap_or(0));
-                add([0; 4].map(|_| numbers.next().unwrap_or(0)));
-                is_living = false;
-                if is_late() {
+                tally.add(|sum| sum.add([0; 4].map(|_| numbers.next().unwrap_or(0))));
+                is_over = tally.left().is_zero();
+                if is_over {
                     child.kill()?;
                     break;
                 }
@@ -117,9 +83,10 @@ fn run(
         }
     }
     let status = child.wait()?;
-    if is_living && !is_late() {
+    // Months in which something did not hold end a process with 1; anything else is its death.
+    if !is_over && !matches!(status.code(), Some(0 | 1)) {
         println!("WRONG seed {begun}: the process ended ({status})");
-        add([0, 0, 0, 1]);
+        tally.add(|sum| sum.add([0, 0, 0, 1]));
     }
     Ok(begun + 1)
 }
