@@ -257,10 +257,12 @@ impl<'a> Session<'a> {
 
     /// What a host does after an error that it did not expect, and again where it finds no memory for it at first.
     pub fn roll_back(&self, on: usize) {
-        let roll_back = || match self.opened(on).filter(|connection| !connection.is_autocommit()) {
-            // What fails even then, SQLite has said before.
-            Some(connection) => drop(connection.execute("ROLLBACK")),
-            None => {}
+        let Some(connection) = self.opened(on) else { return };
+        let roll_back = || {
+            if !connection.is_autocommit() {
+                // What fails even then, SQLite has said before.
+                drop(connection.execute("ROLLBACK"));
+            }
         };
         roll_back();
         crate::vfs::undisturbed(roll_back);
