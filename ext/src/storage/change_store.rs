@@ -41,6 +41,9 @@ pub const MOVE_CHANGE: &str = "UPDATE {s}.talon_change SET key = ?2 WHERE seq = 
 pub const SHOW_CHANGE: &str =
     "UPDATE {s}.talon_change SET snapshot = ?2 WHERE seq = ?1 AND snapshot IS NOT NULL";
 
+/// Says that another flow brought a change as well.
+pub const BRING_CHANGE: &str = "UPDATE {s}.talon_change SET flow = ?2 WHERE seq = ?1";
+
 /// The stamp and the number of the newest change, and the highest stamp ever received.
 pub const SELECT_LATEST: &str = "SELECT (SELECT stamp FROM {s}.talon_change ORDER BY seq DESC LIMIT 1),
     (SELECT value FROM {s}.talon_meta WHERE name = 'clock'), (SELECT max(seq) FROM {s}.talon_change)";

@@ -291,14 +291,21 @@ impl Arrivals {
             || policy.owner == Owner::Central
                 && is_central
                 && standing.change.site != comes.changed_at;
-        // What only goes up is not sent down again: what central has of it acknowledges nothing.
-        let goes_down = policy.direction != Direction::Up || !self.identities.is_central();
+        // What goes one way only is not sent back: what the other side has acknowledges nothing of it.
+        let goes_back = match policy.direction {
+            Direction::Up => !self.identities.is_central(),
+            Direction::Down => self.identities.is_central(),
+            Direction::Both => true,
+        };
         let local = Local {
             mark: standing.mark(),
             gone: standing.state.gone_at.is_some(),
-            is_seen: match goes_down {
+            is_seen: match goes_back {
                 true => self.is_at_sender(&standing.change),
-                false => self.is_from_sender(standing.change.via, standing.change.seq),
+                false => {
+                    self.is_from_sender(standing.change.via, standing.change.seq)
+                        || self.is_still_there(database, &standing.change)?
+                }
             },
             is_open: comes.holder.is_some(),
         };
@@ -342,6 +349,12 @@ impl Arrivals {
     ) -> Attempt<()> {
         let Comes { change, whole, .. } = comes;
         match (action, standing) {
+            (Action::Skip, Some(standing)) if standing.mark().is(&change.mark()) => {
+                if let Some(flow) = self.flow.filter(|_| self.is_of_former(&standing.change)) {
+                    database.bring_change(standing.change.seq, flow)?;
+                }
+                Ok(Ok(()))
+            }
             (Action::Skip | Action::Keep { conflict: false }, _) => Ok(Ok(())),
             (Action::Refuse, _) => Ok(Err(comes.breach.clone().unwrap_or_default())),
             (Action::Wait, _) => Ok(Err(comes.waits())),
@@ -400,6 +413,24 @@ impl Arrivals {
     /// anew, does not know what it has sent before.
     pub(super) fn is_from_sender(&self, via: Option<i64>, seq: i64) -> bool {
         via == Some(self.sender) && seq > self.begun
+    }
+
+    /// Whether a change of ours came from an earlier database of the sender's.
+    fn is_of_former(&self, change: &Stored) -> bool {
+        change.via == Some(self.sender) && !self.is_from_sender(change.via, change.seq)
+    }
+
+    /// Whether the sender has sent such a change again: its database has it, too.
+    fn is_still_there(&self, database: &mut Database, change: &Stored) -> Result<bool> {
+        let Some(flow) = change.flow.filter(|_| self.is_of_former(change)) else {
+            return Ok(false);
+        };
+        let asked = database.own_statement(
+            "SELECT 1 FROM {s}.talon_flow AS f JOIN {s}.talon_site AS s ON s.id = f.sender
+             WHERE f.id = ?1 AND f.sender = ?2 AND f.incarnation = s.incarnation",
+        )?;
+        let flow = [flow, self.sender].map(ValueRef::Integer);
+        Ok(asked.first(&flow, |_| Ok(()))?.is_some())
     }
 
     /// Whether the sender had a change of ours when it wrote the flow: it acknowledged it, or it is where that came from.

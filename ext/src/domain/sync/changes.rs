@@ -8,8 +8,8 @@ use crate::domain::settle::{Reason, Weighed};
 use crate::error::{Error, Result};
 use crate::sqlite::{Value, ValueRef};
 use crate::storage::change_store::{
-    Change, DELETE_CHANGE, INSERT_CHANGE, NewChange, SELECT_CHANGE, SELECT_LATEST, SHOW_CHANGE,
-    change,
+    BRING_CHANGE, Change, DELETE_CHANGE, INSERT_CHANGE, NewChange, SELECT_CHANGE, SELECT_LATEST,
+    SHOW_CHANGE, change,
 };
 use crate::storage::payload_reader::read;
 use crate::storage::policy::Merge;
@@ -173,6 +173,15 @@ impl Database {
     pub fn change(&mut self, seq: i64) -> Result<Option<Change>> {
         let statement = self.own_statement(SELECT_CHANGE)?;
         Ok(statement.first(&[ValueRef::Integer(seq)], |row| Ok(change(row)))?)
+    }
+
+    /// Notes that a flow brought a change again.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn bring_change(&mut self, seq: i64, flow: i64) -> Result<()> {
+        let noted = self.own_statement(BRING_CHANGE)?;
+        Ok(noted.run(&[ValueRef::Integer(seq), ValueRef::Integer(flow)])?)
     }
 
     /// Stores a change; gives its number. `last_insert_rowid()` is left at it.
