@@ -98,3 +98,58 @@ impl History {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Site 1 wrote `w1.`, which site 1 wrote over with `w2.` and site 2, that saw the same, with `w3.`.
+    fn at_odds() -> History {
+        let mut history = History::default();
+        for (site, token, saw) in
+            [(1, "w1.", None), (1, "w2.", Some("w1.")), (2, "w3.", Some("w1."))]
+        {
+            assert_eq!(history.token(), token);
+            history.wrote(site, "customer c1 name", token, saw);
+        }
+        history
+    }
+
+    fn problems(history: &History, standing: &str, listed: &[&str]) -> Vec<String> {
+        let stands = BTreeMap::from([("customer c1 name".to_owned(), standing.to_owned())]);
+        history.problems(&stands, &|token| listed.contains(&token), &|_| false)
+    }
+
+    #[test]
+    fn of_values_at_odds_one_stands_and_the_other_is_listed() {
+        let history = at_odds();
+        assert_eq!(problems(&history, "w3.", &["w2."]), [""; 0]);
+        assert_eq!(problems(&history, "w2.", &["w3."]), [""; 0]);
+        let vanished = "w2., which site 1 wrote to customer c1 name, vanished: w3. stands there, and it is in no list";
+        assert_eq!(problems(&history, "w3.", &[]), [vanished]);
+    }
+
+    #[test]
+    fn what_was_written_over_knowingly_stands_only_where_what_came_after_is_listed() {
+        let mut history = at_odds();
+        assert_eq!(problems(&history, "w1.", &["w2.", "w3."]), [""; 0]);
+        history.wrote(2, "customer c1 name", "w4.", Some("w2."));
+        history.wrote(2, "customer c1 name", "w5.", Some("w3."));
+        let found = problems(&history, "w1.", &[]);
+        assert_eq!(found.len(), 3, "{found:?}");
+        let stands =
+            "w1. stands in customer c1 name, though it was written over by somebody who saw it";
+        assert_eq!(found[0], stands);
+    }
+
+    #[test]
+    fn what_was_deleted_is_not_living_and_what_was_changed_meanwhile_is_to_be_listed() {
+        let mut history = at_odds();
+        assert_eq!(Vec::from_iter(history.living()), ["customer c1 name"]);
+        history.deleted("customer c1 name", Some("w2."));
+        assert_eq!(history.living().len(), 0);
+        let left = history.problems(&BTreeMap::new(), &|_| false, &|_| false);
+        let vanished = "w3., which site 2 wrote to customer c1 name, vanished: nothing stands there, and it is in no list";
+        assert_eq!(left, [vanished]);
+    }
+}
