@@ -12,7 +12,7 @@ use crate::vfs::{Executed, Failure, Value};
 use fastrand::Rng;
 use std::path::Path;
 
-const DAYS: u64 = 30;
+const DAYS: i64 = 30;
 const DAY_MS: i64 = 86_400_000;
 /// 1 November 2026, eight in the morning.
 const BEGINNING_MS: i64 = 1_793_520_000_000;
@@ -125,7 +125,7 @@ impl World {
     }
 
     fn live(&mut self) -> Result<Vec<String>, String> {
-        for _ in 0..DAYS {
+        for day in 1..=DAYS {
             for place in 0..self.sites.len() {
                 for _ in 0..self.random.usize(..4) {
                     self.tick(place)?;
@@ -141,8 +141,7 @@ impl World {
                 // Somebody sets a clock, forwards or backwards.
                 self.sites[late].clock_off_ms = clock_off(&mut self.random);
             }
-            // Nobody works at night, and nothing is different after a longer one.
-            self.now_ms += DAY_MS / 2;
+            self.now_ms = self.now_ms.max(BEGINNING_MS + day * DAY_MS);
         }
         self.settle()
     }
