@@ -76,6 +76,38 @@ fn a_piece_that_is_open_waits_until_it_is_closed() {
 }
 
 #[test]
+fn a_record_that_is_open_waits_only_for_what_changes_it() {
+    let sites = Tills::new();
+    sites.at('A').run("INSERT INTO customer VALUES (1, 'Ada', 'Mill Lane', '11')");
+    sites.settle(1);
+    let (a, b) = (sites.at('A'), sites.at('B'));
+    sites.at('C').run("UPDATE customer SET phone = '22' WHERE id = 1");
+    b.be("till 2", "marie", "2026-11-20T09:00:00+01:00");
+    b.run("SELECT talon_edit_begin('customer', 1); UPDATE customer SET phone = '21' WHERE id = 1");
+    // What was here before, and what loses, leave it as it is.
+    sites.exchange('A', 'B', "full", "none");
+    assert_eq!(b.rows(SET_ASIDE), NONE);
+    sites.send('C', 'A');
+    sites.send('A', 'B');
+    assert_eq!(b.rows(SET_ASIDE), NONE);
+    let lost = "SELECT field, lost_value, lost_site, won_value FROM talon_conflicts";
+    assert_eq!(b.rows(lost), ["phone|22|CSOC|21"]);
+    a.run("UPDATE customer SET address = 'Hill Road' WHERE id = 1");
+    sites.send('A', 'B');
+    assert_eq!(
+        b.rows(SET_ASIDE),
+        ["customer|ASOC|1|it is open at till 2 by marie since 2026-11-20T09:00:00.000+01:00"]
+    );
+    assert_eq!(b.rows("SELECT * FROM customer"), ["1|Ada|Mill Lane|21"]);
+    b.run("SELECT talon_edit_end('customer', 1); SELECT talon_process()");
+    assert_eq!(b.rows("SELECT * FROM customer"), ["1|Ada|Hill Road|21"]);
+    assert_eq!(b.rows(SET_ASIDE), NONE);
+    sites.settle(2);
+    assert_eq!(a.rows("SELECT * FROM customer"), ["1|Ada|Hill Road|21"]);
+    assert_eq!(b.rows(lost).len(), 1);
+}
+
+#[test]
 fn a_newer_state_of_a_document_takes_the_older_one_s_place() {
     let sites = Tills::new();
     sites.at('A').run("CREATE UNIQUE INDEX name ON customer(name); INSERT INTO customer(id, name) VALUES (1, 'Ada')");

@@ -69,9 +69,9 @@ pub(super) struct Comes<'a> {
 }
 
 impl Comes<'_> {
-    /// Why it waits, where it is open.
-    fn waits(&self) -> String {
-        format!("it is open {}", self.holder.as_deref().unwrap_or_default())
+    /// Why it waits; None where nobody has it open.
+    pub(super) fn waits(&self) -> Option<String> {
+        self.holder.as_ref().map(|holder| format!("it is open {holder}"))
     }
 }
 
@@ -333,6 +333,8 @@ impl Arrivals {
                 Action::Merge
             }
             _ if is_surely_it => Action::Take { conflict: !incoming.is_equal && !incoming.gone },
+            // Only the fields tell whether there is anything to wait for.
+            Action::Wait if is_merged => Action::Merge,
             action => action,
         })
     }
@@ -357,7 +359,7 @@ impl Arrivals {
             }
             (Action::Skip | Action::Keep { conflict: false }, _) => Ok(Ok(())),
             (Action::Refuse, _) => Ok(Err(comes.breach.clone().unwrap_or_default())),
-            (Action::Wait, _) => Ok(Err(comes.waits())),
+            (Action::Wait, _) => Ok(Err(comes.waits().unwrap_or_default())),
             (Action::Keep { conflict: true }, Some(standing)) => {
                 let lost = self.incoming_value(database, subject, &standing, *whole)?;
                 let (won, columns) = database.standing_value(&standing)?;
@@ -387,7 +389,7 @@ impl Arrivals {
                 Ok(taken)
             }
             (Action::Merge, Some(standing)) => match whole {
-                Some(whole) => self.merge(talon, database, subject, standing, change, whole),
+                Some(whole) => self.merge(talon, database, subject, standing, comes, whole),
                 None => Ok(Ok(())),
             },
             // Without anything here there is nothing to keep, nor to merge with.

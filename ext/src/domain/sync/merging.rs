@@ -1,6 +1,6 @@
 //! A record that was changed here and there, put together field by field.
 
-use super::arrival::{Arrivals, Subject};
+use super::arrival::{Arrivals, Comes, Subject};
 use super::conflicts::Conflict;
 use super::decide::Mark;
 use super::field_marks::{FieldMark, FieldMarks};
@@ -11,26 +11,27 @@ use crate::domain::database::Database;
 use crate::domain::talon::Talon;
 use crate::error::Result;
 use crate::sqlite::Value;
-use crate::storage::change_store::Change as Stored;
-use crate::storage::document::{Change, Whole};
+use crate::storage::change_store::Change;
+use crate::storage::document::Whole;
 
 /// A field that nobody has changed since the record was created.
 const CREATED: Mark<'static> = Mark { stamp: 0, site: "" };
 
 impl Arrivals {
-    /// Merges what arrives into what stands here.
+    /// Merges what arrives into what stands here; where that changes anything, what a station has open waits.
     pub(super) fn merge(
         &mut self,
         talon: &Talon,
         database: &mut Database,
         subject: &Subject<'_>,
         standing: Standing,
-        change: &Change<'_>,
+        comes: &Comes<'_>,
         whole: &Whole<'_>,
     ) -> Attempt<()> {
         let Some(fitting) = subject.fitting else {
             return Ok(Err("its shape is missing".to_owned()));
         };
+        let change = comes.change;
         let target = subject.target(&standing.key);
         let rows =
             self.identities.localize(database, fitting, &target, whole.image, &whole.references)?;
@@ -112,9 +113,14 @@ impl Arrivals {
                 marks.set(column, ours.get(column).cloned());
             }
         }
+        // Of one that was found here it is learned whose it is.
+        if becomes == Becomes::Ours && !is_newer && !standing.is_adopted {
+            return Ok(Ok(()));
+        }
+        if let Some(reason) = comes.waits() {
+            return Ok(Err(reason));
+        }
         match becomes {
-            // Of one that was found here it is learned whose it is.
-            Becomes::Ours if !is_newer && !standing.is_adopted => return Ok(Ok(())),
             Becomes::Ours if fields.iter().all(|(_, field, _)| field.is_equal) => {}
             Becomes::Theirs => {}
             Becomes::Ours | Becomes::Mixed => {
@@ -160,7 +166,7 @@ fn side_of(
 
 impl Database {
     /// Whether a change before this one left a field as another change had made it.
-    fn had_field(&mut self, newest: &Stored, field: &str, mark: &Mark<'_>) -> Result<bool> {
+    fn had_field(&mut self, newest: &Change, field: &str, mark: &Mark<'_>) -> Result<bool> {
         self.any_change(newest.previous, |change| {
             let fields = FieldMarks::read(change.fields.as_deref().unwrap_or("{}"))?;
             Ok(fields.get(field).is_some_and(|had| had.mark().is(mark)).then_some(true))
