@@ -147,3 +147,28 @@ fn what_was_held_back_is_over_when_central_s_state_has_come() {
     assert_eq!(b.rows("SELECT quantity FROM sale_line"), ["3.0"]);
     assert_eq!(b.rows("SELECT * FROM talon_quarantine"), NONE);
 }
+
+#[test]
+fn what_central_had_of_a_former_database_is_not_taken_for_the_next_one_s() {
+    let schema = "CREATE TABLE customer(code TEXT PRIMARY KEY, name TEXT, phone TEXT)";
+    let declare = r#"SELECT talon_track('customer', '{"record": {"table": "customer"}, "sync": "customer"}')"#;
+    let sites = Tills::with(schema, declare, 1);
+    sites.at('B').run("INSERT INTO customer VALUES ('I', 'Ida', '1'), ('J', 'Jo', '2')");
+    let a = sites.at('A');
+    a.run("SELECT talon_clock('2026-11-20T09:00:00+01:00')");
+    a.run("INSERT INTO customer VALUES ('K', 'Ada', '11')");
+    sites.exchange('B', 'A', "changes", "now");
+    let full = a.flow("BSOC", "full", "none");
+    // Another machine in its place, on which somebody has typed before that flow comes.
+    let (_shop, new) = new_till(schema, declare);
+    new.run("SELECT talon_clock('2026-11-20T08:30:00+01:00')");
+    new.run("SELECT talon_site('BSOC', 'remote'), talon_origin('BSOC')");
+    new.run("INSERT INTO customer VALUES ('K', 'Karl', '12')");
+    new.receive(&full).expect("a full flow is taken");
+    new.run("SELECT talon_process()");
+    assert_eq!(new.rows("SELECT name FROM customer WHERE code = 'K'"), ["Ada"]);
+    assert_eq!(
+        new.rows("SELECT field, lost_value, lost_site FROM talon_conflicts ORDER BY field"),
+        ["name|Karl|BSOC", "phone|12|BSOC"]
+    );
+}

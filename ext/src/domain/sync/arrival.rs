@@ -125,7 +125,10 @@ impl Arrivals {
         let Some((sender, head)) = database.flow_head(flow)? else { return Ok(None) };
         let mut arrivals = Arrivals::begin(database, sender, at)?;
         arrivals.flow = Some(flow);
-        arrivals.seen = head.acknowledges.map_or(0, |said| said.until);
+        // What it has of a former database of ours says nothing of this one.
+        let incarnation = database.own_site()?.map(|own| own.incarnation);
+        let said = head.acknowledges.filter(|said| Some(said.incarnation) == incarnation);
+        arrivals.seen = said.map_or(0, |said| said.until);
         Ok(Some((arrivals, head)))
     }
 

@@ -32,8 +32,6 @@ pub(super) struct Surplus {
     flow: i64,
     /// The flow's number at central.
     number: i64,
-    /// Our changes up to here are at central.
-    seen: i64,
     /// Kinds still to be gone through, the next one last.
     kinds: Vec<usize>,
     /// The last key seen of the next one.
@@ -53,8 +51,6 @@ impl Surplus {
         flow: i64,
         head: &Head,
     ) -> Result<Surplus> {
-        let incarnation = database.own_site()?.map(|own| own.incarnation);
-        let said = head.acknowledges.filter(|said| Some(said.incarnation) == incarnation);
         let mut kinds = Vec::new();
         for kind in database.guarded_kinds() {
             let is_brought =
@@ -73,7 +69,6 @@ impl Surplus {
         Ok(Surplus {
             flow,
             number: head.flow.number,
-            seen: said.map_or(0, |said| said.until),
             kinds: kinds.into_iter().map(|(_, kind)| kind).collect(),
             after: None,
             removed: 0,
@@ -246,6 +241,6 @@ impl Surplus {
         })?;
         let [via, flow_of, number] = came.unwrap_or_default();
         let is_later = flow_of == Some(arrivals.sender) && number > Some(self.number);
-        Ok(is_later || !arrivals.is_from_sender(via, change) && change > self.seen)
+        Ok(is_later || !arrivals.is_from_sender(via, change) && change > arrivals.seen)
     }
 }
