@@ -31,6 +31,15 @@ pub const HOLD_REFUSED: &str =
     "INSERT INTO {s}.talon_held(site, kind, key, reason, at) VALUES (?1, ?2, ?3, ?4, ?5)
     ON CONFLICT DO UPDATE SET flow = NULL, reason = excluded.reason, at = excluded.at";
 
+/// Whether a piece waits for the next flow to a site: the site, its kind, its key.
+pub const IS_HELD: &str = "SELECT 1 FROM {s}.talon_held WHERE site = ?1 AND kind = ?2 AND key = ?3";
+/// Whether it does so because it was [`FOUND`], which is the fourth value.
+pub const IS_FOUND: &str =
+    "SELECT 1 FROM {s}.talon_held WHERE site = ?1 AND kind = ?2 AND key = ?3 AND reason = ?4";
+/// Whether a document of ours is set aside here: its kind's name, its key at its origin.
+pub const IS_SET_ASIDE: &str =
+    "SELECT 1 FROM {s}.talon_quarantined WHERE direction = 'out' AND kind = ?1 AND key = ?2";
+
 impl Waiting {
     /// Prepares the statements.
     ///
@@ -59,17 +68,9 @@ impl Waiting {
                 any_held,
                 "UPDATE {s}.talon_held SET flow = ?4 WHERE site = ?1 AND kind = ?2 AND key = ?3",
             )?,
-            is_held: store.prepare(
-                "SELECT 1 FROM {s}.talon_held WHERE site = ?1 AND kind = ?2 AND key = ?3",
-            )?,
-            is_set_aside: prepare_if(
-                any_set_aside,
-                "SELECT 1 FROM {s}.talon_quarantined WHERE direction = 'out' AND kind = ?1 AND key = ?2",
-            )?,
-            is_found: prepare_if(
-                any_held,
-                "SELECT 1 FROM {s}.talon_held WHERE site = ?1 AND kind = ?2 AND key = ?3 AND reason = ?4",
-            )?,
+            is_held: store.prepare(IS_HELD)?,
+            is_set_aside: prepare_if(any_set_aside, IS_SET_ASIDE)?,
+            is_found: prepare_if(any_held, IS_FOUND)?,
             reach: store.prepare(
                 "INSERT OR IGNORE INTO {s}.talon_reach(site, kind, key) VALUES (?1, ?2, ?3)",
             )?,

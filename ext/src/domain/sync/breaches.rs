@@ -13,6 +13,7 @@ use crate::storage::shape::quote_identifier;
 use crate::storage::site_store::{OwnSite, Role};
 use crate::storage::stamp;
 use crate::storage::store::PieceState;
+use crate::storage::waiting::{IS_HELD, IS_SET_ASIDE};
 
 /// A change that broke a rule.
 #[derive(Debug)]
@@ -157,15 +158,14 @@ impl Database {
             return Ok(None);
         }
         let (id, shown) = (self.kinds[kind].id, key.shown()?);
-        let held = self
-            .own_statement(
-                "SELECT 1 FROM {s}.talon_held WHERE site = ?1 AND kind = ?2 AND key = ?3",
-            )?
-            .first(&[ValueRef::Integer(central), ValueRef::Integer(id), shown.as_ref()], |_| {
-                Ok(())
-            })?;
+        let values = [ValueRef::Integer(central), ValueRef::Integer(id), shown.as_ref()];
+        let held = self.own_statement(IS_HELD)?.first(&values, |_| Ok(()))?;
         // What waits because it broke a rule after it was accepted is no less accepted.
-        let is_accepted = held.is_none() || self.holds_back()? && self.is_held_back(kind, key)?;
+        let is_accepted = held.is_none()
+            || self.holds_back()? && {
+                let state = self.store()?.piece(id, &shown)?;
+                self.is_held_back(kind, &shown, state.as_ref())?
+            };
         Ok(is_accepted.then_some(central))
     }
 
@@ -308,13 +308,20 @@ impl Database {
     }
 
     /// Whether the newest change of a piece of this site is not sent because it broke a rule.
-    fn is_held_back(&mut self, kind: usize, key: &Key) -> Result<bool> {
-        let (id, name, shown) = (self.kinds[kind].id, self.kinds[kind].name.clone(), key.shown()?);
-        let state = self.store()?.piece(id, &shown)?;
-        let there = state.and_then(|state| state.origin_key()).map_or(shown, Value::Integer);
-        let values = [ValueRef::Text(name.as_bytes()), there.as_ref()];
-        let asked = "SELECT 1 FROM {s}.talon_quarantined WHERE direction = 'out' AND kind = ?1 AND key = ?2";
-        Ok(self.own_statement(asked)?.first(&values, |_| Ok(()))?.is_some())
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn is_held_back(
+        &mut self,
+        kind: usize,
+        key: &Value,
+        state: Option<&PieceState>,
+    ) -> Result<bool> {
+        let name = self.kinds[kind].name.clone();
+        let there = state.and_then(PieceState::origin_key);
+        let there = there.map_or_else(|| key.as_ref(), ValueRef::Integer);
+        let values = [ValueRef::Text(name.as_bytes()), there];
+        Ok(self.own_statement(IS_SET_ASIDE)?.first(&values, |_| Ok(()))?.is_some())
     }
 
     /// Whether any change is not sent because it broke a rule.

@@ -13,7 +13,7 @@ use crate::storage::document::Whole;
 use crate::storage::guard::HEADER;
 use crate::storage::policy::Owner;
 use crate::storage::store::{Hash, PieceState};
-use crate::storage::waiting::FOUND;
+use crate::storage::waiting::{FOUND, IS_FOUND};
 use std::rc::Rc;
 
 /// A piece or record that is here, or was.
@@ -75,7 +75,7 @@ impl Arrivals {
         let Some(state) = state else { return Ok(None) };
         let is_own =
             state.origin().is_none() && state.origin_key().is_none() && state.gone_at.is_none();
-        let is_unsent = state.change().is_none() || database.is_found(id, key)?;
+        let is_unsent = state.change().is_none() || database.is_found(subject.origin, id, key)?;
         if is_own
             && (is_of_central || is_unsent && self.is_copy(database, subject, &state, whole)?)
         {
@@ -250,14 +250,11 @@ impl Database {
         Ok(self.edit_of_shown(kind, key)?.map(|edit| edit.describe(&talon.clock)))
     }
 
-    /// Whether a piece was there before anything of central's came.
-    fn is_found(&mut self, kind: i64, key: &Value) -> Result<bool> {
-        let asked = self.own_statement(
-            "SELECT 1 FROM {s}.talon_held WHERE site = (SELECT id FROM {s}.talon_site WHERE role = 'central')
-               AND kind = ?1 AND key = ?2 AND reason = ?3",
-        )?;
-        let values = [ValueRef::Integer(kind), key.as_ref(), ValueRef::Text(FOUND.as_bytes())];
-        Ok(asked.first(&values, |_| Ok(()))?.is_some())
+    /// Whether a piece was there before anything of a site's came.
+    fn is_found(&mut self, site: i64, kind: i64, key: &Value) -> Result<bool> {
+        let [site, kind] = [site, kind].map(ValueRef::Integer);
+        let values = [site, kind, key.as_ref(), ValueRef::Text(FOUND.as_bytes())];
+        Ok(self.own_statement(IS_FOUND)?.first(&values, |_| Ok(()))?.is_some())
     }
 
     /// Whether a snapshot or one before it has an image of this hash.

@@ -11,6 +11,7 @@ use crate::storage::key::Key;
 use crate::storage::policy::{Direction, Owner};
 use crate::storage::shape::{quote_identifier, quote_list};
 use crate::storage::store::PieceState;
+use crate::storage::waiting::IS_HELD;
 use std::borrow::Cow;
 
 /// Rows that are looked at in one transaction.
@@ -20,9 +21,6 @@ const MOST_REMOVED: i64 = 500;
 
 const LIST: &str = "INSERT OR IGNORE INTO {s}.talon_listed(flow, kind, key) VALUES (?1, ?2, ?3)";
 const IS_LISTED: &str = "SELECT 1 FROM {s}.talon_listed WHERE flow = ?1 AND kind = ?2 AND key = ?3";
-const IS_HELD: &str = "SELECT 1 FROM {s}.talon_held WHERE site = ?1 AND kind = ?2 AND key = ?3";
-const IS_HELD_BACK: &str =
-    "SELECT 1 FROM {s}.talon_quarantined WHERE direction = 'out' AND kind = ?1 AND key = ?2";
 /// Where a change came from, and in which flow of which site.
 const CAME: &str = "SELECT c.via, f.sender, f.number FROM {s}.talon_change AS c LEFT JOIN {s}.talon_flow AS f ON f.id = c.flow
     WHERE c.seq = ?1";
@@ -227,11 +225,7 @@ impl Surplus {
         if database.own_statement(IS_HELD)?.first(&held, |_| Ok(()))?.is_some() {
             return Ok(true);
         }
-        let origin_key = state.and_then(PieceState::origin_key);
-        let name = database.kinds[kind].name.clone();
-        let held_back =
-            [ValueRef::Text(name.as_bytes()), origin_key.map_or(key.as_ref(), ValueRef::Integer)];
-        if database.own_statement(IS_HELD_BACK)?.first(&held_back, |_| Ok(()))?.is_some() {
+        if database.is_held_back(kind, key, state)? {
             return Ok(true);
         }
         // What was never told is somebody's work here, unless only central can have made it.
