@@ -215,3 +215,36 @@ fn a_line_that_a_line_of_another_piece_hangs_on_by_a_cascade_does_not_go() {
     db.run(restore);
     assert_eq!(db.rows("SELECT id FROM sale_line"), ["10"]);
 }
+
+#[test]
+fn what_hangs_on_lines_follows_a_piece_that_has_another_key_by_now() {
+    for (key, was, is) in [("TEXT", "'A'", "'B'"), ("INTEGER", "1", "2")] {
+        let shop = Shop::with(&format!(
+            "CREATE TABLE h(k {key} PRIMARY KEY, label TEXT);
+             CREATE TABLE l(hk {key}, rank INTEGER, label TEXT, PRIMARY KEY (hk, rank));
+             CREATE TABLE d(p0 TEXT, p1 INTEGER, label TEXT, PRIMARY KEY (p0, p1));"
+        ));
+        let db = shop.open();
+        db.run(
+            r#"SELECT talon_guard('doc', '{"header": {"table": "h"}, "lines": {"table": "l", "piece": ["hk"]},
+                 "details": [{"table": "d", "of": "lines", "piece": ["p0", "p1"]}]}')"#,
+        );
+        db.run(&format!(
+            "BEGIN; INSERT INTO h VALUES ({was}, 'x'); INSERT INTO l VALUES ({was}, 1, 'one'), ({was}, 2, 'two');
+             INSERT INTO d VALUES ({was}, 1, 'of one'), ({was}, 2, 'of two'); COMMIT;
+             UPDATE h SET k = {is}; DELETE FROM l; DELETE FROM d;
+             INSERT INTO talon_restore(kind, piece) VALUES ('doc', {is})"
+        ));
+        let is = is.trim_matches('\'');
+        assert_eq!(db.rows("SELECT outcome, lines FROM talon_restore"), ["restored|2"]);
+        assert_eq!(db.rows("SELECT * FROM l"), [format!("{is}|1|one"), format!("{is}|2|two")]);
+        let details = [format!("{is}|1|of one"), format!("{is}|2|of two")];
+        assert_eq!(db.rows("SELECT * FROM d"), details);
+        assert_eq!(db.findings(), [""; 0]);
+        // And to a point in time before, whichever rows are there.
+        db.run("UPDATE l SET label = 'other'; DELETE FROM d WHERE p1 = 2");
+        db.run("INSERT INTO talon_restore(kind, piece, snapshot) SELECT kind, piece, min(id) FROM talon_snapshots");
+        assert_eq!(db.rows("SELECT * FROM d"), details);
+        assert_eq!(db.rows("SELECT label FROM l"), ["one", "two"]);
+    }
+}

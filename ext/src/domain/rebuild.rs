@@ -91,13 +91,13 @@ impl Work<'_> {
         }
         // A header that is gone comes back first; one that is there gets its values last.
         let is_there = self.database.own_key(self.kind, self.key)?.is_some();
-        if !is_there && let Err(obstacle) = self.restore_part(HEADER, header, stored)? {
+        if !is_there && let Err(obstacle) = self.restore_part(HEADER, header)? {
             return Ok(Err(obstacle));
         }
         for (place, part) in guard.parts.iter().enumerate().skip(LINES) {
             match stored.part(&part.name) {
                 Some(stored_part) => {
-                    if let Err(obstacle) = self.restore_part(place, stored_part, stored)? {
+                    if let Err(obstacle) = self.restore_part(place, stored_part)? {
                         return Ok(Err(obstacle));
                     }
                     if place == LINES {
@@ -109,16 +109,11 @@ impl Work<'_> {
                 }
             }
         }
-        if is_there { self.restore_part(HEADER, header, stored) } else { Ok(Ok(())) }
+        if is_there { self.restore_part(HEADER, header) } else { Ok(Ok(())) }
     }
 
     /// Restores the rows of one part.
-    pub(super) fn restore_part(
-        &mut self,
-        place: usize,
-        stored: &StoredPart,
-        image: &Stored,
-    ) -> Step {
+    pub(super) fn restore_part(&mut self, place: usize, stored: &StoredPart) -> Step {
         let guard = Rc::clone(&self.guard);
         let part = &guard.parts[place];
         let columns = self.columns_in_common(part, stored);
@@ -126,19 +121,9 @@ impl Work<'_> {
             .iter()
             .filter_map(|column| stored.columns.iter().position(|name| name == column))
             .collect();
-        let renamed = self.renamed_from(image);
         let insert = self.insert_text(place, &columns);
         for row in &stored.rows {
-            let mut values = gather(from.iter().map(|place| row[*place].clone()))?;
-            let owner: &[String] = if place == HEADER { &part.key } else { &part.link };
-            if renamed && (place == HEADER || part.parent == HEADER) {
-                // The piece has another key by now: what is restored belongs to that.
-                for (column, value) in owner.iter().zip(self.key.values()) {
-                    if let Some(at) = columns.iter().position(|name| name == column) {
-                        values[at] = value.clone();
-                    }
-                }
-            }
+            let values = gather(from.iter().map(|place| row[*place].clone()))?;
             let key: Option<Vec<Value>> = part
                 .key
                 .iter()
@@ -194,25 +179,6 @@ impl Work<'_> {
             ));
         }
         part.columns.iter().filter(|name| stored.columns.contains(name)).cloned().collect()
-    }
-
-    /// Whether the image was taken while the piece had another key.
-    pub(super) fn renamed_from(&self, image: &Stored) -> bool {
-        let Some(header) = image.part("header") else {
-            return false;
-        };
-        let Some(row) = header.rows.first() else {
-            return false;
-        };
-        let key: Vec<&Value> = self
-            .guard
-            .header()
-            .key
-            .iter()
-            .filter_map(|name| header.columns.iter().position(|column| column == name))
-            .filter_map(|at| row.get(at))
-            .collect();
-        !key.iter().copied().eq(self.key.values())
     }
 
     pub(super) fn restore_row(&mut self, place: usize, row: &FittedRow<'_>) -> Step {

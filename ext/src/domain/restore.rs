@@ -207,7 +207,9 @@ impl Talon {
         for head in &choice.candidates {
             match database.stored(head.id) {
                 Ok(mut stored) => {
-                    stored.follow_renames(&*database.guard(place.kind)?);
+                    let guard = database.guard(place.kind)?;
+                    stored.follow_renames(&guard);
+                    stored.belong_to(&request.key, &guard)?;
                     sound = Some(stored);
                     break;
                 }

@@ -3,7 +3,7 @@
 use super::database::Database;
 use crate::error::Result;
 use crate::sqlite::{Room, RoomForKeys, Value, ValueRef, gather};
-use crate::storage::guard::Guard;
+use crate::storage::guard::{Guard, HEADER};
 use crate::storage::key::Key;
 use crate::storage::payload_reader::{Unread, read};
 use std::collections::{HashMap, HashSet};
@@ -68,6 +68,54 @@ impl Stored {
         Ok(keys)
     }
 
+    /// Gives an image that was taken while the piece had another key the present one: in its header, in the rows below that, and
+    /// below rows whose own keys hold it.
+    ///
+    /// # Errors
+    /// When memory is short.
+    pub fn belong_to(&mut self, key: &Key, guard: &Guard) -> Result<()> {
+        // By part: the keys of rows that have another one now, as they were.
+        let mut moved: Vec<HashMap<Vec<Value>, Vec<Value>>> = Vec::new();
+        for (place, today) in guard.parts.iter().enumerate() {
+            let mut of_part = HashMap::new();
+            let stored = self.parts.iter_mut().find(|part| part.name == today.name);
+            let Some(StoredPart { columns, rows, .. }) = stored else {
+                moved.try_push(of_part)?;
+                continue;
+            };
+            let places = |names: &[String]| -> Vec<Option<usize>> {
+                names.iter().map(|name| columns.iter().position(|own| own == name)).collect()
+            };
+            let own = places(&today.key);
+            let owner = if place == HEADER { own.clone() } else { places(&today.link) };
+            for row in rows {
+                let was = loosely(row, &own)?;
+                let now = match today.parent {
+                    HEADER => Some(key.values()),
+                    parent => {
+                        let above = loosely(row, &owner)?;
+                        moved.get(parent).and_then(|moved| moved.get(&above)).map(Vec::as_slice)
+                    }
+                };
+                for (at, value) in owner.iter().zip(now.unwrap_or_default()) {
+                    if let Some(cell) = at.and_then(|at| row.get_mut(at)) {
+                        *cell = value.clone();
+                    }
+                }
+                if loosely(row, &own)? != was {
+                    of_part.make_room(1)?;
+                    let is = gather(own.iter().map(|at| cell(row, *at).clone()))?;
+                    of_part.insert(was, is);
+                }
+            }
+            if place == HEADER && of_part.is_empty() {
+                return Ok(());
+            }
+            moved.try_push(of_part)?;
+        }
+        Ok(())
+    }
+
     /// Gives the columns that identify and link rows their present names, where they were renamed since. Such a column
     /// stands where it stood; where anything else went too, places prove nothing and all names stay.
     pub fn follow_renames(&mut self, guard: &Guard) {
@@ -98,6 +146,25 @@ impl Stored {
             }
         }
     }
+}
+
+fn cell(row: &[Value], at: Option<usize>) -> &Value {
+    at.and_then(|at| row.get(at)).unwrap_or(&Value::Null)
+}
+
+/// Values of a row as a reference finds them: a column that holds text refers to a number by its digits.
+fn loosely(row: &[Value], places: &[Option<usize>]) -> Result<Vec<Value>> {
+    let loose = |value: &Value| match value.as_ref() {
+        ValueRef::Text(text) => std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse().ok().filter(|number: &i64| number.to_string() == text))
+            .map_or_else(|| value.clone(), Value::Integer),
+        ValueRef::Real(real) if real.fract() == 0.0 && real.abs() < 9e15 => {
+            Value::Integer(real as i64)
+        }
+        _ => value.clone(),
+    };
+    Ok(gather(places.iter().map(|at| loose(cell(row, *at))))?)
 }
 
 /// Puts a payload and the columns of its shape together.
