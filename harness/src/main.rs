@@ -28,7 +28,7 @@ harness simulate   makes hosts up, each from a seed, and fails them at random mo
   --write DIR      writes hosts that fail, made small, to DIR as scenarios (default: here); with --seed, that host
   --jobs N, --library PATH   as above
 
-harness record LOG   makes a scenario of a log: of `.trace --expanded FILE` in SQLite's shell, or any script; a line may
+harness record LOG   makes a scenario of a log: of `.trace FILE --expanded` in SQLite's shell, or any script; a line may
                      begin with [name], the connection of what follows
   --schema FILE    the host's tables (default: the CREATE statements that the log begins with)
   --guard FILE     what declares the guards (default: the calls of talon_guard in the log)
@@ -314,7 +314,7 @@ fn list(files: &BTreeSet<PathBuf>, options: &Options) -> Result<bool, Problem> {
             println!("  {setting}: {}", counted.join(", "));
         }
     }
-    Ok(true)
+    Ok(!files.is_empty())
 }
 
 /// The scenario files that paths name, each once, by name.

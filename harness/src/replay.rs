@@ -55,10 +55,7 @@ pub type Listener<'a> = dyn FnMut(Event<'_>) + 'a;
 pub fn scenario(scenario: &Scenario, options: &Options, listen: &mut Listener<'_>) -> Figures {
     let mut figures = Figures::default();
     let script = Script::of(scenario);
-    let mut settings = scenario.settings();
-    if let Some(chosen) = &options.settings {
-        settings.retain(|setting| setting.to_string().contains(chosen));
-    }
+    let settings = chosen(scenario, options);
     for (place, setting) in settings.iter().enumerate() {
         let name = format!("{} {setting}", scenario.name);
         let mut trial = match trial(scenario, &script, *setting, options) {
@@ -73,6 +70,15 @@ pub fn scenario(scenario: &Scenario, options: &Options, listen: &mut Listener<'_
         run.all(trial.as_mut(), &mut figures, listen);
     }
     figures
+}
+
+/// The combinations of settings that are asked for.
+fn chosen(scenario: &Scenario, options: &Options) -> Vec<Setting> {
+    let mut settings = scenario.settings();
+    if let Some(chosen) = &options.settings {
+        settings.retain(|setting| setting.to_string().contains(chosen));
+    }
+    settings
 }
 
 /// A scenario in one combination of settings, as something that can be run with a fault.
@@ -104,8 +110,8 @@ pub type Counted = Vec<(Kind, u64)>;
 /// What does not hold even without a fault.
 pub fn count(scenario: &Scenario, options: &Options) -> Result<Vec<(Setting, Counted)>, String> {
     let script = Script::of(scenario);
-    let settings = scenario.settings().into_iter();
-    settings
+    chosen(scenario, options)
+        .into_iter()
         .map(|setting| {
             let counted = trial(scenario, &script, setting, options)?.count()?;
             Ok((setting, counted))
