@@ -53,13 +53,8 @@ impl Stored {
     /// When memory is short.
     pub fn keys(&self, part: &str, columns: &[String]) -> Result<HashSet<Vec<Value>>> {
         let Some(part) = self.part(part) else { return Ok(HashSet::new()) };
-        let at: Vec<usize> = columns
-            .iter()
-            .filter_map(|name| part.columns.iter().position(|column| column == name))
-            .collect();
-        if at.len() < columns.len() {
-            return Ok(HashSet::new());
-        }
+        let at: Option<Vec<usize>> = part.places(columns).into_iter().collect();
+        let Some(at) = at else { return Ok(HashSet::new()) };
         let mut keys = HashSet::new();
         keys.make_room(part.rows.len())?;
         for row in &part.rows {
@@ -79,16 +74,13 @@ impl Stored {
         for (place, today) in guard.parts.iter().enumerate() {
             let mut of_part = HashMap::new();
             let stored = self.parts.iter_mut().find(|part| part.name == today.name);
-            let Some(StoredPart { columns, rows, .. }) = stored else {
+            let Some(stored) = stored else {
                 moved.try_push(of_part)?;
                 continue;
             };
-            let places = |names: &[String]| -> Vec<Option<usize>> {
-                names.iter().map(|name| columns.iter().position(|own| own == name)).collect()
-            };
-            let own = places(&today.key);
-            let owner = if place == HEADER { own.clone() } else { places(&today.link) };
-            for row in rows {
+            let own = stored.places(&today.key);
+            let owner = if place == HEADER { own.clone() } else { stored.places(&today.link) };
+            for row in &mut stored.rows {
                 let was = loosely(row, &own)?;
                 let now = match today.parent {
                     HEADER => Some(key.values()),
@@ -145,6 +137,13 @@ impl Stored {
                 }
             }
         }
+    }
+}
+
+impl StoredPart {
+    /// Where columns stand in a row; None for one that the image has not.
+    fn places(&self, names: &[String]) -> Vec<Option<usize>> {
+        names.iter().map(|name| self.columns.iter().position(|own| own == name)).collect()
     }
 }
 
