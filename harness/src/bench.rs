@@ -138,7 +138,7 @@ impl<'a> Bench<'a> {
                 session.close(act.on).map_err(|failure| format!("closing: {failure}"))?;
                 kept[act.on] = [(0, 0); 2];
             }
-            if outcome.code() == 0 && outcome.ends {
+            if outcome.commits {
                 observed.push(self.judge.observe(&disk.files())?);
             }
         }

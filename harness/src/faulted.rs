@@ -98,7 +98,7 @@ impl Bench<'_> {
                     // Another transaction was in its way, and was so even if that one fails later.
                     failed.insert(place);
                 }
-                if outcome.code() == 0 && outcome.ends {
+                if outcome.commits {
                     committed += 1;
                     syncs.push(disk.syncs());
                 }

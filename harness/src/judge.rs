@@ -175,10 +175,7 @@ impl Judge<'_> {
         seed: u64,
         verdict: &mut Verdict,
     ) {
-        if let Err(failure) = connection
-            .query("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost")
-            .and_then(|_| self.compare_restored(connection, state, verdict))
-        {
+        if let Err(failure) = self.restore_lost(connection, state, verdict) {
             verdict.sqlite("restoring what is lost", &failure);
         }
         let with_lines: Vec<&Snapshot> =
@@ -192,15 +189,19 @@ impl Judge<'_> {
         }
     }
 
-    fn compare_restored(
+    fn restore_lost(
         &self,
         connection: &Connection,
         state: &Allowed<'_>,
         verdict: &mut Verdict,
     ) -> Result<(), Failure> {
+        let before = tables::pieces(connection, &self.scenario.pieces)?;
+        connection
+            .query("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost")?;
         let pieces = tables::pieces(connection, &self.scenario.pieces)?;
         for ((kind, key), newest) in &state.duty.newest {
-            let Some(piece) = pieces.get(&(*kind, key.clone())) else { continue };
+            let at = (*kind, key.clone());
+            let (Some(before), Some(piece)) = (before.get(&at), pieces.get(&at)) else { continue };
             let was_lost = state.observed.lost.iter().any(|lost| {
                 lost.starts_with(&format!(
                     "{}|{}|",
@@ -208,15 +209,20 @@ impl Judge<'_> {
                     shown(key)
                 ))
             });
-            verdict.images += u64::from(was_lost);
-            if was_lost && piece.image != *newest && !self.is_withheld(connection, *kind, key)? {
+            if !was_lost {
+                continue;
+            }
+            verdict.images += 1;
+            let is_withheld = piece == before && self.is_withheld(connection, *kind, key)?;
+            if !is_withheld && !is_given_back(&piece.image, newest, &before.image) {
                 verdict.wrong.push(format!("restored {} instead of {newest}", piece.image));
             }
         }
         Ok(())
     }
 
-    /// Whether a restore said why it left a piece as it is: others have its lines by now, or a station has it open.
+    /// Whether a restore said why it left a piece as it is: others have its lines or its number by now, or a station has
+    /// it open.
     fn is_withheld(
         &self,
         connection: &Connection,
@@ -224,13 +230,16 @@ impl Judge<'_> {
         key: &[Value],
     ) -> Result<bool, Failure> {
         let (kind, piece) = (&self.scenario.pieces[kind].kind, shown(key));
+        let kind = Value::from(kind.as_str());
         let said = lines_of(
             connection,
             &format!(
-                "SELECT outcome FROM talon_restore WHERE kind = '{kind}' AND piece = {piece} ORDER BY id DESC LIMIT 1"
+                "SELECT outcome IN ('conflict', 'being edited')
+                     OR outcome = 'constraint' AND note LIKE '%: UNIQUE constraint failed: %'
+                   FROM talon_restore WHERE kind = {kind} AND piece = {piece} ORDER BY id DESC LIMIT 1"
             ),
         )?;
-        Ok(said == ["'conflict'"] || said == ["'being edited'"])
+        Ok(said == ["1"])
     }
 
     fn restore_one(
@@ -289,6 +298,13 @@ fn compare((snapshots, observed): &(Vec<Snapshot>, Observed), state: &Allowed<'_
     verdict
 }
 
+/// Whether a restored piece is as it was: all of its image is there, and nothing else but rows that were there before.
+fn is_given_back(now: &str, image: &str, before: &str) -> bool {
+    let [now, image, before] =
+        [now, image, before].map(|image| image.lines().map(str::to_owned).collect::<Vec<_>>());
+    only(&image, &now).is_empty() && only(&only(&now, &image), &before).is_empty()
+}
+
 /// A key as Talon shows it.
 fn shown(key: &[Value]) -> String {
     match key {
@@ -345,4 +361,21 @@ fn unlike(dump: &Dump, allowed: &[Allowed<'_>]) -> String {
         only(nearest.dump, dump),
         only(dump, nearest.dump)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restored_piece_has_all_of_its_image_and_of_the_rest_what_was_there_before() {
+        let image = "lines(id)\n  1, \n  2, \nnote(id)\n  3, \n";
+        let before = "lines(id)\nnote(id)\n  4, \n";
+        let now = |rows: &str| format!("lines(id)\n{rows}");
+        assert!(is_given_back(&now("  1, \n  2, \nnote(id)\n  3, \n"), image, before));
+        assert!(is_given_back(&now("  1, \n  2, \nnote(id)\n  3, \n  4, \n"), image, before));
+        assert!(!is_given_back(&now("  1, \nnote(id)\n  3, \n  4, \n"), image, before));
+        assert!(!is_given_back(&now("  1, \n  2, \nnote(id)\n  3, \n  5, \n"), image, before));
+        assert!(!is_given_back(&now("  1, \n  1, \n  2, \nnote(id)\n  3, \n"), image, before));
+    }
 }

@@ -21,6 +21,8 @@ pub struct Outcome {
     pub rowid: i64,
     /// No transaction was open after it.
     pub ends: bool,
+    /// It has committed what was done: a transaction, or itself.
+    pub commits: bool,
 }
 
 impl Outcome {
@@ -31,6 +33,7 @@ impl Outcome {
 
     /// Runs a statement and says what it came to.
     pub fn of(session: &mut Session<'_>, act: &Act) -> Outcome {
+        let is_alone = session.is_autocommit(act.on);
         let executed = session.execute(act);
         if act.rolls_back {
             session.roll_back(act.on);
@@ -39,7 +42,9 @@ impl Outcome {
         let (changes, rowid) = session
             .opened(act.on)
             .map_or((0, 0), |connection| (connection.changes(), connection.last_insert_rowid()));
-        Outcome { executed, changes, rowid, ends }
+        // What OR FAIL does before it fails stays: of Talon's, the image of what was to be changed.
+        let is_kept = executed.failure.is_none() || is_alone && act.sql.contains(" OR FAIL ");
+        Outcome { executed, changes, rowid, ends, commits: ends && is_kept }
     }
 }
 
@@ -161,7 +166,7 @@ pub fn reference(
         if act.closes {
             session.close(act.on)?;
         }
-        if outcome.code() == 0 && outcome.ends {
+        if outcome.commits {
             let (dump, pieces) = look(&disk.files(), scenario)?;
             let (_, host) = &script.hosts[act.on];
             let is_watched = host.talon && host.triggers;
@@ -277,9 +282,32 @@ mod tests {
         let script = Scenario::parse("open", scenario).map(|scenario| Script::of(&scenario));
         let outcome = |ends| {
             let executed = Executed { rows: Vec::new(), failure: None };
-            Some(Outcome { executed, changes: 0, rowid: 0, ends })
+            Some(Outcome { executed, changes: 0, rowid: 0, ends, commits: ends })
         };
         let outcomes = [outcome(false), outcome(true), outcome(true)];
         assert_eq!(script.map(|script| units(&script, &outcomes)).ok(), Some(vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn what_or_fail_has_done_is_committed_where_it_stands_alone() {
+        crate::vfs::install().unwrap();
+        let scenario = "about = 'One connection.'
+            schema = 'CREATE TABLE t(id INTEGER PRIMARY KEY, of); INSERT INTO t VALUES (2, 2);'
+            [[pieces]]
+            kind = 'sale'
+            header = 't'
+            key = ['id']
+            lines = 't'
+            piece = ['of']
+            [[steps]]
+            sql = 'INSERT OR FAIL INTO t(id) VALUES (1), (2); BEGIN; INSERT OR FAIL INTO t(id) VALUES (3), (2)'
+            rolls_back = true";
+        let scenario = Scenario::parse("fail", scenario).unwrap();
+        let script = Script::of(&scenario);
+        let setting = scenario.settings()[0];
+        let run = reference(&scenario, &script, setting, &Excluded::new(), &Told::new()).unwrap();
+        let places: Vec<Option<usize>> = run.commits.iter().map(|commit| commit.place).collect();
+        assert_eq!(places, [None, Some(0)]);
+        assert_ne!(run.commits[0].dump, run.commits[1].dump);
     }
 }

@@ -54,7 +54,7 @@ pub fn host(
         {
             say(&format!("{KEPT}{name} {value}"))?;
         }
-        if outcome.code() == 0 && outcome.ends {
+        if outcome.commits {
             say(COMMITTED)?;
         }
         if act.closes {

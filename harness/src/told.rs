@@ -30,6 +30,7 @@ impl Said {
         let mut outcome = Outcome::of(session, &act);
         if let Some(failure) = &self.failure {
             outcome.executed = Executed { rows: Vec::new(), failure: Some(failure.clone()) };
+            outcome.commits = false;
         }
         outcome
     }

@@ -84,8 +84,10 @@ fn stations(random: &mut Rng) -> (Vec<Station>, BTreeMap<String, Host>) {
         };
         let host = Host { talon: has_talon, opens_with, ..Host::default() };
         connections.insert((*name).to_owned(), host);
-        stations.push(Station { name, is_recursive, has_talon });
+        stations.push(Station { name, is_recursive, has_talon, is_overtaken: false });
     }
+    let is_overtaken = stations.iter().any(|station| !station.has_talon);
+    stations.iter_mut().for_each(|station| station.is_overtaken = is_overtaken);
     (stations, connections)
 }
 

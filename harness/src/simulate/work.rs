@@ -20,6 +20,8 @@ pub struct Station {
     pub is_recursive: bool,
     /// It loads Talon.
     pub has_talon: bool,
+    /// Another one does not: what that changes is known once it is absorbed.
+    pub is_overtaken: bool,
 }
 
 /// Makes up steps.
@@ -77,11 +79,14 @@ impl<'a> Work<'a> {
             6 if station.has_talon => {
                 let mut open = "BEGIN;\n".to_owned();
                 self.change(kind, station, &mut open);
-                let restore = self.restore(station);
+                let mut steps = vec![Work::step(station, open)];
+                steps.extend(Work::absorbed(station));
+                steps.push(self.restore(station));
                 let mut end = String::new();
                 self.change(kind, station, &mut end);
                 end.push_str(pick(self.random, &["COMMIT;", "COMMIT;", "ROLLBACK;"]));
-                vec![Work::step(station, open), restore, Work::ended(Work::step(station, end))]
+                steps.push(Work::ended(Work::step(station, end)));
+                steps
             }
             _ => vec![self.transaction(station)],
         };
@@ -96,7 +101,32 @@ impl<'a> Work<'a> {
         let number = self.header_number();
         let loss =
             format!("DELETE FROM {} WHERE {};", quote(&kind.lines), Work::of_header(kind, number));
-        vec![Work::step(station, loss), self.restore(station)]
+        let restore = self.restore(station);
+        let mut steps = vec![Work::step(station, loss)];
+        steps.extend(Work::with_all_absorbed(station, restore));
+        steps
+    }
+
+    /// Where others change pieces without Talon: absorbs that, or fails.
+    fn absorbed(station: &Station) -> Option<Step> {
+        let absorb = "SELECT talon_absorb();".to_owned();
+        station.is_overtaken.then(|| Work::journaled(station, Journaled::Lost, absorb))
+    }
+
+    /// A step that goes by what Talon lists. A list does without what cannot be absorbed just then, and there would be
+    /// less to do: so both come to pass, or neither.
+    fn with_all_absorbed(station: &Station, step: Step) -> Vec<Step> {
+        // That commits as it goes, and is no part of a transaction.
+        let is_alone = step.sql.contains("talon_restore_all");
+        match Work::absorbed(station).filter(|_| !is_alone) {
+            None => vec![step],
+            Some(absorbed) => vec![
+                Work::step(station, "BEGIN;".to_owned()),
+                absorbed,
+                step,
+                Work::ended(Work::step(station, "COMMIT;".to_owned())),
+            ],
+        }
     }
 
     /// A step of Talon's.
@@ -146,12 +176,12 @@ impl<'a> Work<'a> {
         let close = format!(
             "{said}SELECT {end}('{name}', (SELECT piece FROM talon_edits WHERE kind = '{name}' {which} LIMIT 1));"
         );
-        let mut steps = vec![
-            Work::journaled(station, Journaled::Lost, open),
-            Work::step(station, change),
-            Work::journaled(station, Journaled::Lost, close),
-        ];
-        steps.truncate(self.random.usize(2..4));
+        let open = Work::journaled(station, Journaled::Lost, open);
+        let mut steps = Work::with_all_absorbed(station, open);
+        steps.push(Work::step(station, change));
+        if self.random.bool() {
+            steps.push(Work::journaled(station, Journaled::Lost, close));
+        }
         steps
     }
 
