@@ -245,14 +245,8 @@ impl Error {
         matches!(self, Error::Sqlite(failure) if failure.primary() == code::READONLY)
     }
 
-    /// Whether the machine is the cause, and no text that somebody has declared: what [`Error::is_fatal`] says, or a file
-    /// that cannot be opened.
-    pub fn is_of_the_machine(&self) -> bool {
-        self.is_fatal()
-            || matches!(self, Error::Sqlite(failure) if failure.primary() == code::CANTOPEN)
-    }
-
-    /// Whether SQLite's own state forbids going on: memory, disk, locks. Everything else is about one piece.
+    /// Whether SQLite's own state forbids going on: memory, disk, locks. Everything else is about one piece, or a text that
+    /// somebody has declared.
     pub fn is_fatal(&self) -> bool {
         match self {
             Error::Memory | Error::HalfWritten(_) => true,

@@ -191,6 +191,28 @@ fn a_look_that_costs_the_host_its_transaction_says_so() {
 }
 
 #[test]
+fn a_full_disk_does_not_hide_from_a_restore_what_was_lost_elsewhere() {
+    let shop = Shop::with(SALES);
+    let db = shop.open();
+    db.run(&format!(
+        "{GUARD_SALES} INSERT INTO sale_piece VALUES (1, 'A', 1), (2, 'B', 1); INSERT INTO sale_line VALUES (1, 1, 1, 'x', 1)"
+    ));
+    let bare = shop.bare();
+    bare.run(
+        "PRAGMA foreign_keys = OFF; BEGIN; UPDATE sale_piece SET id = 9 WHERE id = 1; DELETE FROM sale_line;
+         WITH RECURSIVE i(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM i WHERE i < 200)
+         INSERT INTO sale_line SELECT i, 2, i, hex(randomblob(100)), 1 FROM i; COMMIT",
+    );
+    let pages = db.one("PRAGMA page_count");
+    db.run(&format!("PRAGMA max_page_count = {pages}"));
+    let answer = db.error("SELECT talon_restore_all()");
+    assert!(answer.contains("database or disk is full"), "{answer}");
+    db.run("PRAGMA max_page_count = 1000000");
+    assert_eq!(db.one("SELECT talon_restore_all()"), r#"{"lost":1,"restored":1}"#);
+    assert_eq!(db.rows("SELECT * FROM sale_line WHERE id = 1"), ["1|9|1|x|1.0"]);
+}
+
+#[test]
 fn a_definition_that_cannot_be_read_concerns_its_own_kind_only() {
     let shop = Shop::with(SALES);
     let db = shop.open();

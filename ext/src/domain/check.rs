@@ -82,7 +82,7 @@ impl Talon {
         match database.violates(check, piece) {
             Ok(false) => Ok(()),
             Ok(true) => Err(Error::Forbidden(check.text.clone())),
-            Err(error) if error.is_of_the_machine() => Err(error),
+            Err(error) if error.is_fatal() => Err(error),
             Err(_) => Ok(()),
         }
     }
@@ -110,7 +110,7 @@ impl Database {
             let used = statement.parameters().len().min(1);
             let found = note_rows(check, statement, &[shown.as_ref()][..used], &mut notes);
             match found {
-                Err(error) if error.is_of_the_machine() => return Err(error),
+                Err(error) if error.is_fatal() => return Err(error),
                 Err(error) => {
                     notes.push(format!("check: {} could not be asked: {error}", check.name))
                 }
@@ -220,9 +220,7 @@ impl CheckSearch {
                 Ok(_) => {
                     match rule.check().map(|check| database.connection.prepare(&check.query)) {
                         Some(Ok(statement)) => Ok(statement),
-                        Some(Err(failure))
-                            if Error::Sqlite(failure.clone()).is_of_the_machine() =>
-                        {
+                        Some(Err(failure)) if Error::Sqlite(failure.clone()).is_fatal() => {
                             return Err(failure.into());
                         }
                         Some(Err(failure)) => Err(failure.to_string()),
@@ -307,7 +305,7 @@ impl CheckSearch {
                 Ok(false) => *place += 1,
                 Err(failure) => {
                     let error = Error::Sqlite(failure);
-                    if error.is_of_the_machine() {
+                    if error.is_fatal() {
                         return Err(error);
                     }
                     // Told once, for the piece it happened with.

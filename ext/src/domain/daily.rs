@@ -52,10 +52,7 @@ impl Talon {
             self.look(schema, None)?;
             return self.report(self.database_place(schema)?, &today);
         }
-        self.wait_to_write(schema)?;
-        self.look(schema, None)?;
-        let place = self.database_place(schema)?;
-        self.need_tables(place)?;
+        let place = self.database_to_write(schema)?;
         let ran = self.atomically(schema, || self.do_daily(place, &today));
         self.course.borrow_mut().forget_states();
         match ran? {

@@ -338,7 +338,7 @@ impl Database {
     pub fn fits(&mut self, place: usize) -> Result<bool> {
         match self.fitted(place) {
             Ok(_) => Ok(true),
-            Err(error) if error.is_of_the_machine() => Err(error),
+            Err(error) if error.is_fatal() => Err(error),
             Err(_) => Ok(false),
         }
     }

@@ -204,8 +204,7 @@ impl Talon {
     /// # Errors
     /// What SQLite reports.
     pub fn baseline(&self, schema: &str, kind: &str) -> Result<i64> {
-        let place =
-            self.look(schema, Some(kind))?.ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
+        let place = self.place_to_write(schema, kind)?;
         let result = self.atomically(schema, || {
             let mut databases = self.databases()?;
             let database = &mut databases[place.database];
@@ -320,18 +319,44 @@ impl Talon {
         }
     }
 
-    /// The place of a kind for a call that writes: in a file whose tables are this library's.
+    /// The place of a kind for a call that writes.
     ///
     /// # Errors
-    /// As [`Talon::look`] and [`Talon::need_tables`].
+    /// As [`Talon::database_to_write`], and [`Error::UnknownKind`].
     pub fn place_to_write(&self, schema: &str, kind: &str) -> Result<super::talon::Place> {
+        self.database_to_write(schema)?;
+        self.kind_place(schema, kind)
+    }
+
+    /// The database behind a schema for a call that writes: its tables are this library's, its marks absorbed.
+    ///
+    /// # Errors
+    /// As [`Talon::look`], [`Talon::need_tables`] and [`Talon::absorb_first`].
+    pub fn database_to_write(&self, schema: &str) -> Result<usize> {
         // What a look cannot do for want of the lock it leaves for later, each time after the whole busy timeout: whoever
         // is going to write waits once, here.
         self.wait_to_write(schema)?;
-        let place =
-            self.look(schema, Some(kind))?.ok_or_else(|| Error::NotInstalled(schema.to_owned()))?;
-        self.need_tables(place.database)?;
+        self.look(schema, None)?;
+        let place = self.database_place(schema)?;
+        self.need_tables(place)?;
+        self.absorb_first(place)?;
         Ok(place)
+    }
+
+    /// Absorbs what a look has left. A call that goes by what is known must not find less to do because a disk is full:
+    /// it fails.
+    ///
+    /// # Errors
+    /// What SQLite reports of the machine; what is about one piece is left for later.
+    pub(super) fn absorb_first(&self, place: usize) -> Result<()> {
+        let has_marks = self.databases()?[place].has_marks()?;
+        if !has_marks || self.is_readonly(place)? {
+            return Ok(());
+        }
+        match self.absorb(place) {
+            Err(error) if error.is_fatal() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Sees that a file has all of this library's tables.

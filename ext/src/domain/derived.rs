@@ -196,7 +196,7 @@ impl Corrections {
         if sight.problem.is_none() {
             let result = self.correct(database, asker, sight, derived);
             sight.problem = match result {
-                Err(error) if error.is_of_the_machine() => return Err(error),
+                Err(error) if error.is_fatal() => return Err(error),
                 Err(error) => Some(error.to_string()),
                 Ok(()) if !pending && database.connection.has_pending_foreign_keys() => {
                     Some("a foreign key would be violated".to_owned())
@@ -279,7 +279,7 @@ impl Corrections {
                     gap.described(derived)
                 )),
                 Ok(None) => {}
-                Err(error) if error.is_of_the_machine() => return Err(error),
+                Err(error) if error.is_fatal() => return Err(error),
                 Err(error) => {
                     self.notes.push(format!("check: {}: {error}", derived.name));
                     return Ok(());
@@ -360,7 +360,7 @@ impl Answers {
             return Ok(Rc::clone(answer));
         }
         let answer = match read_keys(database, width, select, piece) {
-            Err(error) if error.is_of_the_machine() => return Err(error),
+            Err(error) if error.is_fatal() => return Err(error),
             answer => Rc::new(answer.map_err(|error| error.to_string())),
         };
         self.0.push((select.to_owned(), Rc::clone(&answer)));

@@ -54,10 +54,7 @@ impl Talon {
                 "before is no day: {before:?}; give one such as '2026-11-21'"
             )));
         }
-        self.wait_to_write(schema)?;
-        self.look(schema, None)?;
-        let place = self.database_place(schema)?;
-        self.need_tables(place)?;
+        let place = self.database_to_write(schema)?;
         let result = self.atomically(schema, || self.purge_database(place, before, keep_last));
         self.course.borrow_mut().forget_states();
         Ok(result?.0)
@@ -219,7 +216,7 @@ impl Talon {
         for kind in database.guarded_kinds() {
             let id = database.kinds[kind].id;
             if let Err(error) = database.fitted(kind) {
-                if error.is_of_the_machine() {
+                if error.is_fatal() {
                     return Err(error);
                 }
                 purged.notes.push(format!("kept all of {}: {error}", database.kinds[kind].name));

@@ -70,6 +70,7 @@ impl Talon {
     ) -> Result<Vec<Listed>> {
         let asked = self.look(schema, kind)?;
         let place = self.database_place(schema)?;
+        self.absorb_first(place)?;
         let mut databases = self.databases()?;
         let database = &mut databases[place];
         let kinds = asked.map_or_else(|| database.guarded_kinds(), |asked| vec![asked.kind]);

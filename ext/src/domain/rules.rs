@@ -75,7 +75,7 @@ impl Rule {
     /// A failure while it was evaluated, named after it; what SQLite cannot go on after stays what it is.
     pub fn failed(&self, failure: Failure) -> Error {
         let error = Error::Sqlite(failure.clone());
-        if error.is_of_the_machine() {
+        if error.is_fatal() {
             return error;
         }
         let text = format!("{}: {failure}", self.row.name);
@@ -134,7 +134,7 @@ impl Database {
         };
         match fitted {
             Ok(body) => Ok(Ok(body)),
-            Err(error) if error.is_of_the_machine() => Err(error),
+            Err(error) if error.is_fatal() => Err(error),
             Err(Error::Definition { problem, .. }) => Ok(Err(problem)),
             Err(error) => Ok(Err(error.to_string())),
         }

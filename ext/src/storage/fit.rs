@@ -406,7 +406,7 @@ impl Fitting<'_> {
         });
         checked.map_err(|failure| {
             let error = Error::Sqlite(failure);
-            if error.is_of_the_machine() {
+            if error.is_fatal() {
                 return error;
             }
             self.problem(format!("{setting}: {error} in {expression:?}"))

@@ -37,7 +37,7 @@ impl RuleFitting<'_> {
 
     pub(super) fn refused(&self, setting: &str, text: &str, failure: Failure) -> Error {
         let error = Error::Sqlite(failure);
-        if error.is_of_the_machine() {
+        if error.is_fatal() {
             return error;
         }
         self.problem(format!("{setting}: {error} in {text:?}"))

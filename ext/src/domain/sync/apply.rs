@@ -59,7 +59,7 @@ impl Talon {
     pub fn apply(&self, schema: &str, flow: i64) -> Result<String> {
         let rowid = self.connection.last_insert_rowid();
         self.may_apply()?;
-        let place = self.place_of_flows(schema)?;
+        let place = self.database_to_write(schema)?;
         let found = self.flow_to_apply(schema, flow)?;
         let Some(flow) = found else {
             return Ok("{\"documents\":0,\"applied\":0,\"set_aside\":0}".to_owned());

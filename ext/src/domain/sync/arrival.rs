@@ -184,7 +184,7 @@ impl Arrivals {
         let attempt = match work(self, database) {
             Ok(attempt) => attempt,
             // What a person can read and mend is about the document.
-            Err(error) if !error.is_of_the_machine() => Err(error.to_string()),
+            Err(error) if !error.is_fatal() => Err(error.to_string()),
             Err(error) => return Err(error),
         };
         if attempt.is_err() {

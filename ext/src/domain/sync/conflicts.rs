@@ -99,9 +99,7 @@ impl Talon {
     /// [`Error::Argument`] where there is no such conflict, or what it would write does not fit any more;
     /// [`Error::NotEditable`] where this site may not write it.
     pub fn reinstate(&self, schema: &str, id: i64) -> Result<String> {
-        self.wait_to_write(schema)?;
-        self.look(schema, None)?;
-        let place = self.database_place(schema)?;
+        let place = self.database_to_write(schema)?;
         let triggers = TriggersOff::begin(self.connection);
         let done = self.atomically(schema, || {
             self.enlist()?;

@@ -100,7 +100,7 @@ impl Talon {
     /// [`Error::UnknownSite`].
     pub fn emit(&self, schema: &str, site: &str, order: &Order) -> Result<i64> {
         self.durably(schema, || {
-            let place = self.place_of_flows(schema)?;
+            let place = self.database_to_write(schema)?;
             self.atomically(schema, || self.emit_flow(place, site, order))
         })
     }
@@ -122,18 +122,6 @@ impl Talon {
         let value = result?;
         restored?;
         Ok(value)
-    }
-
-    /// The database behind a schema, its marks absorbed and its tables ready for flows.
-    ///
-    /// # Errors
-    /// [`Error::UnknownSchema`], [`Error::NotInstalled`], [`Error::OlderFormat`].
-    pub(super) fn place_of_flows(&self, schema: &str) -> Result<usize> {
-        self.wait_to_write(schema)?;
-        self.look(schema, None)?;
-        let place = self.database_place(schema)?;
-        self.need_tables(place)?;
-        Ok(place)
     }
 
     /// The same inside a savepoint.
@@ -196,7 +184,7 @@ impl Talon {
     /// # Errors
     /// [`Error::Argument`] where this database is no site.
     pub fn rejoin(&self, schema: &str) -> Result<()> {
-        self.place_of_flows(schema)?;
+        self.database_to_write(schema)?;
         self.atomically(schema, || self.begin_anew(schema))
     }
 

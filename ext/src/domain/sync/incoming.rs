@@ -84,7 +84,7 @@ impl Identities {
         let layout = match self.layout(database, kind) {
             Ok(Some(layout)) => layout,
             Ok(None) => return Ok(Err(format!("{} is not synchronised here", shape.kind))),
-            Err(error) if error.is_of_the_machine() => return Err(error),
+            Err(error) if error.is_fatal() => return Err(error),
             Err(error) => return Ok(Err(error.to_string())),
         };
         let types = names_by_part(&shape.types)?;

@@ -44,7 +44,7 @@ impl Talon {
     /// [`Error::Argument`] where it is not said which till this is, or contradicts what was said before, and at central.
     pub fn load(&self, schema: &str, user: ValueRef<'_>, load: Load) -> Result<i64> {
         self.durably(schema, || {
-            let place = self.place_of_flows(schema)?;
+            let place = self.database_to_write(schema)?;
             self.declaring(schema, || {
                 let central = self.site_to_load(place, schema, user)?;
                 let schema = self.databases()?[place].schema.clone();
@@ -140,7 +140,7 @@ impl Talon {
         let query = &till.query;
         let failed = |failure: crate::sqlite::Failure| {
             let error = Error::Sqlite(failure);
-            if error.is_of_the_machine() {
+            if error.is_fatal() {
                 return error;
             }
             Error::Argument(format!("{query:?} fails for {user}: {error}"))

@@ -19,7 +19,7 @@ impl Talon {
     /// # Errors
     /// [`Error::Argument`] where it could not commit; what SQLite reports.
     pub fn process(&self, schema: &str) -> Result<String> {
-        let place = self.place_of_flows(schema)?;
+        let place = self.database_to_write(schema)?;
         let mut applied = 0;
         while let Some(flow) = self.next_ready(place)? {
             match self.apply(schema, flow) {
@@ -104,7 +104,7 @@ impl Talon {
     /// [`Error::Argument`] where it is no time of day.
     pub fn set_return_at(&self, schema: &str, time: Option<&str>) -> Result<Option<String>> {
         let minute = time.map(minute_of_day).transpose()?;
-        self.place_of_flows(schema)?;
+        self.database_to_write(schema)?;
         self.atomically(schema, || match minute {
             Some(minute) => set_fact(self.connection, schema, RETURN_AT, minute),
             None => forget_fact(self.connection, schema, RETURN_AT),

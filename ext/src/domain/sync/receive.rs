@@ -32,7 +32,7 @@ impl Talon {
     /// [`Error::Flow`] with what is wrong with it, [`Error::NewerFlow`], [`Error::UnknownSite`].
     pub fn receive(&self, schema: &str, bytes: &[u8]) -> Result<i64> {
         let chunks = chunks_of(bytes)?;
-        let place = self.place_of_flows(schema)?;
+        let place = self.database_to_write(schema)?;
         self.atomically(schema, || {
             let schema = self.databases()?[place].schema.clone();
             let sites = SiteStore::new(self.connection, &schema);
@@ -51,7 +51,7 @@ impl Talon {
     /// # Errors
     /// [`Error::Argument`] where there is no such flow, or nothing is to be refused of it.
     pub fn refuse_flow(&self, schema: &str, id: i64, why: &str) -> Result<()> {
-        let place = self.place_of_flows(schema)?;
+        let place = self.database_to_write(schema)?;
         self.atomically(schema, || {
             let schema = self.databases()?[place].schema.clone();
             let own = own_site(&SiteStore::new(self.connection, &schema))?;
