@@ -61,8 +61,17 @@ pub struct Commit {
     pub dump: Dump,
     /// The pieces in them.
     pub pieces: PieceMap,
-    /// The pieces as the transaction saw them before it restored some: Talon stores what it replaces.
-    pub replaced: Vec<PieceMap>,
+    /// What it restored on the way.
+    pub restores: Restores,
+}
+
+/// What Talon restored in a transaction.
+#[derive(Debug, Default)]
+pub struct Restores {
+    /// The pieces as the transaction saw them before and after it: Talon stores what it replaces, and what it restores.
+    pub seen: Vec<PieceMap>,
+    /// Which were restored.
+    pub pieces: BTreeSet<(usize, Vec<Value>)>,
 }
 
 /// A run without Talon.
@@ -139,12 +148,12 @@ pub fn reference(
     let files = schema_files(scenario, setting)?;
     let disk = Disk::new(&files);
     let (dump, pieces) = look(&files, scenario)?;
-    let start =
-        Commit { place: None, is_watched: false, purges: None, dump, pieces, replaced: Vec::new() };
+    let restores = Restores::default();
+    let start = Commit { place: None, is_watched: false, purges: None, dump, pieces, restores };
     let mut reference = Reference { outcomes: Vec::new(), commits: vec![start], setup: 0 };
     let mut session = Session::new(&disk, setting, None, script);
     let mut purges = None;
-    let mut replaced: BTreeMap<usize, Vec<PieceMap>> = BTreeMap::new();
+    let mut restores: BTreeMap<usize, Restores> = BTreeMap::new();
     for (place, act) in script.acts.iter().enumerate() {
         if place == script.setup {
             session.close_all()?;
@@ -154,12 +163,22 @@ pub fn reference(
             reference.outcomes.push(None);
             continue;
         }
-        if act.journaled.is_some() && !session.is_autocommit(act.on) {
-            let seen = tables::pieces(session.connection(act.on)?, &scenario.pieces)?;
-            replaced.entry(act.on).or_default().push(seen);
-        }
         let outcome = match told.get(&place) {
-            Some(told) => told.outcome(&mut session, act),
+            Some(told) => {
+                let restores = restores.entry(act.on).or_default();
+                restores.pieces.extend(told.restored.iter().cloned());
+                let mut look = |session: &mut Session<'_>| -> Result<(), Failure> {
+                    if !session.is_autocommit(act.on) {
+                        let connection = session.connection(act.on)?;
+                        restores.seen.push(tables::pieces(connection, &scenario.pieces)?);
+                    }
+                    Ok(())
+                };
+                look(&mut session)?;
+                let outcome = told.outcome(&mut session, act);
+                look(&mut session)?;
+                outcome
+            }
             None => Outcome::of(&mut session, act),
         };
         purges = purges.or(act.purges.filter(|_| outcome.code() == 0));
@@ -172,11 +191,11 @@ pub fn reference(
             let is_watched = host.talon && host.triggers;
             let purges = purges.take();
             let place = Some(place);
-            let replaced = replaced.remove(&act.on).unwrap_or_default();
-            let commit = Commit { place, is_watched, purges, dump, pieces, replaced };
+            let restores = restores.remove(&act.on).unwrap_or_default();
+            let commit = Commit { place, is_watched, purges, dump, pieces, restores };
             reference.commits.push(commit);
         } else if outcome.ends {
-            replaced.remove(&act.on);
+            restores.remove(&act.on);
         }
         reference.outcomes.push(Some(outcome));
     }
@@ -221,22 +240,24 @@ impl Reference {
             for ((kind, key), piece) in &commit.pieces {
                 let image = (*kind, piece.image.clone());
                 let is_changed = before.get(&(*kind, key.clone())) != Some(piece);
-                if piece.lines > 0 {
-                    if commit.is_watched && is_changed && !is_migrated {
+                if piece.lines > 0 && is_changed {
+                    let at = (*kind, key.clone());
+                    // A lost piece may get lines that it shares with one that is restored: that is no image of it.
+                    let is_beside = !commit.restores.pieces.is_empty()
+                        && !commit.restores.pieces.contains(&at)
+                        && before.get(&at).is_none_or(|before| before.lines == 0);
+                    if commit.is_watched && !is_migrated && !is_beside {
                         duty.required.insert(image.clone());
                     }
-                    if is_changed {
-                        let at = (*kind, key.clone());
-                        match commit.is_watched {
-                            true => duty.newest.insert(at, piece.image.clone()),
-                            // It may have gone before anybody with Talon saw it.
-                            false => duty.newest.remove(&at),
-                        };
-                    }
+                    match commit.is_watched && !is_beside {
+                        true => duty.newest.insert(at, piece.image.clone()),
+                        // It may have gone before anybody with Talon saw it.
+                        false => duty.newest.remove(&at),
+                    };
                 }
                 duty.committed.entry(image).or_default().insert(key.clone());
             }
-            for ((kind, key), piece) in commit.replaced.iter().flatten() {
+            for ((kind, key), piece) in commit.restores.seen.iter().flatten() {
                 let image = (*kind, piece.image.clone());
                 duty.committed.entry(image).or_default().insert(key.clone());
             }

@@ -9,15 +9,17 @@ use crate::scenario::{Journaled, Pieces};
 use crate::session::{Act, Session};
 use crate::tables::{Rows, primary_key, quote, stored_columns};
 use crate::vfs::{Connection, Executed, Failure, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What Talon said of a step.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Said {
     /// The error that the host was told of.
     failure: Option<Failure>,
     /// What the restores come to, as SQL.
     sql: Vec<String>,
+    /// The pieces restored: the place of their kind, and their key.
+    pub restored: BTreeSet<(usize, Vec<Value>)>,
 }
 
 /// What Talon said of the journaled statements, by their place.
@@ -106,7 +108,8 @@ impl Bench<'_> {
         {
             return Err(format!("with Talon, {}: {failure}", act.sql));
         }
-        let mut sql = self.restored_since(connection, newest, journaled).map_err(problem)?;
+        let mut said = self.restored_since(connection, newest, journaled).map_err(problem)?;
+        let sql = &mut said.sql;
         if !sql.is_empty() {
             // Rows refer to each other: keys are looked at when all are there.
             sql.insert(0, "PRAGMA defer_foreign_keys = ON".to_owned());
@@ -119,34 +122,36 @@ impl Bench<'_> {
         if act.rolls_back {
             session.roll_back(act.on);
         }
-        Ok(Said { failure: executed.failure, sql })
+        Ok(Said { failure: executed.failure, ..said })
     }
 
-    /// What was restored since a row of the journal, as SQL.
+    /// What was restored since a row of the journal, as SQL, and which pieces.
     fn restored_since(
         &self,
         connection: &Connection,
         newest: i64,
         journaled: Journaled,
-    ) -> Result<Vec<String>, Failure> {
+    ) -> Result<Said, Failure> {
         let rows = connection.query(&format!(
             "SELECT r.kind, r.piece, s.payload, c.columns FROM talon_restored AS r
                JOIN talon_snapshot AS s ON s.id = r.snapshot JOIN talon_shape AS c ON c.id = s.shape
               WHERE r.id > {newest} AND r.dry_run = 0 AND r.outcome LIKE 'restored%' ORDER BY r.id"
         ))?;
-        let mut sql = Vec::new();
+        let mut said = Said::default();
         for row in rows {
             let [kind, piece, Value::Text(payload), Value::Text(columns)] = row.as_slice() else {
                 continue;
             };
             let kind = kind.text().unwrap_or_default();
-            let pieces = self.scenario.pieces.iter().find(|pieces| pieces.kind == kind);
-            if let (Some(pieces), Some(parts)) = (pieces, parts(payload, columns)) {
-                let restoring = Restoring { connection, pieces, key: key_of(pieces, piece), parts };
-                restoring.add(journaled, &mut sql)?;
+            let place = self.scenario.pieces.iter().position(|pieces| pieces.kind == kind);
+            if let (Some(place), Some(parts)) = (place, parts(payload, columns)) {
+                let pieces = &self.scenario.pieces[place];
+                let key = key_of(pieces, piece);
+                said.restored.insert((place, key.clone()));
+                Restoring { connection, pieces, key, parts }.add(journaled, &mut said.sql)?;
             }
         }
-        Ok(sql)
+        Ok(said)
     }
 }
 

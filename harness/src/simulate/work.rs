@@ -4,6 +4,7 @@ use super::pick;
 use super::shape::{Column, DetailTable, Kind, Shape, quoted};
 use crate::scenario::{Journaled, Purge, Step};
 use crate::tables::quote;
+use crate::vfs::Value;
 use fastrand::Rng;
 
 /// Headers and lines are numbered below these, so that statements meet the same rows again and again.
@@ -68,7 +69,10 @@ impl<'a> Work<'a> {
         let shape = self.shape;
         let kind = &shape.kinds[self.random.usize(..shape.kinds.len())];
         let mut steps = match self.random.u8(..12) {
-            0 if station.has_talon => vec![self.call(station)],
+            0 if station.has_talon => {
+                let call = self.call(station);
+                Work::with_all_absorbed(station, call)
+            }
             1 if station.has_talon => self.edit(kind, station),
             2 | 3 if station.has_talon => self.loss_and_restore(kind, station),
             0..=5 => {
@@ -113,12 +117,12 @@ impl<'a> Work<'a> {
         station.is_overtaken.then(|| Work::journaled(station, Journaled::Lost, absorb))
     }
 
-    /// A step that goes by what Talon lists. A list does without what cannot be absorbed just then, and there would be
+    /// A step that may go by what Talon lists. A list does without what cannot be absorbed just then, and there would be
     /// less to do: so both come to pass, or neither.
     fn with_all_absorbed(station: &Station, step: Step) -> Vec<Step> {
-        // That commits as it goes, and is no part of a transaction.
-        let is_alone = step.sql.contains("talon_restore_all");
-        match Work::absorbed(station).filter(|_| !is_alone) {
+        let is_listing =
+            step.sql.contains("(SELECT piece FROM") || step.sql.contains("SELECT kind, piece");
+        match Work::absorbed(station).filter(|_| is_listing) {
             None => vec![step],
             Some(absorbed) => vec![
                 Work::step(station, "BEGIN;".to_owned()),
@@ -137,7 +141,12 @@ impl<'a> Work<'a> {
     /// Gives back what is lost, or a piece as it once was.
     fn restore(&mut self, station: &Station) -> Step {
         let (journaled, sql) = match self.random.u8(..6) {
-            0 => (Journaled::Lost, "SELECT talon_restore_all();".to_owned()),
+            0 => {
+                // Of one kind: it commits after each.
+                let kind = &self.shape.kinds[self.random.usize(..self.shape.kinds.len())];
+                let all = format!("SELECT talon_restore_all({});", Value::from(kind.name.as_str()));
+                (Journaled::Lost, all)
+            }
             1 => {
                 let lost = "INSERT INTO talon_restore(kind, piece)
   SELECT kind, piece FROM talon_lost ORDER BY kind, piece LIMIT 1;";
