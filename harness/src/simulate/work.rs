@@ -120,8 +120,8 @@ impl<'a> Work<'a> {
     /// A step that may go by what Talon lists. A list does without what cannot be absorbed just then, and there would be
     /// less to do: so both come to pass, or neither.
     fn with_all_absorbed(station: &Station, step: Step) -> Vec<Step> {
-        let is_listing =
-            step.sql.contains("(SELECT piece FROM") || step.sql.contains("SELECT kind, piece");
+        let listings = ["(SELECT piece FROM", "SELECT kind, piece", "FROM talon_audit"];
+        let is_listing = listings.iter().any(|listing| step.sql.contains(listing));
         match Work::absorbed(station).filter(|_| is_listing) {
             None => vec![step],
             Some(absorbed) => vec![
