@@ -151,7 +151,8 @@ fn part(connection: &Connection, table: &str, alias: &str) -> Result<Part, Failu
     Ok(Part { columns, select })
 }
 
-fn values_of(columns: &[String], wanted: &[String], row: &[Value]) -> Vec<Value> {
+/// The values of some columns of a row.
+pub(crate) fn values_of(columns: &[String], wanted: &[String], row: &[Value]) -> Vec<Value> {
     let place = |name: &String| columns.iter().position(|column| column.eq_ignore_ascii_case(name));
     wanted.iter().filter_map(|name| row.get(place(name)?)).cloned().collect()
 }

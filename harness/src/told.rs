@@ -5,9 +5,9 @@
 use crate::bench::Bench;
 use crate::model::{Excluded, Outcome};
 use crate::observe::parts;
-use crate::scenario::{Journaled, Pieces};
+use crate::scenario::{Detail, Journaled, Pieces};
 use crate::session::{Act, Session};
-use crate::tables::{Rows, primary_key, quote, stored_columns};
+use crate::tables::{self, Rows, primary_key, quote, stored_columns};
 use crate::vfs::{Connection, Executed, Failure, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -228,11 +228,13 @@ impl Restoring<'_> {
             if journaled == Journaled::Whole {
                 let of_parent = match detail.line_key.is_empty() {
                     true => is(&detail.piece, &self.key, "d."),
+                    // Rows that were left behind by lines that come back are theirs again.
                     false => format!(
-                        "({}) IN (SELECT {} FROM {} AS l WHERE {of_piece})",
+                        "(({}) IN (SELECT {} FROM {} AS l WHERE {of_piece}){})",
                         list(&detail.piece),
                         list(&detail.line_key),
-                        quote(lines)
+                        quote(lines),
+                        self.of_lines(detail, line_rows.as_ref())
                     ),
                 };
                 sql.push(self.removal(&detail.table, "d", &of_parent, &rows)?);
@@ -250,6 +252,16 @@ impl Restoring<'_> {
         }
         sql.extend(writes);
         Ok(())
+    }
+
+    /// Or they hang on one of these lines.
+    fn of_lines(&self, detail: &Detail, lines: Option<&Rows>) -> String {
+        let rows =
+            lines.iter().flat_map(|(_, columns, rows)| rows.iter().map(move |row| (columns, row)));
+        let key = |(columns, row): (&Vec<String>, &Vec<Value>)| {
+            tables::values_of(columns, &detail.line_key, row)
+        };
+        rows.map(|row| format!(" OR {}", is(&detail.piece, &key(row), "d."))).collect()
     }
 
     /// Takes away what the piece has and did not have then.
