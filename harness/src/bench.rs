@@ -1,6 +1,7 @@
 //! A scenario in one combination of settings, run without a fault: without Talon, and with it, which the host must not
 //! notice.
 
+use crate::guarded;
 use crate::judge::{Allowed, Judge};
 use crate::model::{self, Duty, Excluded, Outcome, Reference, Units};
 use crate::observe::{Observed, Reader};
@@ -60,6 +61,7 @@ impl<'a> Bench<'a> {
         options: &'a Options,
     ) -> Result<Bench<'a>, String> {
         let library = options.library.as_path();
+        guarded::agrees(scenario, setting, library)?;
         let judge = Judge { scenario, setting, library, reader: Reader::default() };
         let mut bench = Bench {
             scenario,
@@ -72,7 +74,11 @@ impl<'a> Bench<'a> {
             judge,
             judged: HashMap::new(),
         };
-        bench.known(&Excluded::new())?;
+        let known = bench.known(&Excluded::new())?;
+        if known.observed.iter().all(|observed| observed.snapshots.is_empty()) {
+            let text = "no image would be compared: no step changes a piece where Talon sees it";
+            return Err(text.to_owned());
+        }
         Ok(bench)
     }
 
@@ -85,7 +91,14 @@ impl<'a> Bench<'a> {
         let reference = model::reference(self.scenario, self.script, self.setting, excluded, &told)
             .map_err(|failure| format!("without Talon: {failure}"))?;
         let units = model::units(self.script, &reference.outcomes);
-        let observed = self.with_talon(&reference, excluded.is_empty())?;
+        let observed =
+            self.with_talon(&reference, excluded.is_empty()).map_err(|mut problem| {
+                let failing = self.script.failing(&reference);
+                for failing in failing.iter().filter(|_| excluded.is_empty()) {
+                    problem.push_str(&format!("\n      fails without Talon, too: {failing}"));
+                }
+                problem
+            })?;
         let duties = (0..=reference.commits.len()).map(|commits| reference.duty(commits)).collect();
         let known = Rc::new(Known { reference, units, duties, observed });
         self.known.insert(excluded.clone(), Rc::clone(&known));

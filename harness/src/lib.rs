@@ -10,6 +10,7 @@ pub mod fault;
 pub(crate) mod faulted;
 pub mod figures;
 pub mod fuzz;
+pub mod guarded;
 pub mod judge;
 pub mod model;
 pub mod observe;

@@ -17,7 +17,7 @@ harness replay [PATH…]   runs scenarios: files, or folders of them; all of har
   --settings TEXT  only combinations of settings whose name contains TEXT, such as wal-full
   --list           counts the calls that could fail in each scenario, and fails none
   --thorough       every fault in every combination of settings
-  --most N         at most N calls of a kind in a combination of settings, spread over all
+  --most N         at most N calls of a kind in a combination of settings, spread over all (default 0: every call)
   --jobs N         so many scenarios at once (default: as many as there are processors)
   --library PATH   the extension (default: the one built beside this program)
 
@@ -122,11 +122,25 @@ fn run() -> Result<bool, Problem> {
 
 fn replay_scenarios(arguments: &Arguments) -> Result<bool, Problem> {
     let files = scenario_files(&arguments.paths)?;
+    // A file that cannot be read is told before the others run.
+    files.iter().try_for_each(|path| Scenario::read(path).map(drop))?;
     if arguments.lists {
         return list(&files, &arguments.options);
     }
     let files: Vec<PathBuf> = files.into_iter().collect();
     let total = workers::replay_all(&files, &arguments.passed_on, arguments.jobs);
+    if total.faults + total.wrong == 0 {
+        let Options { only, settings, .. } = &arguments.options;
+        let asked = [("--only", only), ("--settings", settings)];
+        let asked = asked
+            .into_iter()
+            .filter_map(|(name, text)| Some(format!("{name} {:?}", text.as_ref()?)));
+        println!(
+            "no fault was tried: {} scenarios, {}; names are such as 'save_again wal-full-4096 power-torn@17'",
+            files.len(),
+            asked.collect::<Vec<_>>().join(" and ")
+        );
+    }
     if total.unfired > 0 {
         println!("{} faults never happened", total.unfired);
     }
@@ -186,8 +200,14 @@ fn record_log(arguments: &Arguments) -> Result<bool, Problem> {
     if recorded.commands > 0 {
         println!("left out: {} commands of the shell", recorded.commands);
     }
+    if recorded.talons > 0 {
+        println!("left out of the schema: {} statements on Talon's own tables", recorded.talons);
+    }
     for kind in &recorded.records {
         println!("not compared: {kind}, which has no lines");
+    }
+    for changing in &recorded.changing {
+        println!("differs from run to run: {changing}");
     }
     for failing in &recorded.failing {
         println!("fails as it did: {failing}");
@@ -247,17 +267,21 @@ fn arguments() -> Result<Option<Arguments>, Problem> {
     let (mut schema, mut guard, mut last) = (None, None, 30);
     let mut passed_on = Vec::new();
     let mut options = Options { seed: 1, ..Options::default() };
+    let mut names = BTreeSet::new();
     while let Some(argument) = given.next()? {
+        if let Long(name) = argument {
+            names.insert(name.to_owned());
+        }
         match argument {
             Long(name @ ("seed" | "only" | "settings" | "most" | "library")) => {
                 let name = name.to_owned();
                 let value = given.value()?.string()?;
                 passed_on.extend([format!("--{name}"), value.clone()]);
                 match name.as_str() {
-                    "seed" => options.seed = value.parse()?,
+                    "seed" => options.seed = number(&name, &value)?,
                     "only" => options.only = Some(value),
                     "settings" => options.settings = Some(value),
-                    "most" => options.most = value.parse()?,
+                    "most" => options.most = number(&name, &value)?,
                     _ => library = Some(PathBuf::from(value)),
                 }
             }
@@ -265,14 +289,20 @@ fn arguments() -> Result<Option<Arguments>, Problem> {
                 options.thorough = true;
                 passed_on.push("--thorough".to_owned());
             }
-            Long("jobs") => jobs = given.value()?.parse()?,
-            Long("seconds") => seconds = given.value()?.parse()?,
-            Long("hosts") => hosts = given.value()?.parse()?,
-            Long("from") => from = Some(given.value()?.parse()?),
+            Long(name @ ("jobs" | "seconds" | "hosts" | "from" | "last")) => {
+                let name = name.to_owned();
+                let value = given.value()?.string()?;
+                match name.as_str() {
+                    "jobs" => jobs = number(&name, &value)?,
+                    "seconds" => seconds = number(&name, &value)?,
+                    "hosts" => hosts = number(&name, &value)?,
+                    "from" => from = Some(number(&name, &value)?),
+                    _ => last = number(&name, &value)?,
+                }
+            }
             Long("write") => write = Some(PathBuf::from(given.value()?)),
             Long("schema") => schema = Some(PathBuf::from(given.value()?)),
             Long("guard") => guard = Some(PathBuf::from(given.value()?)),
-            Long("last") => last = given.value()?.parse()?,
             Long("target") => target = Some(given.value()?.string()?),
             Long("list") => lists = true,
             Long("help") | Short('h') => return Ok(None),
@@ -282,10 +312,16 @@ fn arguments() -> Result<Option<Arguments>, Problem> {
         }
     }
     let Some(command) = command else { return Ok(None) };
+    if let Some(name) = names.iter().find(|name| !takes(&command, name)) {
+        return Err(format!("{command} takes no --{name}; see --help").into());
+    }
     options.program = Some(std::env::current_exe()?);
     options.library = library
         .or_else(harness::built_library)
         .ok_or("there is no libtalon beside this program; name one with --library")?;
+    if !options.library.is_file() {
+        return Err(format!("there is no library {}", options.library.display()).into());
+    }
     Ok(Some(Arguments {
         command,
         paths,
@@ -302,6 +338,23 @@ fn arguments() -> Result<Option<Arguments>, Problem> {
         target,
         passed_on,
     }))
+}
+
+fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, Problem> {
+    value.parse().map_err(|_| format!("--{name} takes a number, not {value:?}").into())
+}
+
+/// Whether a command has an option of this name. What the program starts of itself is given what it needs.
+fn takes(command: &str, name: &str) -> bool {
+    let named: &[&str] = match command {
+        "replay" => &["seed", "only", "settings", "list", "thorough", "most", "jobs"],
+        "simulate" => &["seconds", "from", "seed", "hosts", "write", "jobs"],
+        "record" => &["schema", "guard", "last", "write"],
+        "sites" => &["from", "hosts", "seed", "seconds", "jobs"],
+        "fuzz" => &["target", "seconds", "seed"],
+        _ => return true,
+    };
+    name == "library" || named.contains(&name)
 }
 
 fn list(files: &BTreeSet<PathBuf>, options: &Options) -> Result<bool, Problem> {

@@ -85,6 +85,18 @@ pub struct Reference {
     pub setup: usize,
 }
 
+impl Script {
+    /// The statements that failed in a run without Talon, and that no step expects to.
+    pub fn failing(&self, reference: &Reference) -> Vec<String> {
+        let outcomes = self.acts.iter().zip(&reference.outcomes);
+        let failing = outcomes.filter_map(|(act, outcome)| {
+            let failure = outcome.as_ref()?.executed.failure.as_ref()?;
+            act.error.is_none().then(|| format!("{}: {failure}", act.sql))
+        });
+        failing.collect()
+    }
+}
+
 /// Which transaction each statement belongs to, by statement.
 pub type Units = Vec<usize>;
 

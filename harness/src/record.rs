@@ -1,10 +1,10 @@
 //! Makes a scenario of a log: what a real host ran, as `.trace --expanded FILE` of SQLite's shell writes it, or any script.
 
-use crate::scenario::{Detail, Host, Journaled, Pieces, Purge, Runs, Scenario, Setting, Step};
-use crate::session::{self, DATABASE, Script, Session};
-use crate::vfs::{Connection, Disk, Failure, Files, is_complete, split_script};
-use crate::{model, tables};
-use serde_json::Value as Json;
+use crate::guarded::{Guarded, guarded};
+use crate::model;
+use crate::scenario::{Journaled, Purge, Runs, Scenario, Setting, Step};
+use crate::session::{Script, Session};
+use crate::vfs::{Disk, Failure, is_complete, split_script};
 use std::path::Path;
 
 /// What a scenario is made from.
@@ -29,10 +29,14 @@ pub struct Recorded {
     pub scenario: Scenario,
     /// Statements in it.
     pub statements: usize,
-    /// Lines left out: commands of the shell.
+    /// Lines left out: commands of the shell, and what it does for them.
     pub commands: usize,
+    /// Statements of the schema left out: Talon's own tables and triggers.
+    pub talons: usize,
     /// Statements that fail as the host had it, with their errors.
     pub failing: Vec<String>,
+    /// Statements that ask for the time or for chance: their values differ from run to run.
+    pub changing: Vec<String>,
     /// Guarded kinds without lines, which are not compared.
     pub records: Vec<String>,
 }
@@ -82,6 +86,30 @@ fn is_definition(sql: &str) -> bool {
     sql.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("create "))
 }
 
+/// What Talon runs of itself, by what only its own statements name.
+const OWN: [&str; 4] = ["savepoint talon", ".talon_piece", ".talon_snapshot", ".talon_tally"];
+
+/// Whether a statement declares what Talon is to do.
+fn is_declaration(sql: &str) -> bool {
+    let sql = sql.to_ascii_lowercase();
+    let declaring = ["talon_guard(", "talon_track(", "talon_derive(", "talon_check("];
+    declaring.iter().any(|call| sql.contains(call))
+}
+
+/// Whether a statement asks for the time or for chance.
+fn is_changing(sql: &str) -> bool {
+    let sql = sql.to_ascii_lowercase();
+    ["'now'", "current_time", "current_date", "random(", "randomblob("]
+        .iter()
+        .any(|asked| sql.contains(asked))
+}
+
+/// Whether a statement leaves everything as it is.
+fn is_looking(sql: &str) -> bool {
+    let start = sql.get(..6).map(str::to_ascii_lowercase);
+    matches!(start.as_deref(), Some("select" | "pragma"))
+}
+
 /// Whether a statement needs Talon.
 fn is_talons(sql: &str) -> bool {
     sql.to_ascii_lowercase().contains("talon_")
@@ -92,13 +120,26 @@ fn is_talons(sql: &str) -> bool {
 /// # Errors
 /// What is missing, or does not fit.
 pub fn record(source: &Source, library: &Path) -> Result<Recorded, String> {
-    let (mut logged, commands) = read_log(&source.log);
+    let (mut logged, mut commands) = read_log(&source.log);
+    let is_own = |one: &Logged| {
+        let sql = one.sql.to_ascii_lowercase();
+        OWN.iter().any(|own| sql.contains(own))
+    };
+    if let Some(own) = logged.iter().find(|one| is_own(one)) {
+        return Err(format!(
+            "the log has what Talon does of itself ({}): trace the host without Talon",
+            own.sql
+        ));
+    }
+    // What `.parameter` of the shell does.
+    let count = logged.len();
+    logged.retain(|one| !one.sql.contains("temp.sqlite_parameters"));
+    commands += count - logged.len();
     let guard = match &source.guard {
         Some(guard) => guard.clone(),
         None => {
-            let (guards, rest): (Vec<_>, Vec<_>) = logged
-                .into_iter()
-                .partition(|one| one.sql.to_ascii_lowercase().contains("talon_guard("));
+            let (guards, rest): (Vec<_>, Vec<_>) =
+                logged.into_iter().partition(|one| is_declaration(&one.sql));
             logged = rest;
             guards.into_iter().map(|one| one.sql).collect::<Vec<_>>().join("\n")
         }
@@ -106,12 +147,24 @@ pub fn record(source: &Source, library: &Path) -> Result<Recorded, String> {
     if guard.trim().is_empty() {
         return Err("the log calls no talon_guard: give the guards with --guard FILE".to_owned());
     }
+    let mut talons = 0;
     let schema = match &source.schema {
-        Some(schema) => schema.clone(),
+        Some(schema) => {
+            let statements = split_script(schema);
+            let count = statements.len();
+            let own: Vec<String> = statements.into_iter().filter(|sql| !is_talons(sql)).collect();
+            talons = count - own.len();
+            own.join("\n")
+        }
         None => {
-            let end = logged.iter().position(|one| !is_definition(&one.sql));
-            let definitions = logged.drain(..end.unwrap_or(logged.len()));
-            definitions.map(|one| one.sql).collect::<Vec<_>>().join("\n")
+            let is_first = |one: &Logged| is_definition(&one.sql) || is_looking(&one.sql);
+            let end = logged.iter().position(|one| !is_first(one)).unwrap_or(logged.len());
+            let rest = logged.split_off(end);
+            let (definitions, looks): (Vec<_>, Vec<_>) =
+                logged.into_iter().partition(|one| is_definition(&one.sql));
+            logged = looks;
+            logged.extend(rest);
+            definitions.into_iter().map(|one| one.sql).collect::<Vec<_>>().join("\n")
         }
     };
     if schema.trim().is_empty() {
@@ -136,8 +189,17 @@ pub fn record(source: &Source, library: &Path) -> Result<Recorded, String> {
     }
     let plain = |failure: Failure| failure.to_string();
     let setting = scenario.settings()[0];
-    let records = pieces(&mut scenario, setting, library)?;
+    let mut records = Vec::new();
+    for (kind, found) in guarded(&scenario, setting, library)? {
+        match found {
+            Guarded::Pieces(pieces) => scenario.pieces.push(pieces),
+            Guarded::Record => records.push(kind),
+            Guarded::Beyond(problem) => return Err(problem),
+        }
+    }
     let statements = logged.len();
+    let changing = logged.iter().map(|one| &one.sql).filter(|sql| is_changing(sql));
+    let changing = changing.cloned().collect();
     let (steps, failing) = steps(&scenario, setting, logged).map_err(plain)?;
     let mut left = source.last.max(1);
     let mut from = steps.len();
@@ -152,7 +214,7 @@ pub fn record(source: &Source, library: &Path) -> Result<Recorded, String> {
     let text = toml::to_string_pretty(&scenario).map_err(|error| error.to_string())?;
     // What reads back is looked over as any scenario's file is.
     let scenario = Scenario::parse(&source.name, &text).map_err(|error| error.to_string())?;
-    Ok(Recorded { scenario, statements, commands, failing, records })
+    Ok(Recorded { scenario, statements, commands, talons, failing, changing, records })
 }
 
 /// Steps, each with whether a transaction is still open somewhere after it; and the statements that fail.
@@ -206,103 +268,6 @@ fn step_of(one: &Logged) -> Step {
         step.purges = purges.then_some(Purge::All);
     }
     step
-}
-
-/// Fills in what the judge compares, from what Talon knows of the guards; gives the kinds that have no lines.
-fn pieces(
-    scenario: &mut Scenario,
-    setting: Setting,
-    library: &Path,
-) -> Result<Vec<String>, String> {
-    let plain = |failure: Failure| failure.to_string();
-    let files: Files = model::schema_files(scenario, setting)
-        .map_err(|failure| format!("the schema: {failure}"))?;
-    let disk = Disk::new(&files);
-    let connection =
-        session::open(&disk, setting, Some(library), &Host::default()).map_err(plain)?;
-    connection.run(&scenario.guard).map_err(|failure| format!("the guards: {failure}"))?;
-    let rows = connection.query("SELECT kind, definition FROM talon_guards").map_err(plain)?;
-    let mut records = Vec::new();
-    for row in rows {
-        let [kind, definition] = row.as_slice() else { continue };
-        let kind = kind.text().unwrap_or_default().to_owned();
-        let definition: Json = serde_json::from_str(definition.text().unwrap_or_default())
-            .map_err(|error| format!("the guard of {kind}: {error}"))?;
-        if definition["lines"].is_null() {
-            records.push(kind);
-            continue;
-        }
-        let bare = Connection::open(&disk.path(DATABASE)).map_err(plain)?;
-        scenario.pieces.push(pieces_of(kind, &definition, &bare)?);
-    }
-    connection.close().map_err(plain)?;
-    Ok(records)
-}
-
-fn columns(json: &Json) -> Option<Vec<String>> {
-    match json {
-        Json::String(one) => Some(vec![one.clone()]),
-        Json::Array(several) => several.iter().map(|one| one.as_str().map(str::to_owned)).collect(),
-        _ => None,
-    }
-}
-
-fn pieces_of(kind: String, definition: &Json, connection: &Connection) -> Result<Pieces, String> {
-    let text = |json: &Json| json.as_str().map(str::to_owned);
-    let plain = |failure: Failure| failure.to_string();
-    let (header, lines) = (&definition["header"], &definition["lines"]);
-    let table = |json: &Json| text(&json["table"]).unwrap_or_default();
-    let key = |json: &Json| -> Result<Vec<String>, String> {
-        match columns(&json["key"]) {
-            Some(key) => Ok(key),
-            None => tables::primary_key(connection, &table(json)).map_err(plain),
-        }
-    };
-    let reference = |json: &Json, to: &Json, key: &[String]| -> Result<Vec<String>, String> {
-        match columns(&json["piece"]) {
-            Some(piece) => Ok(piece),
-            None => tables::reference(connection, &table(json), &table(to), key).map_err(plain),
-        }
-    };
-    let (header_key, line_key) = (key(header)?, key(lines)?);
-    let mut found = Pieces {
-        header: table(header),
-        lines: table(lines),
-        piece: reference(lines, header, &header_key)?,
-        header_where: text(&header["where"]),
-        lines_where: text(&lines["where"]),
-        details: Vec::new(),
-        key: header_key,
-        kind,
-    };
-    for detail in definition["details"].as_array().into_iter().flatten() {
-        let of = detail["of"].as_str().unwrap_or("header");
-        let (parent, parent_key) = match of {
-            "header" => (header, &found.key),
-            "lines" => (lines, &line_key),
-            other => {
-                return Err(format!(
-                    "kind {}: what the detail {} has below {other} cannot be compared",
-                    found.kind,
-                    table(detail)
-                ));
-            }
-        };
-        if !detail["where"].is_null() {
-            return Err(format!(
-                "kind {}: the condition of detail {} cannot be compared",
-                found.kind,
-                table(detail)
-            ));
-        }
-        found.details.push(Detail {
-            name: text(&detail["name"]).unwrap_or_else(|| table(detail)),
-            table: table(detail),
-            piece: reference(detail, parent, parent_key)?,
-            line_key: if of == "lines" { line_key.clone() } else { Vec::new() },
-        });
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

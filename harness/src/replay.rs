@@ -6,6 +6,7 @@ use crate::fault::{Fault, Kind, Survival};
 use crate::faulted::{Faulted, disarm};
 use crate::figures::Figures;
 use crate::judge::{Allowed, Verdict};
+use crate::model::Excluded;
 use crate::process::Killing;
 use crate::scenario::{Journal, Scenario, Setting, Synchronous};
 use crate::session::Script;
@@ -46,6 +47,8 @@ pub enum Event<'a> {
     Problem(&'a str, &'a Verdict),
     /// A fault never happened.
     Unfired(&'a str),
+    /// Something that whoever wrote a scenario may not have meant.
+    Note(&'a str, &'a str),
 }
 
 /// Who hears it.
@@ -65,6 +68,12 @@ pub fn scenario(scenario: &Scenario, options: &Options, listen: &mut Listener<'_
                 continue;
             }
         };
+        if place == 0 {
+            for failing in trial.failing() {
+                let note = format!("fails without Talon, too: {failing}");
+                listen(Event::Note(&scenario.name, &note));
+            }
+        }
         let deal = if options.thorough { Deal::ALL } else { Deal::of(&settings, place) };
         let run = Run { name: &name, options, deal };
         run.all(trial.as_mut(), &mut figures, listen);
@@ -87,6 +96,8 @@ pub(crate) trait Trial {
     fn count(&mut self) -> Result<Counted, String>;
     /// Runs with a fault and judges what is left; none where it did not happen.
     fn inject(&mut self, fault: Fault, seed: u64) -> Result<Option<Verdict>, String>;
+    /// The host's statements that fail even without a fault, where that is not judged.
+    fn failing(&self) -> Vec<String>;
 }
 
 fn trial<'a>(
@@ -254,6 +265,11 @@ pub(crate) fn killing(scenario: &Scenario, options: &Options) -> Option<Killing>
 }
 
 impl Trial for Bench<'_> {
+    fn failing(&self) -> Vec<String> {
+        let known = self.known.get(&Excluded::new());
+        known.map(|known| self.script.failing(&known.reference)).unwrap_or_default()
+    }
+
     fn count(&mut self) -> Result<Counted, String> {
         vfs::seed(self.options.seed);
         let disk = Disk::new(&self.base);

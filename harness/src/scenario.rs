@@ -422,6 +422,14 @@ impl Scenario {
             let (first, last) = older::FORMATS.into_inner();
             return Err(format!("`format` is {first} to {last}, on a connection without Talon"));
         }
+        self.look_over_names()?;
+        let is_size = |size: &&u32| size.is_power_of_two() && (512..=65536).contains(*size);
+        if let Some(size) = self.runs.page_size.iter().find(|size| !is_size(size)) {
+            return Err(format!("there is no page_size {size}; there are 512, 1024, … 65536"));
+        }
+        if self.settings().is_empty() {
+            return Err("[runs] leaves no combination of settings".to_owned());
+        }
         let families = self.faults.iter().flatten();
         if let Some(family) =
             families.into_iter().find(|family| !FAMILIES.contains(&family.as_str()))
@@ -432,6 +440,36 @@ impl Scenario {
             ));
         }
         Ok(())
+    }
+
+    /// The connections that steps name.
+    fn used(&self) -> BTreeSet<&str> {
+        let steps = self.before.iter().chain(&self.steps).chain(&self.again);
+        steps.map(|step| step.on.as_str()).collect()
+    }
+
+    /// Leaves out connections that no step names.
+    pub fn without_idle_connections(mut self) -> Scenario {
+        let used: BTreeSet<String> = self.used().into_iter().map(str::to_owned).collect();
+        self.connections.retain(|name, _| used.contains(name));
+        self
+    }
+
+    /// Names that are said twice, or of nothing.
+    fn look_over_names(&self) -> Result<(), String> {
+        let used = self.used();
+        if let Some(idle) = self.connections.keys().find(|name| !used.contains(name.as_str())) {
+            return Err(format!("[connections] has {idle:?}, and no step is on it"));
+        }
+        let checks = self.after.iter().chain(&self.always).filter_map(|check| check.on.as_deref());
+        if let Some(unknown) = checks.into_iter().find(|name| !used.contains(name)) {
+            return Err(format!("a check is on {unknown:?}, and no step is"));
+        }
+        let mut kinds = BTreeSet::new();
+        match self.pieces.iter().find(|pieces| !kinds.insert(&pieces.kind)) {
+            Some(twice) => Err(format!("there are two [[pieces]] of kind {}", twice.kind)),
+            None => Ok(()),
+        }
     }
 
     /// A scenario that is compared with a run without Talon.

@@ -133,6 +133,7 @@ impl Said {
                 }
             }
             Event::Unfired(name) => self.line(&format!("never happened: {name}")),
+            Event::Note(name, note) => self.line(&format!("note  {name}: {note}")),
         }
     }
 

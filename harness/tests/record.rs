@@ -88,3 +88,38 @@ fn a_log_says_what_it_lacks() {
         "a parameter without its value in UPDATE line SET label = :label;: trace with --expanded (1)"
     );
 }
+
+#[test]
+fn what_a_shell_and_talon_add_to_a_log_is_left_out_or_refused() {
+    let log = format!(
+        "SELECT 1;\nPRAGMA foreign_keys = ON;\n{LOG}REPLACE INTO temp.sqlite_parameters(key, value) VALUES ('a', 1);\n\
+         INSERT INTO line VALUES (20, 2, 'p', date('now'));\n"
+    );
+    let made = recorded(&log, 4).expect("a scenario");
+    assert_eq!((made.statements, made.commands), (17, 2));
+    assert_eq!(made.changing, ["INSERT INTO line VALUES (20, 2, 'p', date('now'));"]);
+    let tracked = LOG.replacen("BEGIN;", "SELECT talon_track('lot', 'lot');\nBEGIN;", 1);
+    let made = recorded(&tracked, 4).expect("a scenario");
+    assert_eq!(made.records, ["lot"]);
+    let of_talon = format!("{LOG}SELECT version FROM \"main\".talon_piece WHERE kind = 1;");
+    assert_eq!(
+        recorded(&of_talon, 4).expect_err("no scenario"),
+        "the log has what Talon does of itself (SELECT version FROM \"main\".talon_piece WHERE kind = 1;): trace the \
+         host without Talon"
+    );
+    let (schema, rest) = LOG.split_once("SELECT talon_guard").expect("the guard");
+    let dump = format!(
+        "{}CREATE TABLE talon_kind(id);\nINSERT INTO talon_kind VALUES (1);",
+        schema.replace(".open shop.db", "")
+    );
+    let source = Source {
+        name: "shop".to_owned(),
+        log: format!("SELECT talon_guard{rest}"),
+        schema: Some(dump),
+        last: 4,
+        ..Source::default()
+    };
+    let library = harness::built_library().expect("as above");
+    let made = record(&source, &library).expect("a scenario");
+    assert_eq!(made.talons, 2);
+}

@@ -33,7 +33,7 @@ fn replayed(path: &Path, settings: &str, only: Option<&str>, most: u64) -> Figur
     let scenario = Scenario::read(path).unwrap_or_else(|error| panic!("{error}"));
     let mut problems = Vec::new();
     let figures = replay::scenario(&scenario, &options, &mut |event| match event {
-        Event::Begins(_) => {}
+        Event::Begins(_) | Event::Note(..) => {}
         Event::Problem(name, verdict) => problems.push(format!("{name}: {verdict:?}")),
         Event::Unfired(name) => problems.push(format!("{name} never happened")),
     });
@@ -88,4 +88,140 @@ fn a_call_that_is_refused_leaves_no_transaction_open_on_a_full_disk() {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/refused_call.toml"));
     let figures = replayed(path, "persist-full-4096", Some("full@"), 0);
     assert!(figures.injected >= 8, "{figures:?}");
+}
+
+/// A scenario of one sale, with something in it replaced.
+fn of_one_sale(from: &str, to: &str) -> String {
+    let text = r#"
+about = "A sale is entered and changed."
+sample = "sales"
+[connections.till]
+busy_timeout_ms = 0
+[[steps]]
+sql = "BEGIN; INSERT INTO sale_piece VALUES (1, 'A', 1); INSERT INTO sale_line VALUES (1, 1, 1, 'x', 1); COMMIT;"
+[[steps]]
+sql = "UPDATE sale_line SET label = 'y';"
+[[after]]
+on = "till"
+sql = "SELECT label FROM sale_line"
+rows = ["'y'"]
+[runs]
+journal = ["delete"]
+synchronous = ["full"]
+page_size = [4096]
+"#;
+    assert!(text.contains(from), "{from}");
+    text.replacen(from, to, 1)
+}
+
+#[test]
+fn a_file_that_says_what_there_is_not_is_refused_by_name() {
+    let problem = |from: &str, to: &str| match Scenario::parse("one", &of_one_sale(from, to)) {
+        Ok(_) => "none".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    assert_eq!(problem("'A'", "'B'"), "none");
+    assert_eq!(
+        problem("[connections.till]", "[connections.tlil]"),
+        "one: [connections] has \"tlil\", and no step is on it"
+    );
+    assert_eq!(
+        problem("on = \"till\"", "on = \"tlil\""),
+        "one: a check is on \"tlil\", and no step is"
+    );
+    assert_eq!(
+        problem("[4096]", "[4000]"),
+        "one: there is no page_size 4000; there are 512, 1024, … 65536"
+    );
+    assert_eq!(problem("[4096]", "[]"), "one: [runs] leaves no combination of settings");
+    let again = "[[pieces]]\nkind = 'sale'\nheader = 'sale_piece'\nkey = ['id']\nlines = 'sale_line'\npiece = ['sale_id']\n[[steps]]";
+    assert_eq!(problem("[[steps]]", again), "one: there are two [[pieces]] of kind sale");
+}
+
+/// What `harness` answers: its exit code, and all that it says.
+fn harness(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_harness")).args(arguments).output();
+    let output = output.expect("it runs");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// What a replay of a scenario's text says, with few faults.
+fn said(text: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("one.toml");
+    std::fs::write(&path, text).expect("a file");
+    harness(&["replay", &path.to_string_lossy(), "--most", "1"])
+}
+
+#[test]
+fn a_replay_says_what_its_scenario_may_not_have_meant() {
+    let (code, text) = said(&of_one_sale("SET label = 'y'", "SET lable = 'y'"));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("\n      fails without Talon, too: UPDATE sale_line SET lable = 'y';: no such column: lable"),
+        "{text}"
+    );
+    let both = "SET label = 'y'; UPDATE sale_line SET lable = 'z'";
+    let (code, text) = said(&of_one_sale("SET label = 'y'", both));
+    let note = "note  one: fails without Talon, too: UPDATE sale_line SET lable = 'z';: no such column: lable";
+    assert!(code == Some(0) && text.contains(note), "{text}");
+    let own =
+        "guard = \"SELECT talon_guard('order', 'sale_piece', 'sale_line');\"\n[connections.till]";
+    let (code, text) = said(&of_one_sale("[connections.till]", own));
+    assert!(
+        code == Some(1) && text.contains("kind order is guarded, but has no [[pieces]]"),
+        "{text}"
+    );
+    let nothing = of_one_sale("[[steps]]\nsql = \"BEGIN", "[[before]]\nsql = \"BEGIN");
+    let without = nothing
+        .replace("[connections.till]", "[connections.till]\ntalon = false\ntriggers = false")
+        .replace("UPDATE sale_line SET label = 'y'", "SELECT 1")
+        .replace("\"'y'\"", "\"'x'\"");
+    let (code, text) = said(&without);
+    assert!(code == Some(1) && text.contains("no image would be compared"), "{text}");
+}
+
+#[test]
+fn pieces_that_say_something_else_than_the_guard_are_refused() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/details_and_host_triggers.toml");
+    let whole = std::fs::read_to_string(path).expect("the scenario");
+    let problem = |from: &str, to: &str| {
+        assert!(whole.contains(from), "{from}");
+        let (code, text) = said(&whole.replacen(from, to, 1));
+        assert_eq!(code, Some(1), "{text}");
+        let line = text.lines().find(|line| line.starts_with("WRONG")).unwrap_or_default();
+        line.split_once(": ").map(|(_, problem)| problem.to_owned()).unwrap_or_default()
+    };
+    assert_eq!(
+        problem("header = \"orders\"\nkey", "header = \"order_line\"\nkey"),
+        "[[pieces]] of kind order has order_line as `header`, its guard orders"
+    );
+    assert_eq!(
+        problem("key = [\"shop\", \"no\"]", "key = [\"shop\"]"),
+        "[[pieces]] of kind order has shop as `key`, its guard shop, no"
+    );
+    assert_eq!(
+        problem("  { name = \"payment\", table = \"payment\", piece = [\"shop\", \"no\"] },\n", ""),
+        "[[pieces]] of kind order has taxes (table line_tax, shop, no, rank refers to lines shop, no, rank) as `details`, \
+         its guard payment (table payment, shop, no refers to the header ), taxes (table line_tax, shop, no, rank refers to lines shop, no, rank)"
+    );
+}
+
+#[test]
+fn options_that_do_not_fit_are_refused_by_name() {
+    let refused = |arguments: &[&str], text: &str| {
+        let (code, said) = harness(arguments);
+        assert!(code == Some(2) && said.contains(text), "{arguments:?}: {said}");
+    };
+    refused(&["replay", "--most", "x"], "--most takes a number, not \"x\"");
+    refused(&["simulate", "--most", "3"], "simulate takes no --most; see --help");
+    refused(&["replay", "--library", "/no/such.so"], "there is no library /no/such.so");
+    refused(&["replay", "/no/such.toml"], "/no/such.toml: No such file or directory");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/save_again.toml");
+    let (code, said) = harness(&["replay", path, "--settings", "wal-fll"]);
+    assert!(
+        code == Some(1) && said.contains("no fault was tried: 1 scenarios, --settings \"wal-fll\""),
+        "{said}"
+    );
 }

@@ -17,7 +17,7 @@ fn simulated(seed: u64) -> (Figures, Vec<String>) {
     let mut problems = Vec::new();
     let figures = simulate::run(&simulate::scenario(seed), &options, &mut |event| match event {
         Event::Problem(name, verdict) => problems.push(format!("{name}: {verdict:?}")),
-        Event::Begins(_) | Event::Unfired(_) => {}
+        Event::Begins(_) | Event::Unfired(_) | Event::Note(..) => {}
     });
     (figures, problems)
 }

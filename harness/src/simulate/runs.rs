@@ -182,6 +182,6 @@ pub fn write_shrunk(options: &Options, folder: &Path) -> Result<bool, Box<dyn Er
 pub fn write(host: &Scenario, folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
     std::fs::create_dir_all(folder)?;
     let path = folder.join(&host.name).with_extension("toml");
-    std::fs::write(&path, toml::to_string_pretty(host)?)?;
+    std::fs::write(&path, toml::to_string_pretty(&host.clone().without_idle_connections())?)?;
     Ok(path)
 }
