@@ -74,11 +74,7 @@ impl<'a> Bench<'a> {
             judge,
             judged: HashMap::new(),
         };
-        let known = bench.known(&Excluded::new())?;
-        if known.observed.iter().all(|observed| observed.snapshots.is_empty()) {
-            let text = "no image would be compared: no step changes a piece where Talon sees it";
-            return Err(text.to_owned());
-        }
+        bench.known(&Excluded::new())?;
         Ok(bench)
     }
 

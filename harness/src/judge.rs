@@ -4,7 +4,7 @@ use crate::model::Duty;
 use crate::observe::{Observed, Reader, Snapshot, lines_of, only};
 use crate::scenario::{Check, Host, Scenario, Setting};
 use crate::session;
-use crate::tables::{self, Dump};
+use crate::tables::{self, Dump, detail_rows};
 use crate::vfs::{Connection, Disk, Failure, Files, Value};
 use std::path::Path;
 use std::sync::Arc;
@@ -196,6 +196,8 @@ impl Judge<'_> {
         verdict: &mut Verdict,
     ) -> Result<(), Failure> {
         let before = tables::pieces(connection, &self.scenario.pieces)?;
+        let details = self.scenario.pieces.iter().map(|kind| detail_rows(connection, kind));
+        let details = details.collect::<Result<Vec<_>, _>>()?;
         connection
             .query("INSERT INTO talon_restore(kind, piece) SELECT kind, piece FROM talon_lost")?;
         let pieces = tables::pieces(connection, &self.scenario.pieces)?;
@@ -215,7 +217,7 @@ impl Judge<'_> {
             verdict.images += 1;
             let is_left = piece == before || self.shares_lines(*kind);
             let is_withheld = is_left && self.is_withheld(connection, *kind, key)?;
-            if !is_withheld && !is_given_back(&piece.image, newest, &before.image) {
+            if !is_withheld && !is_given_back(&piece.image, newest, &details[*kind]) {
                 verdict.wrong.push(format!("restored {} instead of {newest}", piece.image));
             }
         }
@@ -307,11 +309,11 @@ fn compare((snapshots, observed): &(Vec<Snapshot>, Observed), state: &Allowed<'_
     verdict
 }
 
-/// Whether a restored piece is as it was: all of its image is there, and nothing else but rows that were there before.
-fn is_given_back(now: &str, image: &str, before: &str) -> bool {
-    let [now, image, before] =
-        [now, image, before].map(|image| image.lines().map(str::to_owned).collect::<Vec<_>>());
-    only(&image, &now).is_empty() && only(&only(&now, &image), &before).is_empty()
+/// Whether a restored piece is as it was: all of its image is there, and nothing else but details that were there before.
+fn is_given_back(now: &str, image: &str, details: &[String]) -> bool {
+    let [now, image] =
+        [now, image].map(|image| image.lines().map(str::to_owned).collect::<Vec<_>>());
+    only(&image, &now).is_empty() && only(&only(&now, &image), details).is_empty()
 }
 
 /// A key as Talon shows it.
@@ -379,12 +381,12 @@ mod tests {
     #[test]
     fn a_restored_piece_has_all_of_its_image_and_of_the_rest_what_was_there_before() {
         let image = "lines(id)\n  1, \n  2, \nnote(id)\n  3, \n";
-        let before = "lines(id)\nnote(id)\n  4, \n";
+        let before = ["  4, ".to_owned()];
         let now = |rows: &str| format!("lines(id)\n{rows}");
-        assert!(is_given_back(&now("  1, \n  2, \nnote(id)\n  3, \n"), image, before));
-        assert!(is_given_back(&now("  1, \n  2, \nnote(id)\n  3, \n  4, \n"), image, before));
-        assert!(!is_given_back(&now("  1, \nnote(id)\n  3, \n  4, \n"), image, before));
-        assert!(!is_given_back(&now("  1, \n  2, \nnote(id)\n  3, \n  5, \n"), image, before));
-        assert!(!is_given_back(&now("  1, \n  1, \n  2, \nnote(id)\n  3, \n"), image, before));
+        assert!(is_given_back(&now("  1, \n  2, \nnote(id)\n  3, \n"), image, &before));
+        assert!(is_given_back(&now("  1, \n  2, \nnote(id)\n  3, \n  4, \n"), image, &before));
+        assert!(!is_given_back(&now("  1, \nnote(id)\n  3, \n  4, \n"), image, &before));
+        assert!(!is_given_back(&now("  1, \n  2, \nnote(id)\n  3, \n  5, \n"), image, &before));
+        assert!(!is_given_back(&now("  1, \n  1, \n  2, \nnote(id)\n  3, \n"), image, &before));
     }
 }

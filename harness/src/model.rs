@@ -269,6 +269,14 @@ impl Reference {
                 }
                 duty.committed.entry(image).or_default().insert(key.clone());
             }
+            for at in &commit.restores.pieces {
+                // What was restored and lost again in one transaction was there last.
+                let is_lost = commit.pieces.get(at).is_some_and(|piece| piece.lines == 0);
+                let mut seen = commit.restores.seen.iter().rev().filter_map(|seen| seen.get(at));
+                if is_lost && let Some(last) = seen.find(|piece| piece.lines > 0) {
+                    duty.newest.insert(at.clone(), last.image.clone());
+                }
+            }
             for ((kind, key), piece) in commit.restores.seen.iter().flatten() {
                 let image = (*kind, piece.image.clone());
                 duty.committed.entry(image).or_default().insert(key.clone());

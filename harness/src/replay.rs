@@ -106,10 +106,17 @@ fn trial<'a>(
     setting: Setting,
     options: &'a Options,
 ) -> Result<Box<dyn Trial + 'a>, String> {
-    Ok(match scenario.again.is_empty() {
-        true => Box::new(Bench::new(scenario, script, setting, options)?),
-        false => Box::new(Again::new(scenario, script, setting, options)?),
-    })
+    if !scenario.again.is_empty() {
+        return Ok(Box::new(Again::new(scenario, script, setting, options)?));
+    }
+    let bench = Bench::new(scenario, script, setting, options)?;
+    let known = bench.known.get(&Excluded::new());
+    let mut observed = known.into_iter().flat_map(|known| &known.observed);
+    if observed.all(|observed| observed.snapshots.is_empty()) {
+        let text = "no image would be compared: no step changes a piece where Talon sees it";
+        return Err(text.to_owned());
+    }
+    Ok(Box::new(bench))
 }
 
 /// Kinds of faults, each with the number of calls that it could strike.

@@ -157,6 +157,20 @@ pub(crate) fn values_of(columns: &[String], wanted: &[String], row: &[Value]) ->
     wanted.iter().filter_map(|name| row.get(place(name)?)).cloned().collect()
 }
 
+/// The rows of a kind's further tables, whatever they belong to, as images show them.
+///
+/// # Errors
+/// What SQLite reports.
+pub fn detail_rows(connection: &Connection, kind: &Pieces) -> Result<Vec<String>, Failure> {
+    let mut found = Vec::new();
+    for detail in &kind.details {
+        let rows =
+            connection.query(&format!("{}1", part(connection, &detail.table, "d")?.select))?;
+        found.extend(rows.iter().map(|row| format!("  {}", joined(row))));
+    }
+    Ok(found)
+}
+
 /// All pieces that are there.
 ///
 /// # Errors

@@ -23,12 +23,18 @@ pub struct Failing {
     fault: Option<(Kind, bool)>,
     /// Something was lost; otherwise something is wrong.
     is_loss: bool,
+    /// The first word of what is said of it.
+    word: String,
 }
 
 impl Failing {
     fn is_like(&self, other: &Failing) -> bool {
-        (self.fault, self.is_loss) == (other.fault, other.is_loss)
+        (self.fault, self.is_loss, &self.word) == (other.fault, other.is_loss, &other.word)
     }
+}
+
+fn first_word(problem: &str) -> String {
+    problem.split_whitespace().next().unwrap_or_default().to_owned()
 }
 
 /// Chooses faults among the calls that were counted.
@@ -40,15 +46,21 @@ fn fails(scenario: &Scenario, options: &Options, faults: Choice<'_>) -> Option<F
     for setting in scenario.settings() {
         let counted = Bench::new(scenario, &script, setting, options)
             .and_then(|mut bench| Ok((bench.count()?, bench)));
-        let Ok((counted, mut bench)) = counted else {
-            return Some(Failing { name: setting.to_string(), fault: None, is_loss: false });
+        let (counted, mut bench) = match counted {
+            Ok(counted) => counted,
+            Err(problem) => {
+                let (name, word) = (setting.to_string(), first_word(&problem));
+                return Some(Failing { name, fault: None, is_loss: false, word });
+            }
         };
         for fault in faults(&counted) {
             let mut found = None;
             let name = format!("{setting} {fault}");
             run_fault(&mut bench, options, &name, fault, &mut Figures::default(), &mut |event| {
                 if let Event::Problem(name, verdict) = event {
+                    let first = verdict.lost.iter().chain(&verdict.wrong).next();
                     found = Some(Failing {
+                        word: first.map(|problem| first_word(problem)).unwrap_or_default(),
                         name: name.to_owned(),
                         fault: Some((fault.kind, fault.lasting)),
                         is_loss: !verdict.lost.is_empty(),
