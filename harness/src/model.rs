@@ -2,7 +2,7 @@
 
 use crate::scenario::{Purge, Scenario, Setting};
 use crate::session::{Act, DATABASE, Script, Session};
-use crate::tables::{self, Dump, PieceMap};
+use crate::tables::{self, Dump, PieceKey, PieceMap};
 use crate::told::Told;
 use crate::vfs::{Connection, Disk, Executed, Failure, Files, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,7 +71,7 @@ pub struct Restores {
     /// The pieces as the transaction saw them before and after it: Talon stores what it replaces, and what it restores.
     pub seen: Vec<PieceMap>,
     /// Which were restored.
-    pub pieces: BTreeSet<(usize, Vec<Value>)>,
+    pub pieces: BTreeSet<PieceKey>,
 }
 
 /// A run without Talon.
@@ -223,7 +223,7 @@ pub struct Duty {
     /// Images, by kind, that a snapshot may hold, and the keys that their pieces had.
     pub committed: BTreeMap<(usize, String), BTreeSet<Vec<Value>>>,
     /// The newest image with lines of each piece, where a connection with Talon committed it.
-    pub newest: BTreeMap<(usize, Vec<Value>), String>,
+    pub newest: BTreeMap<PieceKey, String>,
 }
 
 impl Commit {

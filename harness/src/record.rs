@@ -115,57 +115,65 @@ fn is_talons(sql: &str) -> bool {
     sql.to_ascii_lowercase().contains("talon_")
 }
 
+/// The log's statements without what the shell runs for its commands; how many lines and statements those are.
+fn of_host(log: &str) -> Result<(Vec<Logged>, usize), String> {
+    let (mut logged, commands) = read_log(log);
+    let is_own = |one: &Logged| {
+        let sql = one.sql.to_ascii_lowercase();
+        OWN.iter().any(|own| sql.contains(own))
+    };
+    if let Some(Logged { sql, .. }) = logged.iter().find(|one| is_own(one)) {
+        return Err(format!(
+            "the log has what Talon does of itself ({sql}): trace the host without Talon"
+        ));
+    }
+    let count = logged.len();
+    logged.retain(|one| !one.sql.contains("temp.sqlite_parameters"));
+    let commands = commands + count - logged.len();
+    Ok((logged, commands))
+}
+
+/// Takes statements out of a log, as a script.
+fn taken_out(logged: &mut Vec<Logged>, is_taken: impl Fn(&Logged) -> bool) -> String {
+    let (taken, left): (Vec<_>, Vec<_>) = logged.drain(..).partition(is_taken);
+    *logged = left;
+    taken.into_iter().map(|one| one.sql).collect::<Vec<_>>().join("\n")
+}
+
+/// Takes the definitions out that a log begins with, between looks at what is there.
+fn definitions(logged: &mut Vec<Logged>) -> String {
+    let is_first = |one: &Logged| is_definition(&one.sql) || is_looking(&one.sql);
+    let end = logged.iter().position(|one| !is_first(one)).unwrap_or(logged.len());
+    let rest = logged.split_off(end);
+    let schema = taken_out(logged, |one| is_definition(&one.sql));
+    logged.extend(rest);
+    schema
+}
+
+/// A schema without Talon's own tables and triggers, and how many statements those are.
+fn without_talon(schema: &str) -> (String, usize) {
+    let statements = split_script(schema);
+    let count = statements.len();
+    let own: Vec<String> = statements.into_iter().filter(|sql| !is_talons(sql)).collect();
+    (own.join("\n"), count - own.len())
+}
+
 /// Makes the scenario.
 ///
 /// # Errors
 /// What is missing, or does not fit.
 pub fn record(source: &Source, library: &Path) -> Result<Recorded, String> {
-    let (mut logged, mut commands) = read_log(&source.log);
-    let is_own = |one: &Logged| {
-        let sql = one.sql.to_ascii_lowercase();
-        OWN.iter().any(|own| sql.contains(own))
-    };
-    if let Some(own) = logged.iter().find(|one| is_own(one)) {
-        return Err(format!(
-            "the log has what Talon does of itself ({}): trace the host without Talon",
-            own.sql
-        ));
-    }
-    // What `.parameter` of the shell does.
-    let count = logged.len();
-    logged.retain(|one| !one.sql.contains("temp.sqlite_parameters"));
-    commands += count - logged.len();
+    let (mut logged, commands) = of_host(&source.log)?;
     let guard = match &source.guard {
         Some(guard) => guard.clone(),
-        None => {
-            let (guards, rest): (Vec<_>, Vec<_>) =
-                logged.into_iter().partition(|one| is_declaration(&one.sql));
-            logged = rest;
-            guards.into_iter().map(|one| one.sql).collect::<Vec<_>>().join("\n")
-        }
+        None => taken_out(&mut logged, |one| is_declaration(&one.sql)),
     };
     if guard.trim().is_empty() {
         return Err("the log calls no talon_guard: give the guards with --guard FILE".to_owned());
     }
-    let mut talons = 0;
-    let schema = match &source.schema {
-        Some(schema) => {
-            let statements = split_script(schema);
-            let count = statements.len();
-            let own: Vec<String> = statements.into_iter().filter(|sql| !is_talons(sql)).collect();
-            talons = count - own.len();
-            own.join("\n")
-        }
-        None => {
-            let is_first = |one: &Logged| is_definition(&one.sql) || is_looking(&one.sql);
-            let end = logged.iter().position(|one| !is_first(one)).unwrap_or(logged.len());
-            let rest = logged.split_off(end);
-            let (definitions, looks): (Vec<_>, Vec<_>) =
-                logged.into_iter().partition(|one| is_definition(&one.sql));
-            logged = looks;
-            logged.extend(rest);
-            definitions.into_iter().map(|one| one.sql).collect::<Vec<_>>().join("\n")
-        }
+    let (schema, talons) = match &source.schema {
+        Some(schema) => without_talon(schema),
+        None => (definitions(&mut logged), 0),
     };
     if schema.trim().is_empty() {
         return Err(
@@ -187,7 +195,6 @@ pub fn record(source: &Source, library: &Path) -> Result<Recorded, String> {
     for one in logged.iter().filter(|one| one.on != TILL) {
         scenario.connections.entry(one.on.clone()).or_default();
     }
-    let plain = |failure: Failure| failure.to_string();
     let setting = scenario.settings()[0];
     let mut records = Vec::new();
     for (kind, found) in guarded(&scenario, setting, library)? {
@@ -200,21 +207,27 @@ pub fn record(source: &Source, library: &Path) -> Result<Recorded, String> {
     let statements = logged.len();
     let changing = logged.iter().map(|one| &one.sql).filter(|sql| is_changing(sql));
     let changing = changing.cloned().collect();
-    let (steps, failing) = steps(&scenario, setting, logged).map_err(plain)?;
-    let mut left = source.last.max(1);
+    let (steps, failing) =
+        steps(&scenario, setting, logged).map_err(|failure| failure.to_string())?;
+    (scenario.before, scenario.steps) = parted(steps, source.last);
+    let text = toml::to_string_pretty(&scenario).map_err(|error| error.to_string())?;
+    // What reads back is looked over as any scenario's file is.
+    let scenario = Scenario::parse(&source.name, &text).map_err(|error| error.to_string())?;
+    Ok(Recorded { scenario, statements, commands, talons, failing, changing, records })
+}
+
+/// Steps before the faults, and those with them: at least so many statements of the last.
+fn parted(steps: Vec<(Step, bool)>, last: usize) -> (Vec<Step>, Vec<Step>) {
+    let mut left = last.max(1);
     let mut from = steps.len();
     // Where a transaction is open, its beginning is tried, too.
     while from > 0 && (left > 0 || steps[from - 1].1) {
         from -= 1;
         left = left.saturating_sub(split_script(&steps[from].0.sql).len());
     }
-    let mut steps: Vec<Step> = steps.into_iter().map(|(step, _)| step).collect();
-    scenario.steps = steps.split_off(from);
-    scenario.before = steps;
-    let text = toml::to_string_pretty(&scenario).map_err(|error| error.to_string())?;
-    // What reads back is looked over as any scenario's file is.
-    let scenario = Scenario::parse(&source.name, &text).map_err(|error| error.to_string())?;
-    Ok(Recorded { scenario, statements, commands, talons, failing, changing, records })
+    let mut before: Vec<Step> = steps.into_iter().map(|(step, _)| step).collect();
+    let steps = before.split_off(from);
+    (before, steps)
 }
 
 /// Steps, each with whether a transaction is still open somewhere after it; and the statements that fail.

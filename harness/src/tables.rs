@@ -20,8 +20,11 @@ pub struct Piece {
     pub lines: usize,
 }
 
-/// Pieces by kind (its place in the scenario) and key.
-pub type PieceMap = BTreeMap<(usize, Vec<Value>), Piece>;
+/// A piece's kind (its place in the scenario) and key.
+pub type PieceKey = (usize, Vec<Value>);
+
+/// Pieces by kind and key.
+pub type PieceMap = BTreeMap<PieceKey, Piece>;
 
 /// A name as SQL quotes it.
 pub fn quote(name: &str) -> String {

@@ -7,7 +7,7 @@ use crate::model::{Excluded, Outcome};
 use crate::observe::parts;
 use crate::scenario::{Detail, Journaled, Pieces};
 use crate::session::{Act, Session};
-use crate::tables::{self, Rows, primary_key, quote, stored_columns};
+use crate::tables::{self, PieceKey, Rows, primary_key, quote, stored_columns};
 use crate::vfs::{Connection, Executed, Failure, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +18,8 @@ pub struct Said {
     failure: Option<Failure>,
     /// What the restores come to, as SQL.
     sql: Vec<String>,
-    /// The pieces restored: the place of their kind, and their key.
-    pub restored: BTreeSet<(usize, Vec<Value>)>,
+    /// The pieces restored.
+    pub restored: BTreeSet<PieceKey>,
 }
 
 /// What Talon said of the journaled statements, by their place.
