@@ -57,7 +57,11 @@ impl Figures {
             self.families.iter().map(|(family, count)| format!("{family} {count}")).collect();
         format!(
             "{} {name}: runs={} ({}) faults={} states={} images={} lost={} wrong={} unfired={} {:.1}s",
-            if self.is_clean() { "ok  " } else { "FAIL" },
+            match self.is_clean() {
+                true if self.injected == 0 => "none",
+                true => "ok  ",
+                false => "FAIL",
+            },
             self.injected,
             families.join(", "),
             self.distinct.len(),

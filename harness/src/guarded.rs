@@ -3,8 +3,9 @@
 use crate::model;
 use crate::scenario::{DATABASE, Detail, Host, Pieces, Scenario, Setting};
 use crate::session;
+use crate::sql;
 use crate::tables;
-use crate::vfs::{Connection, Disk, Failure};
+use crate::vfs::{Connection, Disk, Failure, split_script};
 use serde_json::Value as Json;
 use std::path::Path;
 
@@ -35,6 +36,17 @@ pub fn guarded(
     let connection =
         session::open(&disk, setting, Some(library), &Host::default()).map_err(plain)?;
     connection.run(&scenario.guard).map_err(|failure| format!("the guards: {failure}"))?;
+    for (name, host) in &scenario.connections {
+        session::open(&disk, setting, Some(library).filter(|_| host.talon), host)
+            .and_then(Connection::close)
+            .map_err(|failure| format!("[connections.{name:?}] opens_with: {failure}"))?;
+    }
+    for step in scenario.before.iter().chain(&scenario.steps) {
+        let statements = split_script(&step.sql);
+        if let Some(sql) = statements.iter().find(|sql| connection.parameters(sql) > 0) {
+            return Err(format!("a parameter without its value in {sql}"));
+        }
+    }
     let rows = connection.query("SELECT kind, definition FROM talon_guards").map_err(plain)?;
     let bare = Connection::open(&disk.path(DATABASE)).map_err(plain)?;
     let mut found = Vec::new();
@@ -59,7 +71,15 @@ pub fn guarded(
 /// # Errors
 /// What differs, or a schema or a guard that fails.
 pub fn agrees(scenario: &Scenario, setting: Setting, library: &Path) -> Result<(), String> {
-    for (kind, guarded) in guarded(scenario, setting, library)? {
+    let declared = guarded(scenario, setting, library)?;
+    let kinds: Vec<&str> = declared.iter().map(|(kind, _)| kind.as_str()).collect();
+    let is_later =
+        scenario.steps.iter().chain(&scenario.before).any(|step| sql::is_declaration(&step.sql));
+    let is_unknown = |pieces: &&Pieces| !is_later && !kinds.contains(&pieces.kind.as_str());
+    if let Some(Pieces { kind, .. }) = scenario.pieces.iter().find(is_unknown) {
+        return Err(format!("[[pieces]] has kind {kind}; guarded are {}", kinds.join(", ")));
+    }
+    for (kind, guarded) in declared {
         let named = scenario.pieces.iter().find(|pieces| pieces.kind == kind);
         match (named, guarded) {
             (Some(named), Guarded::Pieces(guarded)) => differ(named, &guarded)?,

@@ -1,7 +1,7 @@
 //! The properties that must hold of a database after a fault.
 
 use crate::model::Duty;
-use crate::observe::{Observed, Reader, Snapshot, lines_of, only};
+use crate::observe::{Observed, Reader, Snapshot, line, lines_of, only};
 use crate::scenario::{Check, Host, Scenario, Setting};
 use crate::session;
 use crate::tables::{self, Dump, detail_rows};
@@ -358,7 +358,8 @@ pub(crate) fn look_after(connection: &Connection, verdict: &mut Verdict) -> Resu
             _ => false,
         };
         if !is_fine {
-            verdict.wrong.push(format!("{check}: {rows:?}"));
+            let rows: Vec<String> = rows.iter().map(|row| line(row)).collect();
+            verdict.wrong.push(format!("{check}: {}", rows.join(", ")));
         }
     }
     Ok(())

@@ -22,6 +22,8 @@ pub mod scenario;
 pub mod session;
 pub mod simulate;
 pub mod sites;
+pub(crate) mod sound;
+pub(crate) mod sql;
 pub mod tables;
 pub mod told;
 pub mod vfs;

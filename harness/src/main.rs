@@ -7,6 +7,7 @@ use harness::simulate::runs;
 use harness::{fuzz, process, sites, vfs, workers};
 use lexopt::prelude::*;
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -130,16 +131,7 @@ fn replay_scenarios(arguments: &Arguments) -> Result<bool, Problem> {
     let files: Vec<PathBuf> = files.into_iter().collect();
     let total = workers::replay_all(&files, &arguments.passed_on, arguments.jobs);
     if total.faults + total.wrong == 0 {
-        let Options { only, settings, .. } = &arguments.options;
-        let asked = [("--only", only), ("--settings", settings)];
-        let asked = asked
-            .into_iter()
-            .filter_map(|(name, text)| Some(format!("{name} {:?}", text.as_ref()?)));
-        println!(
-            "no fault was tried: {} scenarios, {}; names are such as 'save_again wal-full-4096 power-torn@17'",
-            files.len(),
-            asked.collect::<Vec<_>>().join(" and ")
-        );
+        println!("no fault was tried: names are such as 'save_again wal-full-4096 power-torn@17'");
     }
     if total.unfired > 0 {
         println!("{} faults never happened", total.unfired);
@@ -198,7 +190,10 @@ fn record_log(arguments: &Arguments) -> Result<bool, Problem> {
         recorded.statements
     );
     if recorded.commands > 0 {
-        println!("left out: {} commands of the shell", recorded.commands);
+        println!(
+            "left out: {} commands of the shell, and settings that the runs have",
+            recorded.commands
+        );
     }
     if recorded.talons > 0 {
         println!("left out of the schema: {} statements on Talon's own tables", recorded.talons);
@@ -315,6 +310,20 @@ fn arguments() -> Result<Option<Arguments>, Problem> {
     if let Some(name) = names.iter().find(|name| !takes(&command, name)) {
         return Err(format!("{command} takes no --{name}; see --help").into());
     }
+    if let Some(word) =
+        paths.first().filter(|_| matches!(command.as_str(), "simulate" | "sites" | "fuzz"))
+    {
+        return Err(format!("{command} takes no {}; see --help", word.display()).into());
+    }
+    if names.contains("seed")
+        && (names.contains("from") || names.contains("hosts"))
+        && command != "simulating"
+    {
+        return Err("--seed is one seed: not with --from or --hosts".into());
+    }
+    if jobs == 0 {
+        return Err("--jobs takes a number from 1 on".into());
+    }
     options.program = Some(std::env::current_exe()?);
     options.library = library
         .or_else(harness::built_library)
@@ -358,13 +367,14 @@ fn takes(command: &str, name: &str) -> bool {
 }
 
 fn list(files: &BTreeSet<PathBuf>, options: &Options) -> Result<bool, Problem> {
+    let mut out = std::io::stdout().lock();
     for path in files {
         let scenario = Scenario::read(path)?;
-        println!("{}: {}", scenario.name, scenario.about);
+        writeln!(out, "{}: {}", scenario.name, scenario.about)?;
         for (setting, counted) in replay::count(&scenario, options)? {
             let counted: Vec<String> =
                 counted.iter().map(|(kind, calls)| format!("{kind} {calls}")).collect();
-            println!("  {setting}: {}", counted.join(", "));
+            writeln!(out, "  {setting}: {}", counted.join(", "))?;
         }
     }
     Ok(!files.is_empty())
@@ -379,6 +389,7 @@ fn scenario_files(paths: &[PathBuf]) -> Result<BTreeSet<PathBuf>, Problem> {
             found.insert(path.clone());
             continue;
         }
+        let before = found.len();
         let entries =
             std::fs::read_dir(path).map_err(|error| format!("{}: {error}", path.display()))?;
         for entry in entries {
@@ -386,6 +397,9 @@ fn scenario_files(paths: &[PathBuf]) -> Result<BTreeSet<PathBuf>, Problem> {
             if path.extension().is_some_and(|extension| extension == "toml") {
                 found.insert(path);
             }
+        }
+        if found.len() == before {
+            return Err(format!("there is no scenario (.toml) in {}", path.display()).into());
         }
     }
     Ok(found)

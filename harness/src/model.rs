@@ -310,6 +310,7 @@ mod tests {
     #[test]
     fn what_was_left_open_before_the_faults_is_another_transaction() {
         let scenario = "about = 'One connection.'
+            guard = 'SELECT 1'
             [[pieces]]
             kind = 'sale'
             header = 'h'
@@ -333,6 +334,7 @@ mod tests {
     fn what_or_fail_has_done_is_committed_where_it_stands_alone() {
         crate::vfs::install().unwrap();
         let scenario = "about = 'One connection.'
+            guard = 'SELECT 1'
             schema = 'CREATE TABLE t(id INTEGER PRIMARY KEY, of); INSERT INTO t VALUES (2, 2);'
             [[pieces]]
             kind = 'sale'

@@ -4,6 +4,7 @@ use crate::guarded::{Guarded, guarded};
 use crate::model;
 use crate::scenario::{Journaled, Purge, Runs, Scenario, Setting, Step};
 use crate::session::{Script, Session};
+use crate::sql;
 use crate::vfs::{Disk, Failure, is_complete, split_script};
 use std::path::Path;
 
@@ -29,7 +30,7 @@ pub struct Recorded {
     pub scenario: Scenario,
     /// Statements in it.
     pub statements: usize,
-    /// Lines left out: commands of the shell, and what it does for them.
+    /// Lines left out: commands of the shell and what it does for them, and settings that the runs have.
     pub commands: usize,
     /// Statements of the schema left out: Talon's own tables and triggers.
     pub talons: usize,
@@ -81,54 +82,17 @@ fn read_log(log: &str) -> (Vec<Logged>, usize) {
     (found, commands)
 }
 
-/// Whether a statement defines a part of the schema.
-fn is_definition(sql: &str) -> bool {
-    sql.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("create "))
-}
-
-/// What Talon runs of itself, by what only its own statements name.
-const OWN: [&str; 4] = ["savepoint talon", ".talon_piece", ".talon_snapshot", ".talon_tally"];
-
-/// Whether a statement declares what Talon is to do.
-fn is_declaration(sql: &str) -> bool {
-    let sql = sql.to_ascii_lowercase();
-    let declaring = ["talon_guard(", "talon_track(", "talon_derive(", "talon_check("];
-    declaring.iter().any(|call| sql.contains(call))
-}
-
-/// Whether a statement asks for the time or for chance.
-fn is_changing(sql: &str) -> bool {
-    let sql = sql.to_ascii_lowercase();
-    ["'now'", "current_time", "current_date", "random(", "randomblob("]
-        .iter()
-        .any(|asked| sql.contains(asked))
-}
-
-/// Whether a statement leaves everything as it is.
-fn is_looking(sql: &str) -> bool {
-    let start = sql.get(..6).map(str::to_ascii_lowercase);
-    matches!(start.as_deref(), Some("select" | "pragma"))
-}
-
-/// Whether a statement needs Talon.
-fn is_talons(sql: &str) -> bool {
-    sql.to_ascii_lowercase().contains("talon_")
-}
-
-/// The log's statements without what the shell runs for its commands; how many lines and statements those are.
+/// The log's statements without what the shell runs for its commands and what is a setting of the runs; how many lines and
+/// statements those are.
 fn of_host(log: &str) -> Result<(Vec<Logged>, usize), String> {
     let (mut logged, commands) = read_log(log);
-    let is_own = |one: &Logged| {
-        let sql = one.sql.to_ascii_lowercase();
-        OWN.iter().any(|own| sql.contains(own))
-    };
-    if let Some(Logged { sql, .. }) = logged.iter().find(|one| is_own(one)) {
+    if let Some(Logged { sql, .. }) = logged.iter().find(|one| sql::is_of_talon(&one.sql)) {
         return Err(format!(
-            "the log has what Talon does of itself ({sql}): trace the host without Talon"
+            "trace the host without Talon: the log has what Talon does of itself, such as {sql}"
         ));
     }
     let count = logged.len();
-    logged.retain(|one| !one.sql.contains("temp.sqlite_parameters"));
+    logged.retain(|one| !sql::is_of_shell(&one.sql) && !sql::is_setting(&one.sql));
     let commands = commands + count - logged.len();
     Ok((logged, commands))
 }
@@ -142,10 +106,10 @@ fn taken_out(logged: &mut Vec<Logged>, is_taken: impl Fn(&Logged) -> bool) -> St
 
 /// Takes the definitions out that a log begins with, between looks at what is there.
 fn definitions(logged: &mut Vec<Logged>) -> String {
-    let is_first = |one: &Logged| is_definition(&one.sql) || is_looking(&one.sql);
+    let is_first = |one: &Logged| sql::is_definition(&one.sql) || sql::is_looking(&one.sql);
     let end = logged.iter().position(|one| !is_first(one)).unwrap_or(logged.len());
     let rest = logged.split_off(end);
-    let schema = taken_out(logged, |one| is_definition(&one.sql));
+    let schema = taken_out(logged, |one| sql::is_definition(&one.sql));
     logged.extend(rest);
     schema
 }
@@ -154,7 +118,7 @@ fn definitions(logged: &mut Vec<Logged>) -> String {
 fn without_talon(schema: &str) -> (String, usize) {
     let statements = split_script(schema);
     let count = statements.len();
-    let own: Vec<String> = statements.into_iter().filter(|sql| !is_talons(sql)).collect();
+    let own: Vec<String> = statements.into_iter().filter(|sql| !sql::is_talons(sql)).collect();
     (own.join("\n"), count - own.len())
 }
 
@@ -166,7 +130,7 @@ pub fn record(source: &Source, library: &Path) -> Result<Recorded, String> {
     let (mut logged, commands) = of_host(&source.log)?;
     let guard = match &source.guard {
         Some(guard) => guard.clone(),
-        None => taken_out(&mut logged, |one| is_declaration(&one.sql)),
+        None => taken_out(&mut logged, |one| sql::is_declaration(&one.sql)),
     };
     if guard.trim().is_empty() {
         return Err("the log calls no talon_guard: give the guards with --guard FILE".to_owned());
@@ -205,7 +169,7 @@ pub fn record(source: &Source, library: &Path) -> Result<Recorded, String> {
         }
     }
     let statements = logged.len();
-    let changing = logged.iter().map(|one| &one.sql).filter(|sql| is_changing(sql));
+    let changing = logged.iter().map(|one| &one.sql).filter(|sql| sql::is_changing(sql));
     let changing = changing.cloned().collect();
     let (steps, failing) =
         steps(&scenario, setting, logged).map_err(|failure| failure.to_string())?;
@@ -245,7 +209,7 @@ fn steps(scenario: &Scenario, setting: Setting, logged: Vec<Logged>) -> Result<S
     // Statements of one connection make a step until their transaction ends, or another connection's comes.
     let mut goes_on = false;
     for (act, one) in script.acts.iter().zip(&logged) {
-        if !is_talons(&one.sql) {
+        if !sql::is_talons(&one.sql) {
             let parameters = session.connection(act.on)?.parameters(&one.sql);
             if parameters > 0 {
                 let text =
@@ -259,13 +223,15 @@ fn steps(scenario: &Scenario, setting: Setting, logged: Vec<Logged>) -> Result<S
         let is_open = !session.is_autocommit(act.on);
         let is_any_open = (0..script.hosts.len()).any(|host| !session.is_autocommit(host));
         match steps.last_mut() {
-            Some((last, open_after)) if goes_on && last.on == one.on && !is_talons(&one.sql) => {
+            Some((last, open_after))
+                if goes_on && last.on == one.on && !sql::is_talons(&one.sql) =>
+            {
                 last.sql = format!("{}\n{}", last.sql, one.sql);
                 *open_after = is_any_open;
             }
             _ => steps.push((step_of(one), is_any_open)),
         }
-        goes_on = is_open && !is_talons(&one.sql);
+        goes_on = is_open && !sql::is_talons(&one.sql);
     }
     session.close_all()?;
     Ok((steps, failing))
@@ -274,7 +240,7 @@ fn steps(scenario: &Scenario, setting: Setting, logged: Vec<Logged>) -> Result<S
 fn step_of(one: &Logged) -> Step {
     let mut step = Step { on: one.on.clone(), sql: one.sql.clone(), ..Step::default() };
     let sql = one.sql.to_ascii_lowercase();
-    if is_talons(&sql) {
+    if sql::is_talons(&sql) {
         let is_whole = sql.contains("talon_restore") && sql.contains("snapshot");
         step.journaled = Some(if is_whole { Journaled::Whole } else { Journaled::Lost });
         let purges = sql.contains("talon_daily") || sql.contains("into talon_purge");

@@ -10,6 +10,7 @@ use crate::model::Excluded;
 use crate::process::Killing;
 use crate::scenario::{Journal, Scenario, Setting, Synchronous};
 use crate::session::Script;
+use crate::sql;
 use crate::vfs::{self, Disk, Files};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -59,16 +60,29 @@ pub fn scenario(scenario: &Scenario, options: &Options, listen: &mut Listener<'_
     let mut figures = Figures::default();
     let script = Script::of(scenario);
     let settings = chosen(scenario, options);
+    if settings.is_empty() {
+        let names: Vec<String> = scenario.settings().iter().map(Setting::to_string).collect();
+        let note = format!("no such settings; it has {}", names.join(", "));
+        listen(Event::Note(&scenario.name, &note));
+    }
+    let mut told = String::new();
     for (place, setting) in settings.iter().enumerate() {
         let name = format!("{} {setting}", scenario.name);
         let mut trial = match trial(scenario, &script, *setting, options) {
             Ok(trial) => trial,
+            // What is wrong with the file is so in all settings.
+            Err(problem) if problem == told => continue,
             Err(problem) => {
+                told.clone_from(&problem);
                 figures.problem(&name, problem, listen);
                 continue;
             }
         };
         if place == 0 {
+            for act in script.acts.iter().filter(|act| sql::is_changing(&act.sql)) {
+                let note = format!("differs from run to run: {}", act.sql);
+                listen(Event::Note(&scenario.name, &note));
+            }
             for failing in trial.failing() {
                 let note = format!("fails without Talon, too: {failing}");
                 listen(Event::Note(&scenario.name, &note));

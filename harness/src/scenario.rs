@@ -1,7 +1,6 @@
 //! A scenario's file: a schema and its guard, what the host does, under which settings, and what must hold after.
 
-use crate::fault::{FAMILIES, Kind};
-use crate::older;
+use crate::fault::Kind;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -402,112 +401,6 @@ impl Scenario {
         self.pieces.splice(0..0, pieces);
         self.sample = None;
         Ok(())
-    }
-
-    fn look_over(&self) -> Result<(), String> {
-        if self.steps.is_empty() {
-            return Err("it has no [[steps]]: nothing would be done".to_owned());
-        }
-        if self.again.is_empty() {
-            self.look_over_pieces()?
-        } else {
-            self.look_over_again()?
-        }
-        let mut steps = self.before.iter().chain(&self.steps).chain(&self.again);
-        let is_odd = |step: &&Step| match step.format {
-            Some(format) => !older::FORMATS.contains(&format) || self.host(&step.on).talon,
-            None => false,
-        };
-        if steps.find(is_odd).is_some() {
-            let (first, last) = older::FORMATS.into_inner();
-            return Err(format!("`format` is {first} to {last}, on a connection without Talon"));
-        }
-        self.look_over_names()?;
-        let is_size = |size: &&u32| size.is_power_of_two() && (512..=65536).contains(*size);
-        if let Some(size) = self.runs.page_size.iter().find(|size| !is_size(size)) {
-            return Err(format!("there is no page_size {size}; there are 512, 1024, … 65536"));
-        }
-        if self.settings().is_empty() {
-            return Err("[runs] leaves no combination of settings".to_owned());
-        }
-        let families = self.faults.iter().flatten();
-        if let Some(family) =
-            families.into_iter().find(|family| !FAMILIES.contains(&family.as_str()))
-        {
-            return Err(format!(
-                "there are no faults {family:?}; there are {}",
-                FAMILIES.join(", ")
-            ));
-        }
-        Ok(())
-    }
-
-    /// The connections that steps name.
-    fn used(&self) -> BTreeSet<&str> {
-        let steps = self.before.iter().chain(&self.steps).chain(&self.again);
-        steps.map(|step| step.on.as_str()).collect()
-    }
-
-    /// Leaves out connections that no step names.
-    pub fn without_idle_connections(mut self) -> Scenario {
-        let used: BTreeSet<String> = self.used().into_iter().map(str::to_owned).collect();
-        self.connections.retain(|name, _| used.contains(name));
-        self
-    }
-
-    /// Names that are said twice, or of nothing.
-    fn look_over_names(&self) -> Result<(), String> {
-        let used = self.used();
-        if let Some(idle) = self.connections.keys().find(|name| !used.contains(name.as_str())) {
-            return Err(format!("[connections] has {idle:?}, and no step is on it"));
-        }
-        let checks = self.after.iter().chain(&self.always).filter_map(|check| check.on.as_deref());
-        if let Some(unknown) = checks.into_iter().find(|name| !used.contains(name)) {
-            return Err(format!("a check is on {unknown:?}, and no step is"));
-        }
-        let mut kinds = BTreeSet::new();
-        match self.pieces.iter().find(|pieces| !kinds.insert(&pieces.kind)) {
-            Some(twice) => Err(format!("there are two [[pieces]] of kind {}", twice.kind)),
-            None => Ok(()),
-        }
-    }
-
-    /// A scenario that is compared with a run without Talon.
-    fn look_over_pieces(&self) -> Result<(), String> {
-        if self.pieces.is_empty() {
-            return Err("it has no [[pieces]]: nothing could be judged".to_owned());
-        }
-        let mut steps = self.before.iter().chain(&self.steps);
-        if let Some(step) = steps
-            .find(|step| step.instead.is_some() && crate::vfs::split_script(&step.sql).len() != 1)
-        {
-            return Err(format!("a step with `instead` has one statement: {}", step.sql));
-        }
-        let mut steps = self.before.iter().chain(&self.steps);
-        if let Some(step) = steps.find(|step| step.instead.is_some() && step.journaled.is_some()) {
-            return Err(format!("a step has `instead` or `journaled`: {}", step.sql));
-        }
-        let mut steps = self.before.iter().chain(&self.steps);
-        let has_files = self.connections.values().any(|host| host.file != DATABASE);
-        if has_files || !self.always.is_empty() || steps.any(|step| step.keeps.is_some()) {
-            let text = "`file`, `keeps` and [[always]] are for scenarios that have [[again]]";
-            return Err(text.to_owned());
-        }
-        Ok(())
-    }
-
-    /// A scenario that is compared with itself without a fault.
-    fn look_over_again(&self) -> Result<(), String> {
-        let mut steps = self.before.iter().chain(&self.steps).chain(&self.again);
-        match steps.find(|step| {
-            step.instead.is_some() || step.journaled.is_some() || step.purges.is_some()
-        }) {
-            Some(step) => Err(format!(
-                "with [[again]] nothing is run without Talon: no `instead`, `journaled` or `purges` in {}",
-                step.sql
-            )),
-            None => Ok(()),
-        }
     }
 
     /// The databases that its connections work in, each once.

@@ -98,14 +98,29 @@ fn what_a_shell_and_talon_add_to_a_log_is_left_out_or_refused() {
     let made = recorded(&log, 4).expect("a scenario");
     assert_eq!((made.statements, made.commands), (17, 2));
     assert_eq!(made.changing, ["INSERT INTO line VALUES (20, 2, 'p', date('now'));"]);
+    let quoting = LOG.replacen(
+        "DELETE FROM line WHERE id = 12;",
+        "-- TRIGGER talon_1_1_deleting;\nDELETE FROM line WHERE id = 12;\nUPDATE line SET label = 'talon_lost';",
+        1,
+    );
+    let made = recorded(&quoting.replacen("BEGIN;", "PRAGMA synchronous = OFF;\nBEGIN;", 1), 4);
+    let made = made.expect("a scenario");
+    let calls = made.scenario.before.iter().chain(&made.scenario.steps);
+    assert_eq!(calls.filter(|step| step.journaled.is_some()).count(), 2);
+    assert_eq!(made.commands, 2);
+    let attached = LOG.replacen("BEGIN;", "ATTACH 'other.db' AS other;\nBEGIN;", 1);
+    assert_eq!(
+        recorded(&attached, 4).expect_err("no scenario"),
+        "shop: a run has files of its own, and none outside: ATTACH 'other.db' AS other;"
+    );
     let tracked = LOG.replacen("BEGIN;", "SELECT talon_track('lot', 'lot');\nBEGIN;", 1);
     let made = recorded(&tracked, 4).expect("a scenario");
     assert_eq!(made.records, ["lot"]);
     let of_talon = format!("{LOG}SELECT version FROM \"main\".talon_piece WHERE kind = 1;");
     assert_eq!(
         recorded(&of_talon, 4).expect_err("no scenario"),
-        "the log has what Talon does of itself (SELECT version FROM \"main\".talon_piece WHERE kind = 1;): trace the \
-         host without Talon"
+        "trace the host without Talon: the log has what Talon does of itself, such as SELECT version FROM \"main\".talon_piece \
+         WHERE kind = 1;"
     );
     let (schema, rest) = LOG.split_once("SELECT talon_guard").expect("the guard");
     let dump = format!(

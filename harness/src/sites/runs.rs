@@ -21,7 +21,9 @@ pub fn work(seeds: Range<u64>, library: &Path, tells: bool) -> Result<bool, Box<
     let mut say = Said::default();
     let mut is_clean = true;
     for seed in seeds {
-        say.line(&format!("{BEGINS}{seed}"));
+        if !tells {
+            say.line(&format!("{BEGINS}{seed}"));
+        }
         let month = live(seed, library);
         if tells {
             month.log.iter().for_each(|line| say.line(line));
@@ -34,7 +36,14 @@ pub fn work(seeds: Range<u64>, library: &Path, tells: bool) -> Result<bool, Box<
             say.line(&format!("$ cargo run --release -p harness -- sites --seed {seed}"));
         }
         let Month { events, writes, faults, problems, .. } = month;
-        say.line(&format!("{ENDS}{events} {writes} {faults} {}", u8::from(!problems.is_empty())));
+        let figures = [events, writes, faults, u64::from(!problems.is_empty())];
+        if tells {
+            let mut sum = Sum::default();
+            sum.add(figures);
+            say.line(&format!("{sum} from={seed}"));
+        } else {
+            say.line(&format!("{ENDS}{}", figures.map(|figure| figure.to_string()).join(" ")));
+        }
     }
     say.end()?;
     Ok(is_clean)
