@@ -4,7 +4,7 @@
 use crate::bench::is_expected;
 use crate::fault::{Fault, Kind};
 use crate::faulted::{arm, complaint, disarm, has_fired};
-use crate::judge::{Verdict, answers, look_after};
+use crate::judge::{Verdict, answers, daily_again, look_after};
 use crate::model::{self, Outcome};
 use crate::observe::{lines_of, only};
 use crate::process::Beginning;
@@ -231,6 +231,7 @@ impl<'a> Again<'a> {
             contents.extend(lines_of(&connection, sql)?);
         }
         self.check(&connection, file, &self.scenario.after, verdict);
+        verdict.wrong.extend(daily_again(disk, &connection)?);
         connection.close()?;
         Ok(contents)
     }

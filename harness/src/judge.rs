@@ -119,6 +119,10 @@ impl Judge<'_> {
             verdict.images += compared.images;
             self.restore(&connection, state, &found.0, seed, &mut verdict);
         }
+        match daily_again(&disk, &connection) {
+            Ok(problem) => verdict.wrong.extend(problem),
+            Err(failure) => verdict.sqlite("the daily routine", &failure),
+        }
         if let Err(failure) =
             look_after(&connection, &mut verdict).and_then(|()| connection.close())
         {
@@ -343,6 +347,28 @@ pub(crate) fn answers(connection: &Connection, check: &Check) -> Result<(), Stri
     let mut rows = check.rows.clone();
     rows.sort_unstable();
     if found == rows { Ok(()) } else { Err(format!("{sql} gives {found:?}, expected {rows:?}")) }
+}
+
+/// Does the daily routine of a later day, and once more: what the second one has written, where it has.
+///
+/// # Errors
+/// What SQLite reports.
+pub(crate) fn daily_again(disk: &Disk, connection: &Connection) -> Result<Option<String>, Failure> {
+    connection.query("SELECT talon_clock('2999-12-31T08:00:00+01:00'), talon_daily()")?;
+    let once = written(&disk.files());
+    let answers = lines_of(connection, "SELECT talon_daily()")?;
+    let is_same = once == written(&disk.files());
+    Ok((!is_same).then(|| format!("a second daily routine writes: {}", answers.join(", "))))
+}
+
+/// All files, as a hash, but what connections share in memory.
+fn written(files: &Files) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for (name, content) in files.iter().filter(|(name, _)| !name.ends_with("-shm")) {
+        hasher.update(name.as_bytes());
+        content.add_to(&mut hasher, None);
+    }
+    hasher.finalize()
 }
 
 /// What SQLite itself finds wrong in a file.
