@@ -199,6 +199,10 @@ impl<'a> Session<'a> {
             Some(instead) if is_bare => {
                 let mut executed = Executed { rows: Vec::new(), failure: None };
                 for sql in instead {
+                    // As Talon does: SQLite would forget with it what is still to be mended.
+                    if sql == FOREIGN_KEYS_AT_ONCE && connection.has_pending_foreign_keys() {
+                        continue;
+                    }
                     executed = connection.execute(sql);
                     if executed.failure.is_some() {
                         break;
@@ -287,6 +291,9 @@ impl<'a> Session<'a> {
         closed.into_iter().collect()
     }
 }
+
+/// Ends what a restore does before all of its rows are there.
+pub(crate) const FOREIGN_KEYS_AT_ONCE: &str = "PRAGMA defer_foreign_keys = OFF";
 
 /// Where a statement says `:name`.
 fn place_of(sql: &str, name: &str) -> Option<usize> {

@@ -6,7 +6,7 @@ use crate::bench::Bench;
 use crate::model::{Excluded, Outcome};
 use crate::observe::parts;
 use crate::scenario::{Detail, Journaled, Pieces};
-use crate::session::{Act, Session};
+use crate::session::{Act, FOREIGN_KEYS_AT_ONCE, Session};
 use crate::tables::{self, PieceKey, Rows, primary_key, quote, stored_columns};
 use crate::vfs::{Connection, Executed, Failure, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,7 +113,7 @@ impl Bench<'_> {
         if !sql.is_empty() {
             // Rows refer to each other: keys are looked at when all are there.
             sql.insert(0, "PRAGMA defer_foreign_keys = ON".to_owned());
-            sql.push("PRAGMA defer_foreign_keys = OFF".to_owned());
+            sql.push(FOREIGN_KEYS_AT_ONCE.to_owned());
             if was_autocommit {
                 sql.insert(0, "BEGIN".to_owned());
                 sql.push("COMMIT".to_owned());

@@ -129,6 +129,28 @@ fn a_before_image_above_the_hosts_length_limit_is_stored() {
 }
 
 #[test]
+fn a_restore_does_not_make_a_foreign_key_forgotten_that_fails_at_commit() {
+    let db = Db::memory();
+    db.run(
+        "CREATE TABLE o(id INTEGER PRIMARY KEY);
+         CREATE TABLE l(id INTEGER PRIMARY KEY, o INTEGER REFERENCES o DEFERRABLE INITIALLY DEFERRED);
+         SELECT talon_guard('o', 'o', 'l'); INSERT INTO o VALUES (1), (2); INSERT INTO l VALUES (1, 1), (2, 2);
+         DELETE FROM l WHERE o = 2",
+    );
+    for dry_run in [1, 0] {
+        db.run("BEGIN; UPDATE o SET id = 9 WHERE id = 1");
+        db.run(&format!(
+            "INSERT INTO talon_restore(kind, piece, dry_run) VALUES ('o', 2, {dry_run})"
+        ));
+        assert_eq!(db.error("COMMIT"), "FOREIGN KEY constraint failed");
+        db.run("UPDATE o SET id = 1 WHERE id = 9; COMMIT");
+        assert_eq!(db.one("PRAGMA defer_foreign_keys"), "0");
+    }
+    assert_eq!(db.rows("SELECT outcome FROM talon_restore"), ["would restore", "restored"]);
+    assert_eq!(db.rows("SELECT * FROM l"), ["1|1", "2|2"]);
+}
+
+#[test]
 fn a_foreign_key_that_fails_at_commit_leaves_the_transaction_to_be_mended() {
     let (_shop, db) = Shop::of_sales();
     db.run(

@@ -476,7 +476,9 @@ impl Silence {
 
 impl Drop for Silence {
     fn drop(&mut self) {
-        if !self.deferred {
+        // With the flag SQLite drops its count of what is still to be mended before COMMIT, newer ones also of keys that are
+        // declared deferred: where the host has left something, all stay deferred to the end of its transaction.
+        if !self.deferred && !self.connection.has_pending_foreign_keys() {
             // Compiling a pragma that was compiled before cannot fail for want of anything but memory; the flag then
             // falls with the transaction.
             let _ = self.connection.compile_only("PRAGMA defer_foreign_keys = 0");

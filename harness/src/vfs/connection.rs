@@ -212,6 +212,17 @@ impl Connection {
         unsafe { ffi::sqlite3_get_autocommit(self.handle) != 0 }
     }
 
+    /// Whether a foreign key is violated that must be mended before the transaction commits.
+    pub fn has_pending_foreign_keys(&self) -> bool {
+        let (mut now, mut highest) = (0, 0);
+        // SAFETY: an open connection, two integers to fill in.
+        unsafe {
+            let asked = ffi::SQLITE_DBSTATUS_DEFERRED_FKS;
+            ffi::sqlite3_db_status(self.handle, asked, &raw mut now, &raw mut highest, 0);
+        }
+        now != 0
+    }
+
     /// Rows that the last statement changed.
     pub fn changes(&self) -> i64 {
         // SAFETY: an open connection.
