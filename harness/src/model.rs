@@ -2,6 +2,7 @@
 
 use crate::scenario::{Purge, Scenario, Setting};
 use crate::session::{Act, DATABASE, Script, Session};
+use crate::sql;
 use crate::tables::{self, Dump, PieceKey, PieceMap};
 use crate::told::Told;
 use crate::vfs::{Connection, Disk, Executed, Failure, Files, Value};
@@ -35,16 +36,18 @@ impl Outcome {
     pub fn of(session: &mut Session<'_>, act: &Act) -> Outcome {
         let is_alone = session.is_autocommit(act.on);
         let executed = session.execute(act);
-        if act.rolls_back {
+        let is_open = act.rolls_back && !session.is_autocommit(act.on);
+        if is_open {
             session.roll_back(act.on);
         }
+        let is_given_up = is_open || sql::is_rollback(&act.sql);
         let ends = session.is_autocommit(act.on);
         let (changes, rowid) = session
             .opened(act.on)
             .map_or((0, 0), |connection| (connection.changes(), connection.last_insert_rowid()));
         // What OR FAIL does before it fails stays: of Talon's, the image of what was to be changed.
         let is_kept = executed.failure.is_none() || is_alone && act.sql.contains(" OR FAIL ");
-        Outcome { executed, changes, rowid, ends, commits: ends && is_kept }
+        Outcome { executed, changes, rowid, ends, commits: ends && is_kept && !is_given_up }
     }
 }
 

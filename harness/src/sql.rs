@@ -106,6 +106,11 @@ pub(crate) fn is_outside(sql: &str) -> bool {
     is_copy || code.starts_with("attach") && !sql.contains(":memory:")
 }
 
+/// Whether it ends a transaction that is given up.
+pub(crate) fn is_rollback(sql: &str) -> bool {
+    begins(sql, &["rollback"]) && !says(sql, &[" to "])
+}
+
 /// Whether it makes the file anew.
 pub(crate) fn is_vacuum(sql: &str) -> bool {
     begins(sql, &["vacuum"])
