@@ -8,6 +8,7 @@ use crate::tables;
 use crate::vfs::{Connection, Disk, Failure, split_script};
 use serde_json::Value as Json;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What a guard declares.
 #[derive(Debug)]
@@ -20,6 +21,21 @@ pub enum Guarded {
     Beyond(String),
 }
 
+/// A disk with a scenario's tables, and a connection that has declared its guards there.
+fn declared(
+    scenario: &Scenario,
+    setting: Setting,
+    library: &Path,
+) -> Result<(Arc<Disk>, Connection), String> {
+    let files = model::schema_files(scenario, setting)
+        .map_err(|failure| format!("the schema: {failure}"))?;
+    let disk = Disk::new(&files);
+    let connection = session::open(&disk, setting, Some(library), &Host::default())
+        .map_err(|failure| failure.to_string())?;
+    connection.run(&scenario.guard).map_err(|failure| format!("the guards: {failure}"))?;
+    Ok((disk, connection))
+}
+
 /// What the guards of a scenario declare, by kind.
 ///
 /// # Errors
@@ -29,24 +45,12 @@ pub fn guarded(
     setting: Setting,
     library: &Path,
 ) -> Result<Vec<(String, Guarded)>, String> {
+    let (disk, connection) = declared(scenario, setting, library)?;
+    kinds(&disk, &connection)
+}
+
+fn kinds(disk: &Arc<Disk>, connection: &Connection) -> Result<Vec<(String, Guarded)>, String> {
     let plain = |failure: Failure| failure.to_string();
-    let files = model::schema_files(scenario, setting)
-        .map_err(|failure| format!("the schema: {failure}"))?;
-    let disk = Disk::new(&files);
-    let connection =
-        session::open(&disk, setting, Some(library), &Host::default()).map_err(plain)?;
-    connection.run(&scenario.guard).map_err(|failure| format!("the guards: {failure}"))?;
-    for (name, host) in &scenario.connections {
-        session::open(&disk, setting, Some(library).filter(|_| host.talon), host)
-            .and_then(Connection::close)
-            .map_err(|failure| format!("[connections.{name:?}] opens_with: {failure}"))?;
-    }
-    for step in scenario.before.iter().chain(&scenario.steps) {
-        let statements = split_script(&step.sql);
-        if let Some(sql) = statements.iter().find(|sql| connection.parameters(sql) > 0) {
-            return Err(format!("a parameter without its value in {sql}"));
-        }
-    }
     let rows = connection.query("SELECT kind, definition FROM talon_guards").map_err(plain)?;
     let bare = Connection::open(&disk.path(DATABASE)).map_err(plain)?;
     let mut found = Vec::new();
@@ -61,25 +65,35 @@ pub fn guarded(
         };
         found.push((kind, guarded));
     }
-    bare.close().map_err(plain)?;
-    connection.close().map_err(plain)?;
     Ok(found)
 }
 
-/// Sees that `[[pieces]]` says of each kind what its guard says. Kinds that a step guards later are not looked at.
+/// Sees that a scenario fits its own tables: its connections open, its statements have their values, and `[[pieces]]` says
+/// of each kind what its guard says. Kinds that a step guards later are not looked at.
 ///
 /// # Errors
-/// What differs, or a schema or a guard that fails.
+/// What does not fit, or a schema or a guard that fails.
 pub fn agrees(scenario: &Scenario, setting: Setting, library: &Path) -> Result<(), String> {
-    let declared = guarded(scenario, setting, library)?;
-    let kinds: Vec<&str> = declared.iter().map(|(kind, _)| kind.as_str()).collect();
-    let is_later =
-        scenario.steps.iter().chain(&scenario.before).any(|step| sql::is_declaration(&step.sql));
-    let is_unknown = |pieces: &&Pieces| !is_later && !kinds.contains(&pieces.kind.as_str());
+    let (disk, connection) = declared(scenario, setting, library)?;
+    for (name, host) in &scenario.connections {
+        session::open(&disk, setting, Some(library).filter(|_| host.talon), host)
+            .and_then(Connection::close)
+            .map_err(|failure| format!("[connections.{name:?}] opens_with: {failure}"))?;
+    }
+    let steps = || scenario.before.iter().chain(&scenario.steps);
+    let mut statements = steps().flat_map(|step| split_script(&step.sql));
+    if let Some(sql) = statements.find(|sql| connection.parameters(sql) > 0) {
+        return Err(format!("a parameter without its value in {sql}"));
+    }
+    let is_later = steps().any(|step| sql::is_declaration(&step.sql));
+    let kinds = kinds(&disk, &connection)?;
+    let is_unknown =
+        |pieces: &&Pieces| !is_later && !kinds.iter().any(|(kind, _)| *kind == pieces.kind);
     if let Some(Pieces { kind, .. }) = scenario.pieces.iter().find(is_unknown) {
+        let kinds: Vec<&str> = kinds.iter().map(|(kind, _)| kind.as_str()).collect();
         return Err(format!("[[pieces]] has kind {kind}; guarded are {}", kinds.join(", ")));
     }
-    for (kind, guarded) in declared {
+    for (kind, guarded) in kinds {
         let named = scenario.pieces.iter().find(|pieces| pieces.kind == kind);
         match (named, guarded) {
             (Some(named), Guarded::Pieces(guarded)) => differ(named, &guarded)?,
@@ -105,9 +119,11 @@ fn differ(named: &Pieces, guarded: &Pieces) -> Result<(), String> {
             .details
             .iter()
             .map(|Detail { name, table, piece, line_key }| {
-                let of = if line_key.is_empty() { "the header" } else { "lines" };
-                let by = line_key.join(", ");
-                format!("{name} (table {table}, {} refers to {of} {by})", piece.join(", "))
+                let to = match line_key.is_empty() {
+                    true => "the header".to_owned(),
+                    false => format!("lines by {}", line_key.join(", ")),
+                };
+                format!("{name} (table {table}, {} refers to {to})", piece.join(", "))
             })
             .collect();
         details.sort_unstable();

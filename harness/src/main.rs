@@ -307,20 +307,7 @@ fn arguments() -> Result<Option<Arguments>, Problem> {
         }
     }
     let Some(command) = command else { return Ok(None) };
-    if let Some(name) = names.iter().find(|name| !takes(&command, name)) {
-        return Err(format!("{command} takes no --{name}; see --help").into());
-    }
-    if let Some(word) =
-        paths.first().filter(|_| matches!(command.as_str(), "simulate" | "sites" | "fuzz"))
-    {
-        return Err(format!("{command} takes no {}; see --help", word.display()).into());
-    }
-    if names.contains("seed")
-        && (names.contains("from") || names.contains("hosts"))
-        && command != "simulating"
-    {
-        return Err("--seed is one seed: not with --from or --hosts".into());
-    }
+    check(&command, &names, &paths)?;
     if jobs == 0 {
         return Err("--jobs takes a number from 1 on".into());
     }
@@ -351,6 +338,22 @@ fn arguments() -> Result<Option<Arguments>, Problem> {
 
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, Problem> {
     value.parse().map_err(|_| format!("--{name} takes a number, not {value:?}").into())
+}
+
+/// Refuses options and words that a command has not.
+fn check(command: &str, names: &BTreeSet<String>, paths: &[PathBuf]) -> Result<(), Problem> {
+    if let Some(name) = names.iter().find(|name| !takes(command, name)) {
+        return Err(format!("{command} takes no --{name}; see --help").into());
+    }
+    let takes_none = matches!(command, "simulate" | "sites" | "fuzz");
+    if let Some(word) = paths.first().filter(|_| takes_none) {
+        return Err(format!("{command} takes no {}; see --help", word.display()).into());
+    }
+    let is_range = names.contains("from") || names.contains("hosts");
+    if names.contains("seed") && is_range && command != "simulating" {
+        return Err("--seed is one seed: not with --from or --hosts".into());
+    }
+    Ok(())
 }
 
 /// Whether a command has an option of this name. What the program starts of itself is given what it needs.

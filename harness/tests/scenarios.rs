@@ -237,8 +237,8 @@ fn pieces_that_say_something_else_than_the_guard_are_refused() {
     );
     assert_eq!(
         problem("  { name = \"payment\", table = \"payment\", piece = [\"shop\", \"no\"] },\n", ""),
-        "[[pieces]] of kind order has taxes (table line_tax, shop, no, rank refers to lines shop, no, rank) as `details`, \
-         its guard payment (table payment, shop, no refers to the header ), taxes (table line_tax, shop, no, rank refers to lines shop, no, rank)"
+        "[[pieces]] of kind order has taxes (table line_tax, shop, no, rank refers to lines by shop, no, rank) as `details`, \
+         its guard payment (table payment, shop, no refers to the header), taxes (table line_tax, shop, no, rank refers to lines by shop, no, rank)"
     );
 }
 
