@@ -8,7 +8,7 @@ use crate::judge::{Verdict, answers, daily_again, look_after};
 use crate::model::{self, Outcome};
 use crate::observe::{lines_of, only};
 use crate::process::Beginning;
-use crate::replay::{Counted, Options, Trial, add_files, counted, killing, leak};
+use crate::replay::{Counted, Options, Trial, counted, killing, leak};
 use crate::scenario::{Check, Host, Scenario, Setting};
 use crate::session::{self, Act, Kept, Script, Session};
 use crate::tables;
@@ -374,7 +374,7 @@ fn do_one(session: &mut Session<'_>, act: &Act) -> Result<(), String> {
 
 fn fingerprint(files: &Files, base: &Files, kept: &Kept) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
-    add_files(&mut hasher, files, base);
+    vfs::add_files(&mut hasher, files, base);
     for (name, value) in kept {
         hasher.update(name.as_bytes()).update(&[0]).update(value.as_bytes()).update(&[0]);
     }

@@ -5,7 +5,7 @@ use crate::observe::{Observed, Reader, Snapshot, line, lines_of, only};
 use crate::scenario::{Check, Host, Scenario, Setting};
 use crate::session;
 use crate::tables::{self, Dump, detail_rows};
-use crate::vfs::{Connection, Disk, Failure, Files, Value};
+use crate::vfs::{self, Connection, Disk, Failure, Files, Value};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -355,19 +355,17 @@ pub(crate) fn answers(connection: &Connection, check: &Check) -> Result<(), Stri
 /// What SQLite reports.
 pub(crate) fn daily_again(disk: &Disk, connection: &Connection) -> Result<Option<String>, Failure> {
     connection.query("SELECT talon_clock('2999-12-31T08:00:00+01:00'), talon_daily()")?;
-    let once = written(&disk.files());
+    let once = written(disk.files());
     let answers = lines_of(connection, "SELECT talon_daily()")?;
-    let is_same = once == written(&disk.files());
+    let is_same = once == written(disk.files());
     Ok((!is_same).then(|| format!("a second daily routine writes: {}", answers.join(", "))))
 }
 
 /// All files, as a hash, but what connections share in memory.
-fn written(files: &Files) -> blake3::Hash {
+fn written(mut files: Files) -> blake3::Hash {
+    files.retain(|name, _| !name.ends_with("-shm"));
     let mut hasher = blake3::Hasher::new();
-    for (name, content) in files.iter().filter(|(name, _)| !name.ends_with("-shm")) {
-        hasher.update(name.as_bytes());
-        content.add_to(&mut hasher, None);
-    }
+    vfs::add_files(&mut hasher, &files, &Files::new());
     hasher.finalize()
 }
 

@@ -1,4 +1,4 @@
-//! Makes a scenario of a log: what a real host ran, as `.trace --expanded FILE` of SQLite's shell writes it, or any script.
+//! Makes a scenario of a log: what a real host ran, as `.trace FILE --expanded` of SQLite's shell writes it, or any script.
 
 use crate::guarded::{Guarded, guarded};
 use crate::model;

@@ -11,7 +11,7 @@ use crate::process::Killing;
 use crate::scenario::{Journal, Scenario, Setting, Synchronous};
 use crate::session::Script;
 use crate::sql;
-use crate::vfs::{self, Disk, Files};
+use crate::vfs::{self, Disk};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -320,14 +320,6 @@ impl Trial for Bench<'_> {
     }
 }
 
-/// Adds files to a hash, by what they do not share with those that a run began with.
-pub(crate) fn add_files(hasher: &mut blake3::Hasher, files: &Files, base: &Files) {
-    for (name, content) in files {
-        hasher.update(name.as_bytes()).update(&[0]);
-        content.add_to(hasher, base.get(name));
-    }
-}
-
 /// What is wrong where not all memory came back.
 pub(crate) fn leak(bytes: i64) -> Option<String> {
     (bytes != 0).then(|| format!("{bytes} bytes are not freed after the last close"))
@@ -352,7 +344,7 @@ impl Bench<'_> {
     /// The files that are left, and what they are allowed to be.
     fn fingerprint(&self, faulted: &Faulted, seed: u64) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();
-        add_files(&mut hasher, &faulted.files, &self.base);
+        vfs::add_files(&mut hasher, &faulted.files, &self.base);
         for candidate in &faulted.candidates {
             for place in &candidate.excluded {
                 hasher.update(&place.to_le_bytes());

@@ -29,7 +29,7 @@ pub struct Scenario {
     /// Which tables hold the pieces: what the judge compares images with. The samples bring theirs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pieces: Vec<Pieces>,
-    /// Connections by name; one that is not listed loads Talon.
+    /// Connections by name: all but `till`, which loads Talon where it is not listed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub connections: BTreeMap<String, Host>,
     /// What happened before: no faults yet.

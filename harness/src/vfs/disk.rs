@@ -114,6 +114,14 @@ impl Content {
 /// Files by name: a disk with nothing open and nothing pending.
 pub type Files = BTreeMap<String, Content>;
 
+/// Adds files to a hash, by what they do not share with those that a run began with.
+pub(crate) fn add_files(hasher: &mut blake3::Hasher, files: &Files, base: &Files) {
+    for (name, content) in files {
+        hasher.update(name.as_bytes()).update(&[0]);
+        content.add_to(hasher, base.get(name));
+    }
+}
+
 /// One file, named or deleted and still open.
 #[derive(Default)]
 pub(super) struct Node {

@@ -11,6 +11,7 @@ mod memory;
 mod shared;
 
 pub use connection::{Connection, Executed, Failure, LOADING, Value, is_complete, split_script};
+pub(crate) use disk::add_files;
 pub use disk::{Content, Disk, Files, SECTOR_BYTES};
 pub use interrupts::{Interrupts, arm_interrupts, disarm_interrupts, interrupts};
 pub use memory::{Memory, arm_memory, disarm_memory, memory};
