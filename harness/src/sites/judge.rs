@@ -48,7 +48,12 @@ pub fn judge(sites: &[Site], history: &History) -> Result<Vec<String>, Failure> 
         for document in &documents {
             let (here, there) = (contents[place].get(*document), central.get(*document));
             // One that cannot be applied, and says why, may differ; nothing else may.
-            if here != there && !is_aside(document, &[0, place]) {
+            let is_aside = |document: &str| is_aside(document, &[0, place]);
+            if here != there
+                && !is_aside(document)
+                && here.map(|here| without_lines_of(here, is_aside))
+                    != there.map(|there| without_lines_of(there, is_aside))
+            {
                 problems.push(format!(
                     "{} has {document} as {here:?}, central as {there:?}",
                     site.code()
@@ -68,6 +73,19 @@ pub fn judge(sites: &[Site], history: &History) -> Result<Vec<String>, Failure> 
         problems.push(format!("conflicts and quarantine: {listed}"));
     }
     Ok(problems)
+}
+
+/// A document's content that says of lines of such sales only whose they are: such a line is the same one on both sides, and
+/// has not become the same yet.
+fn without_lines_of(content: &str, is_such: impl Fn(&str) -> bool) -> String {
+    let lines = content.split(';').map(|line| match line.rsplit_once(',') {
+        Some((before, upstream)) => match upstream.split_once('.') {
+            Some((sale, _)) if is_such(&format!("sale {sale}")) => format!("{before},{sale}"),
+            _ => line.to_owned(),
+        },
+        None => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join(";")
 }
 
 fn shown(rows: &[Vec<Value>]) -> String {
@@ -116,4 +134,22 @@ fn registers(contents: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         }
     }
     stands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_sale_that_waits_is_named_by_its_sale() {
+        let waits = |document: &str| document == "sale B-s5";
+        let content = "w9.|2|C-c1|A-s1.w9..0,w9.,8.75,A-a11,B-s5.w7..2;A-s1.w9..1,w9.,2.0,?,-";
+        let other = content.replace("B-s5.w7..2", "B-s5.w10..0");
+        assert_eq!(without_lines_of(content, waits), without_lines_of(&other, waits));
+        for another in ["B-s6.w10..0", "-"] {
+            let other = content.replace("B-s5.w7..2", another);
+            assert_ne!(without_lines_of(content, waits), without_lines_of(&other, waits));
+        }
+        assert_eq!(without_lines_of(content, |_| false), content);
+    }
 }
