@@ -1,7 +1,7 @@
 //! Reads the JSON of a deposit: `{"header":{"column":value,…},"lines":[{…},…],"taxes":[{…}]}`, parts and values named and
 //! written as `talon_image` gives them.
 
-use super::payload_reader::{Reader, Result, Unread};
+use super::payload_reader::{Reader, Result, Unread, owned};
 use crate::sqlite::{Room, RoomForKeys, Value};
 use std::collections::HashSet;
 
@@ -29,7 +29,7 @@ pub fn read(json: &[u8]) -> Result<Vec<Part>> {
     let mut parts: Vec<Part> = Vec::new();
     let mut names = Names::default();
     reader.list(b'{', b'}', |reader| {
-        let name = reader.name()?;
+        let name = owned(reader.name()?)?;
         if !names.take(&name)? {
             return damaged(&format!("{name} is given twice"));
         }
@@ -61,7 +61,7 @@ fn row(reader: &mut Reader<'_>, row_name: &str) -> Result<Row> {
     let mut row: Row = Vec::new();
     let mut names = Names::default();
     reader.list(b'{', b'}', |reader| {
-        let column = reader.name()?;
+        let column = owned(reader.name()?)?;
         // Whatever its case: to SQLite it is the same column.
         if !names.take(&column.to_ascii_lowercase())? {
             return damaged(&format!("{row_name}: {column} is given twice"));

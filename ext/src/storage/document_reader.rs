@@ -6,7 +6,7 @@ use super::document::{
 };
 use super::frame::from_hexadecimal;
 use super::head_reader::head;
-use super::payload_reader::{Reader, Result as Reading, Unread};
+use super::payload_reader::{Reader, Result as Reading, Unread, owned};
 use super::stamp::MOST;
 use super::store::Hash;
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ pub fn names_by_part(json: &str) -> Result<Vec<(String, Vec<String>)>> {
     let read = || {
         let (mut reader, mut parts) = (Reader::new(json.as_bytes()), Vec::new());
         reader.list(b'{', b'}', |reader| {
-            let part = reader.name()?;
+            let part = owned(reader.name()?)?;
             let names = items(reader, |reader| owned(reader.string()?))?;
             Ok(parts.try_push((part, names))?)
         })?;
@@ -52,11 +52,11 @@ pub fn names_by_part(json: &str) -> Result<Vec<(String, Vec<String>)>> {
 
 fn read_line(line: &[u8]) -> Reading<Line<'_>> {
     // The first name tells.
-    let mut ahead = Reader::new(line);
+    let mut reader = Reader::new(line);
+    let mut ahead = reader;
     ahead.want(b'{')?;
     let sort = ahead.name()?;
-    let mut reader = Reader::new(line);
-    let line = match sort.as_str() {
+    let line = match &*sort {
         "shape" => Line::Shape(shape(&mut reader)?),
         "flow" => Line::Head(Box::new(within(&mut reader, head)?)),
         "document" => Line::Document(within(&mut reader, document)?),
@@ -94,18 +94,6 @@ pub(super) fn items<'a, T>(
 
 pub(super) fn missing(what: &str) -> Unread {
     Unread::Damaged(format!("{what} is missing"))
-}
-
-pub(super) fn owned(text: Cow<'_, str>) -> Reading<String> {
-    match text {
-        Cow::Owned(text) => Ok(text),
-        Cow::Borrowed(text) => {
-            let mut copied = String::new();
-            copied.try_reserve_exact(text.len()).map_err(|_| Unread::Memory)?;
-            copied.push_str(text);
-            Ok(copied)
-        }
-    }
 }
 
 pub(super) fn integer(reader: &mut Reader<'_>) -> Reading<i64> {
@@ -162,7 +150,7 @@ fn shape<'a>(reader: &mut Reader<'a>) -> Reading<Shape<'a>> {
     let (mut number, mut kind, mut columns, mut types) = (None, None, None, None);
     let mut references = Vec::new();
     reader.list(b'{', b'}', |reader| {
-        match reader.name()?.as_str() {
+        match &*reader.name()? {
             "shape" => number = Some(integer(reader)?),
             "kind" => kind = Some(reader.string()?),
             "columns" => columns = Some(raw_text(reader)?),
@@ -184,7 +172,7 @@ fn shape<'a>(reader: &mut Reader<'a>) -> Reading<Shape<'a>> {
 fn shape_reference(reader: &mut Reader<'_>) -> Reading<ShapeReference> {
     let (mut part, mut column, mut kind, mut origin) = (None, None, None, None);
     reader.list(b'{', b'}', |reader| {
-        match reader.name()?.as_str() {
+        match &*reader.name()? {
             "part" => part = Some(owned(reader.string()?)?),
             "column" => column = Some(owned(reader.string()?)?),
             "kind" => kind = Some(owned(reader.string()?)?),
@@ -224,7 +212,7 @@ struct Members<'a> {
 fn document<'a>(reader: &mut Reader<'a>) -> Reading<Document<'a>> {
     let mut read = Members::default();
     reader.list(b'{', b'}', |reader| {
-        match reader.name()?.as_str() {
+        match &*reader.name()? {
             "kind" => read.kind = Some(reader.string()?),
             "key" => read.key = Some(reader.value()?),
             "origin" => read.origin = Some(reader.string()?),
@@ -313,7 +301,7 @@ fn reference<'a>(reader: &mut Reader<'a>) -> Reading<Reference<'a>> {
 fn refused<'a>(reader: &mut Reader<'a>) -> Reading<Refused<'a>> {
     let (mut kind, mut key, mut origin, mut reason) = (None, None, None, None);
     reader.list(b'{', b'}', |reader| {
-        match reader.name()?.as_str() {
+        match &*reader.name()? {
             "kind" => kind = Some(reader.string()?),
             "key" => key = Some(reader.value()?),
             "origin" => origin = Some(reader.string()?),
@@ -333,7 +321,7 @@ fn refused<'a>(reader: &mut Reader<'a>) -> Reading<Refused<'a>> {
 fn end(reader: &mut Reader<'_>) -> Reading<End> {
     let (mut documents, mut rows) = (None, None);
     reader.list(b'{', b'}', |reader| {
-        match reader.name()?.as_str() {
+        match &*reader.name()? {
             "documents" => documents = Some(integer(reader)?),
             "rows" => rows = Some(integer(reader)?),
             _ => drop(reader.raw()?),

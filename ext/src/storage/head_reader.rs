@@ -1,9 +1,9 @@
 //! Reads a flow's head, which `document` writes.
 
 use super::document::{Acknowledged, Before, Head, Load, RefusedFlow, SiteLine, TableLine};
-use super::document_reader::{boolean, integer, items, missing, optional_string, owned, stamp};
+use super::document_reader::{boolean, integer, items, missing, optional_string, stamp};
 use super::frame::FlowName;
-use super::payload_reader::{Reader, Result as Reading, Unread};
+use super::payload_reader::{Reader, Result as Reading, Unread, owned};
 
 pub(super) fn head(reader: &mut Reader<'_>) -> Reading<Head> {
     let (mut from, mut to, mut mode, mut answer) = (None, None, None, None);
@@ -14,7 +14,7 @@ pub(super) fn head(reader: &mut Reader<'_>) -> Reading<Head> {
     let (mut sites, mut tables) = (Vec::new(), Vec::new());
     let (mut after, mut refuses) = (Vec::new(), Vec::new());
     reader.list(b'{', b'}', |reader| {
-        match reader.name()?.as_str() {
+        match &*reader.name()? {
             "from" => from = Some(owned(reader.string()?)?),
             "to" => to = Some(owned(reader.string()?)?),
             "mode" => mode = Some(owned(reader.string()?)?),
@@ -65,7 +65,7 @@ pub(super) fn head(reader: &mut Reader<'_>) -> Reading<Head> {
 fn acknowledged(reader: &mut Reader<'_>) -> Reading<Acknowledged> {
     let mut read = Acknowledged::default();
     reader.list(b'{', b'}', |reader| {
-        match reader.name()?.as_str() {
+        match &*reader.name()? {
             "incarnation" => read.incarnation = integer(reader)?,
             "number" => read.number = integer(reader)?,
             "until" => read.until = integer(reader)?,
@@ -83,7 +83,7 @@ fn acknowledged(reader: &mut Reader<'_>) -> Reading<Acknowledged> {
 fn before(reader: &mut Reader<'_>) -> Reading<Before> {
     let mut read = Before::default();
     reader.list(b'{', b'}', |reader| {
-        match reader.name()?.as_str() {
+        match &*reader.name()? {
             "number" => read.number = integer(reader)?,
             "stamp" => read.stamp = integer(reader)?,
             _ => drop(reader.raw()?),
@@ -96,7 +96,7 @@ fn before(reader: &mut Reader<'_>) -> Reading<Before> {
 fn refused_flow(reader: &mut Reader<'_>) -> Reading<RefusedFlow> {
     let mut read = RefusedFlow { incarnation: 0, number: 0, why: String::new() };
     reader.list(b'{', b'}', |reader| {
-        match reader.name()?.as_str() {
+        match &*reader.name()? {
             "incarnation" => read.incarnation = integer(reader)?,
             "number" => read.number = integer(reader)?,
             "why" => read.why = owned(reader.string()?)?,
@@ -110,7 +110,7 @@ fn refused_flow(reader: &mut Reader<'_>) -> Reading<RefusedFlow> {
 fn site(reader: &mut Reader<'_>) -> Reading<SiteLine> {
     let (mut code, mut role, mut name) = (None, None, None);
     reader.list(b'{', b'}', |reader| {
-        match reader.name()?.as_str() {
+        match &*reader.name()? {
             "code" => code = Some(owned(reader.string()?)?),
             "role" => role = Some(owned(reader.string()?)?),
             "name" => name = optional_string(reader)?,
@@ -134,7 +134,7 @@ fn load(reader: &mut Reader<'_>) -> Reading<Load> {
 fn table(reader: &mut Reader<'_>) -> Reading<TableLine> {
     let (mut kind, mut version) = (None, None);
     reader.list(b'{', b'}', |reader| {
-        match reader.name()?.as_str() {
+        match &*reader.name()? {
             "kind" => kind = Some(owned(reader.string()?)?),
             "version" => version = Some(integer(reader)?),
             _ => drop(reader.raw()?),

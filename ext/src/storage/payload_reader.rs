@@ -4,6 +4,7 @@
 use crate::error::Error;
 use crate::sqlite::{Bytes, Failure, Room, Value};
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Why a payload could not be read.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub fn read(payload: &[u8]) -> Result<Parts> {
     let mut reader = Reader::new(payload);
     let mut parts = Vec::new();
     reader.list(b'{', b'}', |reader| {
-        let name = reader.name()?;
+        let name = owned(reader.name()?)?;
         let rows = if name == "header" {
             let mut rows = Vec::new();
             rows.try_push(reader.row(COLUMNS_EXPECTED)?)?;
@@ -73,16 +74,40 @@ pub fn read_row(json: &[u8]) -> Result<Vec<Value>> {
     Ok(row)
 }
 
+/// A string of one's own.
+pub(super) fn owned(text: Cow<'_, str>) -> Result<String> {
+    match text {
+        Cow::Owned(text) => Ok(text),
+        Cow::Borrowed(text) => {
+            let mut copied = String::new();
+            copied.try_reserve_exact(text.len()).map_err(|_| Unread::Memory)?;
+            copied.push_str(text);
+            Ok(copied)
+        }
+    }
+}
+
 /// A place in a JSON text.
+#[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     json: &'a [u8],
+    /// The same, where all of it is UTF-8: found out once, not string by string.
+    utf8: Option<&'a str>,
     at: usize,
 }
 
 impl<'a> Reader<'a> {
     /// At the beginning of a text.
     pub(super) fn new(json: &'a [u8]) -> Reader<'a> {
-        Reader { json, at: 0 }
+        Reader { json, utf8: std::str::from_utf8(json).ok(), at: 0 }
+    }
+
+    /// A piece of it, where that is UTF-8.
+    fn slice(&self, range: Range<usize>) -> Option<&'a str> {
+        match self.utf8 {
+            Some(utf8) => utf8.get(range),
+            None => std::str::from_utf8(self.json.get(range)?).ok(),
+        }
     }
 
     /// How far it has read.
@@ -142,21 +167,22 @@ impl<'a> Reader<'a> {
     }
 
     /// The name of a member, and its colon.
-    pub(super) fn name(&mut self) -> Result<String> {
-        let name = self.text()?;
+    pub(super) fn name(&mut self) -> Result<Cow<'a, str>> {
+        let name = self.string()?;
         self.want(b':')?;
-        Ok(String::from_utf8(name).unwrap_or_default())
+        Ok(name)
     }
 
     /// A string; a copy only where it has escapes.
     pub(super) fn string(&mut self) -> Result<Cow<'a, str>> {
         if self.peek() == Some(b'"') {
-            let plain = self.json.get(self.at + 1..).unwrap_or_default();
-            let length = plain.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20));
-            if let Some(length) = length.filter(|length| plain[*length] == b'"')
-                && let Ok(text) = std::str::from_utf8(&plain[..length])
+            let begin = self.at + 1;
+            let plain = self.json.get(begin..).unwrap_or_default();
+            let end = begin + length_of_plain(plain);
+            if self.json.get(end) == Some(&b'"')
+                && let Some(text) = self.slice(begin..end)
             {
-                self.at += length + 2;
+                self.at = end + 1;
                 return Ok(Cow::Borrowed(text));
             }
         }
@@ -235,7 +261,7 @@ impl<'a> Reader<'a> {
             }
             length += 1;
         }
-        let text = std::str::from_utf8(&rest[..length]).unwrap_or_default();
+        let text = self.slice(self.at..self.at + length).unwrap_or_default();
         let value = if is_real {
             text.parse().ok().filter(|real: &f64| real.is_finite()).map(Value::Real)
         } else {
@@ -260,7 +286,7 @@ impl<'a> Reader<'a> {
         }
         let text = self.text()?;
         self.want(b'}')?;
-        let value = match (tag.as_str(), text.as_slice()) {
+        let value = match (&*tag, text.as_slice()) {
             ("real", b"inf") => Some(Value::Real(f64::INFINITY)),
             ("real", b"-inf") => Some(Value::Real(f64::NEG_INFINITY)),
             ("blob", hex) => from_hex(hex)?.map(Value::Blob),
@@ -281,20 +307,19 @@ impl<'a> Reader<'a> {
         self.want(b'"')?;
         let begin = self.at;
         let mut has_escapes = false;
-        let length = loop {
+        let raw = loop {
+            self.at += length_of_plain(&self.json[self.at..]);
             match self.json.get(self.at) {
-                Some(b'"') => break self.at - begin,
-                Some(b'\\') => {
+                Some(b'"') => break &self.json[begin..self.at],
+                Some(b'\\') if self.at + 2 < self.json.len() => {
                     has_escapes = true;
                     self.at += 2;
                 }
-                Some(0x20..) => self.at += 1,
                 _ => return self.damaged("the end of a text"),
             }
         };
         self.at += 1;
-        let raw = &self.json[begin..begin + length];
-        if std::str::from_utf8(raw).is_err() {
+        if self.slice(begin..begin + raw.len()).is_none() {
             self.at = begin;
             return self.damaged("text in UTF-8");
         }
@@ -309,6 +334,11 @@ impl<'a> Reader<'a> {
         }
         Ok(text)
     }
+}
+
+/// Bytes before the first quote, backslash or control character.
+fn length_of_plain(json: &[u8]) -> usize {
+    json.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20)).unwrap_or(json.len())
 }
 
 /// Bytes of the string that stands first, without its closing quote; more than there are where it has none.
