@@ -1,5 +1,6 @@
 //! Flows are applied whole document by whole document: what one site has, the other gets, and applying again does nothing.
 
+use talon_tests::Db;
 use talon_tests::flows::{lines, sealed};
 use talon_tests::tills::{Tills, receive};
 
@@ -100,6 +101,7 @@ fn a_flow_that_was_cut_off_runs_again_and_goes_on_where_it_was() {
     let error = a.error(&format!("SELECT talon_apply({flow})"));
     assert_eq!(error, "talon_apply: interrupted");
     a.connection.progress_handler(0, None::<fn() -> bool>).expect("none");
+    assert_eq!(a.one("PRAGMA wal_autocheckpoint"), "1000");
     let done: usize = a.one("SELECT count(*) FROM sale").parse().expect("a number");
     assert!(done > 0 && done < 1200 && done.is_multiple_of(500), "{done}");
     assert_eq!(
@@ -114,6 +116,27 @@ fn a_flow_that_was_cut_off_runs_again_and_goes_on_where_it_was() {
     assert_eq!(a.one("SELECT runs FROM talon_flows WHERE from_site = 'BSOC'"), "2");
     assert_eq!(a.rows("SELECT * FROM talon_conflicts"), [""; 0]);
     assert_eq!(a.findings(), [""; 0]);
+}
+
+#[test]
+fn the_log_is_copied_more_rarely_while_a_flow_is_applied_and_at_its_end_as_the_host_has_it() {
+    for (pages, in_file) in [(30, "1200"), (0, "0")] {
+        let sites = stocked();
+        let chunks = many(&sites, 1200);
+        let flow = sites.receive('A', &chunks);
+        let (shop, a) = (sites.shop('A'), sites.at('A'));
+        a.one("PRAGMA journal_mode = WAL");
+        a.one(&format!("PRAGMA wal_autocheckpoint = {pages}"));
+        a.one("PRAGMA wal_checkpoint(TRUNCATE)");
+        a.one(&format!("SELECT talon_apply({flow})"));
+        assert_eq!(a.one("PRAGMA wal_autocheckpoint"), pages.to_string());
+        let without_log = shop.file("without_log.db");
+        std::fs::copy(shop.file("shop.db"), &without_log).expect("a copy");
+        assert_eq!(Db::open(&without_log).one("SELECT count(*) FROM sale"), in_file);
+        let log = std::fs::metadata(shop.file("shop.db-wal")).expect("a log").len();
+        let grown = log / (4096 + 24);
+        assert!(grown > 3 * pages, "{grown}");
+    }
 }
 
 #[test]

@@ -132,6 +132,7 @@ impl Talon {
     fn apply_in_batches(&self, schema: &str, place: usize, flow: &Flow) -> Result<String> {
         self.transaction(schema, || self.begin_run(place, flow))?;
         let mut run = self.run_of(place, flow)?;
+        let mut rarely = Some(RareCheckpoints::begin(self.connection));
         loop {
             let mut summary = None;
             let is_over = self.transaction(schema, || {
@@ -142,6 +143,8 @@ impl Talon {
                 let is_over = self.batch(place, &mut run)?;
                 if is_over {
                     summary = Some(self.finish(place, &mut run)?);
+                    // The last commit leaves a log that is no longer than the host's own commits do.
+                    rarely = None;
                 }
                 Ok(is_over)
             })?;
@@ -380,6 +383,44 @@ impl Arrivals {
             database.take_refused(self.sender, id, key.as_ref(), reason, at_ms)?;
         }
         Ok(())
+    }
+}
+
+/// SQLite copies the write-ahead log into the database less often as long as this lives: each time it waits for the disk
+/// twice, and batches fill the log as fast as a host never does.
+struct RareCheckpoints {
+    connection: Connection,
+    /// After how many pages of the log the host has it copied; None where that is not SQLite's to decide.
+    pages: Option<i64>,
+}
+
+impl RareCheckpoints {
+    /// How many times longer the log may grow.
+    const LONGER: i64 = 8;
+
+    fn begin(connection: Connection) -> RareCheckpoints {
+        // A host that sees to it in a hook of its own is told 0 here, and goes on doing so. Without an answer all goes as before.
+        let pages = match connection.value("PRAGMA wal_autocheckpoint", &[]) {
+            Ok(Some(Value::Integer(pages))) if pages > 0 => Some(pages),
+            _ => None,
+        };
+        let rarely = RareCheckpoints { connection, pages };
+        rarely.set(Self::LONGER);
+        rarely
+    }
+
+    fn set(&self, times: i64) {
+        if let Some(pages) = self.pages {
+            let pages = pages.saturating_mul(times).min(i64::from(i32::MAX));
+            // It can fail for want of memory only: then the log grows as it did before.
+            let _ = self.connection.compile_only(&format!("PRAGMA wal_autocheckpoint = {pages}"));
+        }
+    }
+}
+
+impl Drop for RareCheckpoints {
+    fn drop(&mut self) {
+        self.set(1);
     }
 }
 
