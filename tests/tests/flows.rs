@@ -91,6 +91,35 @@ fn chunks_come_in_any_order_and_any_number_of_times() {
 }
 
 #[test]
+fn chunks_of_two_flows_of_one_number_do_not_mix_whichever_comes_first() {
+    let ((shop, till), (_a, central)) = pair();
+    let copy = copy_of(&shop, "copy.db");
+    let chunks = [&till, &copy].map(|site| {
+        site.run(
+            "WITH RECURSIVE n(n) AS (VALUES (3) UNION ALL SELECT n + 1 FROM n WHERE n < 40)
+             INSERT INTO sale SELECT n, 'B' || n, hex(randomblob(50000)), NULL FROM n",
+        );
+        site.chunks(site.emit("ASOC", "changes", "none"))
+    });
+    let [own, other] = &chunks;
+    central.receive(&own[2]).unwrap();
+    let before = state(&central);
+    for (strange, named) in [(1, 2), (3, 3)] {
+        let error = format!(
+            "talon_receive: chunk {named} of flow 1 from BSOC to ASOC does not follow the one before it: \
+             they are of two flows of one number"
+        );
+        assert_eq!(central.receive(&other[strange]), Err(error));
+    }
+    assert_eq!(state(&central), before);
+    for chunk in own {
+        central.receive(chunk).unwrap();
+    }
+    assert_eq!(central.one("SELECT ready IS NOT NULL FROM talon_flows"), "1");
+    applied(&central);
+}
+
+#[test]
 fn a_flow_that_is_cut_off_or_damaged_changes_nothing() {
     let ((_b, till), (_a, central)) = pair();
     let bytes = till.flow("ASOC", "changes", "none");

@@ -451,6 +451,17 @@ impl<'a> FlowStore<'a> {
         Ok(same.map(|same| same == 1))
     }
 
+    /// The number of the highest chunk of a flow that is here with all before it; None where one of those is missing.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn highest_chunk(&self, flow: i64) -> Result<Option<i64>> {
+        self.integer(
+            "SELECT CASE count(*) WHEN max(number) + 1 THEN max(number) END FROM {s}.talon_chunk WHERE flow = ?1",
+            &integers([flow]),
+        )
+    }
+
     /// The columns of a shape, as JSON.
     ///
     /// # Errors
@@ -461,6 +472,14 @@ impl<'a> FlowStore<'a> {
             Ok(row.column(0).as_str().unwrap_or_default().to_owned())
         })?;
         Ok(found)
+    }
+
+    /// What gives the bytes of a flow's chunk of a number.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn reading_chunk(&self) -> Result<Statement> {
+        self.prepare("SELECT bytes FROM {s}.talon_chunk WHERE flow = ?1 AND number = ?2")
     }
 
     /// What gives the chunks of a flow, in order: number and bytes.

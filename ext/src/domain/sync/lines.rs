@@ -23,10 +23,9 @@ impl FlowLines {
     /// # Errors
     /// What SQLite reports; [`Error::Memory`].
     pub fn begin(flows: &FlowStore<'_>, flow: i64) -> Result<FlowLines> {
-        let sql = "SELECT bytes FROM {s}.talon_chunk WHERE flow = ?1 AND number = ?2";
         Ok(FlowLines {
             flow,
-            reading: flows.prepare(sql)?,
+            reading: flows.reading_chunk()?,
             unpacker: Unpacker::new()?,
             lines: Vec::new(),
             at: 0,

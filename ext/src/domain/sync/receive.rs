@@ -12,6 +12,7 @@ use crate::storage::flow_store::{Flow, FlowStore, NewFlow};
 use crate::storage::frame::{Chunk, FlowName, MOST_UNPACKED, Unpacker, read_chunk};
 use crate::storage::load_store::LoadStore;
 use crate::storage::site_store::{OwnSite, Role, Site, SiteStore};
+use crate::storage::store::Hash;
 
 /// Bytes of a flow's first line at most: it is held in memory and kept.
 const MOST_HEAD: usize = 16 << 20;
@@ -80,6 +81,19 @@ fn bad(problem: &str) -> Error {
     Error::Flow { problem: problem.to_owned() }
 }
 
+fn unrelated(number: i64, flow: &FlowName) -> Error {
+    bad(&format!(
+        "chunk {number} of {flow} does not follow the one before it: they are of two flows of one number"
+    ))
+}
+
+/// What a chunk says of its place in its flow.
+struct Link {
+    after: Option<Hash>,
+    hash: Hash,
+    last: bool,
+}
+
 /// The chunks that bytes are made of, all of one flow.
 fn chunks_of(mut bytes: &[u8]) -> Result<Vec<Chunk<'_>>> {
     if bytes.is_empty() {
@@ -138,7 +152,7 @@ impl Incoming<'_> {
             found = Some(flow);
         }
         let flow = found.ok_or_else(|| bad("there are no bytes"))?;
-        if !flow.is_over() && !flow.is_ready {
+        if !flow.is_over() && !flow.is_ready && self.has_all(&flow, chunks)? {
             self.complete(&flow, &mut unpacker, &mut lines)?;
         }
         Ok(flow.id)
@@ -264,6 +278,7 @@ impl Incoming<'_> {
                 chunk.number, chunk.flow, chunk.flow.from
             ))),
             None => {
+                self.fits(flow, chunk)?;
                 let values = [
                     ValueRef::Integer(flow.id),
                     ValueRef::Integer(chunk.number),
@@ -274,7 +289,43 @@ impl Incoming<'_> {
         }
     }
 
-    /// Sees whether all chunks are here, each after the one that it names.
+    /// A chunk follows the one before it, and is followed by the one after it, where these are here.
+    fn fits(&self, flow: &Flow, chunk: &Chunk<'_>) -> Result<()> {
+        if let Some(before) = self.link(flow, chunk.number - 1)?
+            && chunk.after != Some(before.hash)
+        {
+            return Err(unrelated(chunk.number, &chunk.flow));
+        }
+        let next = chunk.number.saturating_add(1);
+        match self.link(flow, next)? {
+            Some(after) if after.after != Some(chunk.hash) => Err(unrelated(next, &chunk.flow)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a chunk that is here says of its place; None where it is not here.
+    fn link(&self, flow: &Flow, number: i64) -> Result<Option<Link>> {
+        let mut reading = self.flows.reading_chunk()?;
+        let values = [flow.id, number].map(ValueRef::Integer);
+        let mut stored = reading.query(&values)?;
+        if !stored.next()? {
+            return Ok(None);
+        }
+        let ValueRef::Blob(bytes) = stored.column(0) else { return Ok(None) };
+        let (Chunk { after, hash, last, .. }, _) = read_chunk(bytes)?;
+        Ok(Some(Link { after, hash, last }))
+    }
+
+    /// Whether all chunks up to the last one are here, of which these have just come.
+    fn has_all(&self, flow: &Flow, chunks: &[Chunk<'_>]) -> Result<bool> {
+        let Some(highest) = self.flows.highest_chunk(flow.id)? else { return Ok(false) };
+        Ok(match chunks.iter().find(|chunk| chunk.number == highest) {
+            Some(chunk) => chunk.last,
+            None => self.link(flow, highest)?.is_some_and(|link| link.last),
+        })
+    }
+
+    /// Sees that all chunks are here, each after the one that it names, and notes it.
     fn complete(&self, flow: &Flow, unpacker: &mut Unpacker, lines: &mut Vec<u8>) -> Result<()> {
         let mut reading = self.flows.reading_chunks()?;
         let mut stored = reading.query(&[ValueRef::Integer(flow.id)])?;
@@ -286,10 +337,7 @@ impl Incoming<'_> {
                 return Ok(());
             }
             if chunk.after != before {
-                return Err(bad(&format!(
-                    "chunk {} of {} does not follow the one before it: they are of two flows of one number",
-                    chunk.number, chunk.flow
-                )));
+                return Err(unrelated(chunk.number, &chunk.flow));
             }
             if chunk.last {
                 unpacker.unpack(&chunk, MOST_UNPACKED, lines)?;
