@@ -43,6 +43,27 @@ fn two_fields_changed_by_two_people_both_keep_their_change() {
     sites.all_show(CONFLICTS, &NONE);
 }
 
+#[test]
+fn of_two_changes_of_one_stamp_the_one_that_wins_at_central_reaches_who_has_the_other() {
+    let sites = Tills::new();
+    sites.clock("2026-11-20T08:00:00+01:00");
+    sites.at('C').run(
+        "BEGIN; INSERT INTO sale VALUES (1, 'C1', NULL, 5); INSERT INTO sale_line VALUES (1, 1, NULL, 1, 5, NULL); COMMIT",
+    );
+    sites.send('C', 'A');
+    sites.at('A').run("UPDATE sale SET total = 6");
+    // What central has received has moved its clock on by one.
+    sites.at('C').run("INSERT INTO customer VALUES (1, 'Ada', 'Mill Lane', '11')");
+    sites.at('C').run("UPDATE sale SET total = 7");
+    let stamp = "SELECT stamp FROM talon_stamps WHERE kind = 'sale'";
+    assert_eq!(sites.at('A').one(stamp), sites.at('C').one(stamp));
+    sites.send('A', 'B');
+    assert_eq!(sites.at('B').rows(SOLD), ["6.0|1.0"]);
+    sites.send('C', 'A');
+    sites.settle(1);
+    sites.all_show(SOLD, &["7.0|1.0"]);
+}
+
 /// B's change of the name at twenty past eight and C's of the address at `moment` have come together at A; B has changed `set` at nine, before
 /// it hears of that.
 fn put_together(moment: &str, set: &str) -> Tills {

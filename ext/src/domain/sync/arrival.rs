@@ -315,8 +315,8 @@ impl Arrivals {
         let is_at = incoming.mark.is(&local.mark);
         let is_merged = by_field && !local.gone && !incoming.gone;
         if !is_at && !is_merged {
-            let stamp = comes.change.stamp;
-            incoming.is_known = self.was_once(database, standing, stamp, comes.changed_at)?;
+            incoming.is_known =
+                self.was_once(database, standing, incoming.mark, comes.changed_at)?;
         }
         // What follows what its sender had is taken, equal or not, and what is merged is compared field by field.
         let is_newer = incoming.mark.compare(&local.mark).is_gt();

@@ -43,7 +43,7 @@ impl Database {
                (stamp, site, flow, tries, reason, document, columns) =
                (excluded.stamp, excluded.site, coalesce(excluded.flow, flow), tries + 1, excluded.reason, excluded.document,
                 coalesce(excluded.columns, columns))
-             WHERE excluded.stamp >= stamp OR excluded.stamp = 0",
+             WHERE (excluded.stamp, upper(excluded.site)) >= (stamp, upper(site)) OR excluded.stamp = 0",
         )?;
         Ok(put.run(&[
             ValueRef::Text(document.kind.as_bytes()),
@@ -64,16 +64,18 @@ impl Database {
     /// # Errors
     /// What SQLite reports.
     pub(super) fn leave_quarantine(&mut self, document: &Document<'_>) -> Result<()> {
-        let stamp = document.change().map_or(i64::MAX, |change| change.stamp);
+        let (stamp, site) =
+            document.change().map_or((i64::MAX, ""), |change| (change.stamp, &change.site));
         let remove = self.own_statement(
             "DELETE FROM {s}.talon_quarantined
-             WHERE direction = 'in' AND kind = ?1 AND origin = ?2 AND key = ?3 AND stamp <= ?4",
+             WHERE direction = 'in' AND kind = ?1 AND origin = ?2 AND key = ?3 AND (stamp, upper(site)) <= (?4, upper(?5))",
         )?;
         Ok(remove.run(&[
             ValueRef::Text(document.kind.as_bytes()),
             ValueRef::Text(document.origin.as_bytes()),
             document.key.as_ref(),
             ValueRef::Integer(stamp),
+            ValueRef::Text(site.as_bytes()),
         ])?)
     }
 

@@ -104,7 +104,7 @@ impl Arrivals {
     }
 
     /// Whether a piece was once what a change of `site` made of it, or the sender had a later one already when it sent it that
-    /// (flows that come in another order). A piece's changes have ever lower stamps the older they are.
+    /// (flows that come in another order). A piece's changes are ever earlier the older they are; of one stamp, by site.
     ///
     /// # Errors
     /// What SQLite reports.
@@ -112,17 +112,20 @@ impl Arrivals {
         &self,
         database: &mut Database,
         standing: &Standing,
-        stamp: i64,
+        mark: Mark<'_>,
         site: i64,
     ) -> Result<bool> {
-        let is_behind =
-            |change: &Change| change.stamp >= stamp && self.is_from_sender(change.via, change.seq);
+        let is_behind = |change: &Change| {
+            let code = self.identities.code(change.site);
+            Mark { stamp: change.stamp, site: &code }.compare(&mark).is_ge()
+                && self.is_from_sender(change.via, change.seq)
+        };
         if is_behind(&standing.change) {
             return Ok(true);
         }
         database.any_change(standing.change.previous, |change| {
-            let is_it = change.stamp == stamp && change.site == site;
-            Ok(match change.stamp >= stamp {
+            let is_it = change.stamp == mark.stamp && change.site == site;
+            Ok(match change.stamp >= mark.stamp {
                 true => (is_it || is_behind(change)).then_some(true),
                 false => Some(false),
             })
