@@ -88,3 +88,23 @@ fn what_is_made_alike_at_two_sites_afterwards_is_not_one() {
     sites.settle(2);
     sites.all_show("SELECT count(*) FROM sale", &["2"]);
 }
+
+#[test]
+fn what_is_imaged_for_a_document_that_is_set_aside_leaves_nothing_behind() {
+    let articles = "INSERT INTO article VALUES (1, 'x', 'old', 1), (2, 'y', 'old', 1)";
+    let sites = filled([articles, articles, ""]);
+    // The first of the two needs a code that the second one still has at the till.
+    sites.at('A').run(
+        "UPDATE article SET code = 'on its way' WHERE id = 2;
+         UPDATE article SET code = 'y' WHERE id = 1;
+         UPDATE article SET code = 'z', label = 'new' WHERE id = 2",
+    );
+    sites.send('A', 'B');
+    let b = sites.at('B');
+    assert_eq!(b.rows("SELECT code FROM article ORDER BY id"), ["y", "z"]);
+    assert_eq!(b.rows(SET_ASIDE), NONE);
+    let without_shape = "SELECT count(*) FROM talon_snapshot AS s WHERE NOT EXISTS (SELECT 1 FROM talon_shape WHERE id = s.shape)";
+    assert_eq!(b.one(without_shape), "0");
+    b.run("INSERT INTO talon_restore(kind, piece, snapshot) SELECT kind, piece, min(id) FROM talon_snapshots WHERE piece = 2");
+    assert_eq!(b.findings(), [""; 0]);
+}

@@ -64,6 +64,25 @@ fn of_two_changes_of_one_stamp_the_one_that_wins_at_central_reaches_who_has_the_
     sites.all_show(SOLD, &["7.0|1.0"]);
 }
 
+#[test]
+fn a_deletion_that_loses_is_listed_also_where_a_line_s_number_was_given_again() {
+    let sites = Tills::new();
+    sites.at('B').run(
+        "BEGIN; INSERT INTO sale VALUES (1, 'B1', NULL, 5); INSERT INTO sale_line VALUES (1, 1, NULL, 1, 5, NULL); COMMIT",
+    );
+    sites.send('B', 'A');
+    sites.at('A').run(
+        "BEGIN; DELETE FROM sale_line; DELETE FROM sale; COMMIT;
+         BEGIN; INSERT INTO sale VALUES (9, 'A9', NULL, 2); INSERT INTO sale_line VALUES (1, 9, NULL, 1, 2, NULL); COMMIT",
+    );
+    sites.at('B').run("SELECT talon_clock('2026-11-20T09:00:00+01:00')");
+    sites.at('B').run("UPDATE sale SET total = 7");
+    sites.send('B', 'A');
+    assert_eq!(sites.at('A').rows("SELECT total FROM sale ORDER BY id"), ["7.0", "2.0"]);
+    let lost = "SELECT kind, piece, lost_value, lost_site, won_site FROM talon_conflicts";
+    assert_eq!(sites.at('A').rows(lost), ["sale|1|NULL|ASOC|BSOC"]);
+}
+
 /// B's change of the name at twenty past eight and C's of the address at `moment` have come together at A; B has changed `set` at nine, before
 /// it hears of that.
 fn put_together(moment: &str, set: &str) -> Tills {

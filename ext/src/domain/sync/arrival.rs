@@ -188,7 +188,7 @@ impl Arrivals {
             Err(error) => return Err(error),
         };
         if attempt.is_err() {
-            database.own_statement("ROLLBACK TO talon_document")?.run(&[])?;
+            database.undo_document()?;
             self.identities.forget();
         }
         database.own_statement("RELEASE talon_document")?.run(&[])?;
@@ -369,21 +369,28 @@ impl Arrivals {
                 let shape = self.shape_of(database, subject)?.or(columns);
                 let lost = (lost, comes.changed_at, change.stamp);
                 let won = (won, standing.change.site, standing.change.stamp);
-                self.list_whole(database, subject, &standing, lost, won, shape)?;
+                self.list_whole(database, subject.kind, &standing.key, lost, won, shape)?;
                 Ok(Ok(()))
             }
             (Action::Take { conflict }, standing) => {
-                if let (true, Some(standing)) = (conflict, &standing) {
-                    let (lost, shape) = database.standing_value(standing)?;
-                    let won = whole.map_or(Ok(Value::Null), |whole| text(whole.image))?;
-                    let lost = (lost, standing.change.site, standing.change.stamp);
-                    let won = (won, comes.changed_at, change.stamp);
-                    self.list_whole(database, subject, standing, lost, won, shape)?;
-                }
+                let overwritten = match &standing {
+                    Some(standing) if conflict => {
+                        let (value, shape) = database.standing_value(standing)?;
+                        let Stored { site, stamp, .. } = standing.change;
+                        Some((standing.key.clone(), (value, site, stamp), shape))
+                    }
+                    _ => None,
+                };
                 let taken = match whole {
                     Some(whole) => self.take(talon, database, subject, standing, change, whole)?,
                     None => self.take_deletion(database, subject, standing, change)?,
                 };
+                // Listed once it is done: what is tried before may be undone.
+                if let (Ok(()), Some((key, lost, shape))) = (&taken, overwritten) {
+                    let won = whole.map_or(Ok(Value::Null), |whole| text(whole.image))?;
+                    let won = (won, comes.changed_at, change.stamp);
+                    self.list_whole(database, subject.kind, &key, lost, won, shape)?;
+                }
                 // What was held back is not here any more.
                 if taken.is_ok() && database.holds_back()? {
                     let Document { kind, origin, key, .. } = subject.document;
@@ -404,13 +411,13 @@ impl Arrivals {
     fn list_whole(
         &self,
         database: &mut Database,
-        subject: &Subject<'_>,
-        standing: &Standing,
+        kind: usize,
+        key: &Value,
         lost: (Value, i64, i64),
         won: (Value, i64, i64),
         shape: Option<i64>,
     ) -> Result<()> {
-        let (at, kind, key, flow) = (self.at, subject.kind, &standing.key, self.flow);
+        let (at, flow) = (self.at, self.flow);
         database.list_conflict(&Conflict { at, kind, key, field: None, lost, won, flow, shape })
     }
 
@@ -474,6 +481,18 @@ impl Arrivals {
             Some(fitting) => Ok(Some(database.store()?.shape(&fitting.columns())?)),
             None => Ok(None),
         }
+    }
+}
+
+impl Database {
+    /// Takes back what a document has come to so far; what is remembered of rows may be of those.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub(super) fn undo_document(&mut self) -> Result<()> {
+        self.own_statement("ROLLBACK TO talon_document")?.run(&[])?;
+        self.forget_rows();
+        Ok(())
     }
 }
 

@@ -99,9 +99,7 @@ impl Arrivals {
             };
             match database.insert_rows(fitting, &rows)? {
                 Inserted::Whole => return Ok(Ok((wanted, was, rows))),
-                Inserted::Stopped => {
-                    database.own_statement("ROLLBACK TO talon_document")?.run(&[])?;
-                }
+                Inserted::Stopped => database.undo_document()?,
             }
         }
         target.is_optimistic = false;
