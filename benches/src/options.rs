@@ -14,7 +14,7 @@ Prints what Talon costs, as markdown tables.
 
   --quick            a minute instead of ten: fewer rounds, smaller databases, coarser figures
   --only A,B         only these: time, anew, scale, detect, recover, chains, load, memory, sync
-  --variants A,B     only these: bare, guarded, floor, audit, session
+  --variants A,B     only these: bare, guarded, floor, idle, audit, session
   --bare-peers       audit triggers and session extension without the index by which they find a piece
   --rounds N         how often the variants take turns
   --pieces N         pieces of the largest database (20 lines each: a million take 9 GB for a while)

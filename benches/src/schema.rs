@@ -12,6 +12,7 @@ use crate::{
 pub const CREATE_SHOP: &str = include_str!("../sql/create_shop.sql");
 pub const CREATE_AUDIT: &str = include_str!("../sql/create_audit.sql");
 pub const CREATE_FLOOR: &str = include_str!("../sql/create_floor.sql");
+pub const CREATE_IDLE: &str = include_str!("../sql/create_idle.sql");
 #[cfg(session_extension)]
 pub const CREATE_CHANGESET: &str = include_str!("../sql/create_changeset.sql");
 

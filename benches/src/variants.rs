@@ -1,4 +1,4 @@
-//! The same work, kept in five ways.
+//! The same work: kept in four ways, or not at all, with triggers and without.
 
 use rusqlite::Connection;
 
@@ -18,6 +18,7 @@ pub enum Variant {
     Bare,
     Guarded,
     Floor,
+    Idle,
     Audit,
     #[cfg(session_extension)]
     Session,
@@ -28,6 +29,7 @@ impl Variant {
         Self::Bare,
         Self::Guarded,
         Self::Floor,
+        Self::Idle,
         Self::Audit,
         #[cfg(session_extension)]
         Self::Session,
@@ -38,6 +40,7 @@ impl Variant {
             Self::Bare => "bare",
             Self::Guarded => "guarded",
             Self::Floor => "floor",
+            Self::Idle => "idle triggers",
             Self::Audit => "JSON audit triggers",
             #[cfg(session_extension)]
             Self::Session => "session extension",
@@ -55,6 +58,7 @@ impl Variant {
             Self::Bare => Ok(()),
             Self::Guarded => library.guard(connection),
             Self::Floor => Ok(connection.execute_batch(schema::CREATE_FLOOR)?),
+            Self::Idle => Ok(connection.execute_batch(schema::CREATE_IDLE)?),
             Self::Audit => Ok(connection.execute_batch(schema::CREATE_AUDIT)?),
             #[cfg(session_extension)]
             Self::Session => Ok(connection.execute_batch(schema::CREATE_CHANGESET)?),
@@ -64,7 +68,7 @@ impl Variant {
     /// How many transactions (rows, for the triggers) this variant has kept: none means that it did not run.
     pub fn kept(self, connection: &Connection) -> Outcome<Option<i64>> {
         let table = match self {
-            Self::Bare => return Ok(None),
+            Self::Bare | Self::Idle => return Ok(None),
             Self::Guarded => "talon_snapshots",
             Self::Floor => "floor_snapshot",
             Self::Audit => "audit",
