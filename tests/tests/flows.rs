@@ -280,6 +280,55 @@ fn a_database_that_went_back_to_a_backup_is_told_and_takes_part_again_anew() {
 }
 
 #[test]
+fn a_flow_that_is_here_in_part_waits_for_its_rest_when_an_older_one_is_complete() {
+    let ((_b, till), (_a, central)) = large();
+    let older = till.chunks(till.emit("ASOC", "changes", "none"));
+    till.run("UPDATE sale SET shop = shop || '.'");
+    let newer = till.chunks(till.emit("ASOC", "changes", "none"));
+    central.receive(&newer[0]).unwrap();
+    central.receive(&older.concat()).unwrap();
+    central.receive(&newer[1..].concat()).unwrap();
+    let listed =
+        "SELECT number, ready IS NULL, superseded IS NULL FROM talon_flows ORDER BY number";
+    assert_eq!(central.rows(listed), ["1|0|1", "2|0|1"]);
+    assert_eq!(central.one("SELECT received FROM talon_sites WHERE code = 'BSOC'"), "2");
+}
+
+#[test]
+fn what_is_still_to_come_of_a_former_database_says_nothing_of_the_one_that_began_anew() {
+    let ((shop, till), (_a, central)) = pair();
+    central.receive(&till.flow("ASOC", "changes", "none")).unwrap();
+    applied(&central);
+    let backup = copy_of(&shop, "backup.db");
+    let fill = |site: &Db| {
+        site.run(
+            "WITH RECURSIVE n(n) AS (VALUES (3) UNION ALL SELECT n + 1 FROM n WHERE n < 40)
+             INSERT INTO sale SELECT n, 'B' || n, hex(randomblob(50000)), NULL FROM n",
+        );
+    };
+    till.run("INSERT INTO sale VALUES (50, 'B50', 'B', NULL)");
+    central.receive(&till.flow("ASOC", "changes", "none")).unwrap();
+    applied(&central);
+    fill(&till);
+    let former = till.chunks(till.emit("ASOC", "changes", "none"));
+    central.receive(&former[0]).unwrap();
+    backup.run("SELECT talon_rejoin()");
+    fill(&backup);
+    let anew = backup.chunks(backup.emit("ASOC", "full", "none"));
+    central.receive(&anew[0]).unwrap();
+    central.receive(&former[1..].concat()).unwrap();
+    central.receive(&anew[1..].concat()).unwrap();
+    assert_eq!(
+        central
+            .rows("SELECT number, ready IS NULL, superseded IS NULL FROM talon_flows ORDER BY id"),
+        ["1|0|1", "2|0|1", "3|0|1", "2|0|1"]
+    );
+    assert_eq!(central.one("SELECT received FROM talon_sites WHERE code = 'BSOC'"), "2");
+    backup.run("INSERT INTO sale VALUES (60, 'X60', 'B', NULL)");
+    assert!(central.receive(&backup.flow("ASOC", "changes", "none")).is_ok());
+}
+
+#[test]
 fn a_receiver_that_went_back_notices_the_gap() {
     let ((_b, till), (shop, central)) = pair();
     central.receive(&till.flow("ASOC", "changes", "none")).unwrap();

@@ -80,6 +80,12 @@ pub struct FlowStore<'a> {
 const COLUMNS: &str = "id, sender, receiver, number, answer, stamp, until, head, ready IS NOT NULL, ended IS NOT NULL, \
     refused IS NOT NULL, superseded IS NOT NULL";
 
+/// Flows that are here in part and older than ?3, where that comes from the database that its sender has now.
+const EARLIER_IN_PART: &str = "ready IS NULL AND EXISTS
+    (SELECT 1 FROM {s}.talon_flow AS newer JOIN {s}.talon_site AS site USING (incarnation)
+      WHERE newer.id = ?3 AND site.id = ?1
+        AND (talon_flow.incarnation <> newer.incarnation OR talon_flow.number < newer.number))";
+
 fn flow(row: &Rows<'_>) -> Flow {
     let integer = |place: usize| row.column(place).as_integer().unwrap_or(0);
     let text = |place: usize| row.column(place).as_str().unwrap_or_default().to_owned();
@@ -357,7 +363,7 @@ impl<'a> FlowStore<'a> {
     }
 
     /// A newer flow has all that earlier ones from `sender` to `receiver` had: those that were not acknowledged, or
-    /// are here in part only. Their bytes go.
+    /// are here in part only. Their bytes go. One of a former database says nothing of what comes from another.
     ///
     /// # Errors
     /// What SQLite reports.
@@ -370,7 +376,7 @@ impl<'a> FlowStore<'a> {
         partial: bool,
     ) -> Result<()> {
         let values = integers([sender, receiver, by, at_ms]);
-        let those = if partial { "ready IS NULL" } else { "acknowledged IS NULL" };
+        let those = if partial { EARLIER_IN_PART } else { "acknowledged IS NULL" };
         self.run(
             &format!(
                 "UPDATE {{s}}.talon_flow SET superseded = ?4
@@ -490,14 +496,21 @@ impl<'a> FlowStore<'a> {
         self.prepare("SELECT number, bytes FROM {s}.talon_chunk WHERE flow = ?1 ORDER BY number")
     }
 
-    /// A site's flow came in whole.
+    /// A site's flow came in whole. One of a database that it has begun anew since is none to count from.
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn heard_of(&self, site: i64, number: i64, stamp: i64, clock_off_ms: i64) -> Result<()> {
+    pub fn heard_of(
+        &self,
+        site: i64,
+        incarnation: i64,
+        number: i64,
+        stamp: i64,
+        clock_off_ms: i64,
+    ) -> Result<()> {
         self.run(
-            "UPDATE {s}.talon_site SET number_in = ?2, stamp_in = ?3, clock_off = ?4 WHERE id = ?1",
-            &integers([site, number, stamp, clock_off_ms]),
+            "UPDATE {s}.talon_site SET number_in = ?3, stamp_in = ?4, clock_off = ?5 WHERE id = ?1 AND incarnation = ?2",
+            &integers([site, incarnation, number, stamp, clock_off_ms]),
         )
     }
 

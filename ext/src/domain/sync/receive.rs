@@ -358,7 +358,8 @@ impl Incoming<'_> {
         let off_ms = clock_off_ms(&head, self.now_ms);
         let warning = clock_warning(&self.sender.code, off_ms);
         self.flows.complete(flow.id, self.now_ms, said.rows, warning.as_deref())?;
-        self.flows.heard_of(self.sender.id, flow.number, flow.stamp, off_ms)?;
+        let FlowName { incarnation, number, .. } = head.flow;
+        self.flows.heard_of(self.sender.id, incarnation, number, flow.stamp, off_ms)?;
         self.flows.supersede(self.sender.id, self.own.id, flow.id, self.now_ms, true)?;
         if let Some(number) = head.answers {
             let answered =
