@@ -51,3 +51,27 @@ fn what_it_still_had_and_changes_is_no_conflict() {
     assert_eq!(sites.at('B').rows("SELECT label FROM article WHERE id = 1"), ["Green tea"]);
     assert_eq!(sites.at('B').rows(LOST), NONE);
 }
+
+#[test]
+fn what_a_till_sent_before_it_went_back_is_in_the_conflicts_where_its_number_is_given_again() {
+    let sites = Tills::with(SCHEMA, DECLARE, 1);
+    let (a, b) = (sites.at('A'), sites.at('B'));
+    b.run("INSERT INTO customer VALUES (1, 'Ada', 'Mill Lane', '11')");
+    sites.settle(1);
+    let path = sites.shop('B').file("backup.db");
+    b.run(&format!("VACUUM INTO '{}'", path.display()));
+    b.run("INSERT INTO sale VALUES (1, 'B1', NULL, 5), (2, 'B2', NULL, 6)");
+    let before = b.flow("ASOC", "changes", "none");
+    let back = Db::open(&path);
+    load(&back.connection);
+    back.run("SELECT talon_clock('2026-11-21T08:00:00+01:00'), talon_rejoin()");
+    back.run("INSERT INTO sale VALUES (1, 'X1', NULL, 7)");
+    let anew = back.flow("ASOC", "full", "none");
+    for flow in [before, anew] {
+        a.receive(&flow).expect("a sound flow");
+    }
+    a.run("SELECT talon_process()");
+    assert_eq!(a.rows("SELECT number FROM sale ORDER BY id"), ["X1", "B2"]);
+    let lost = "SELECT piece, lost_value ->> '$.header[1]', won_value ->> '$.header[1]' FROM talon_conflicts";
+    assert_eq!(a.rows(lost), ["1|B1|X1"]);
+}

@@ -303,10 +303,13 @@ impl Talon {
         let ended = database.own_statement("UPDATE {s}.talon_flow SET ended = ?2 WHERE id = ?1")?;
         ended.run(&[flow, ValueRef::Integer(self.clock.now_ms())])?;
         database.advance_clock(run.arrivals.highest_stamp)?;
-        // Of a database that its sender has begun anew since, the numbers say nothing any more.
+        // Of a database that its sender has begun anew since, the numbers say nothing any more, and the new one may not have
+        // what came.
         let of = [run.arrivals.sender, run.head.until, run.head.flow.incarnation];
         let reach = database.own_statement(
-            "UPDATE {s}.talon_site SET applied = max(applied, ?2) WHERE id = ?1 AND incarnation = ?3",
+            "UPDATE {s}.talon_site SET applied = iif(incarnation = ?3, max(applied, ?2), applied),
+               begun = iif(incarnation = ?3, begun, coalesce((SELECT max(seq) FROM {s}.talon_change), 0))
+             WHERE id = ?1",
         )?;
         reach.run(&of.map(ValueRef::Integer))?;
         database.own_statement("DELETE FROM {s}.talon_chunk WHERE flow = ?1")?.run(&[flow])?;

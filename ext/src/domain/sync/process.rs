@@ -36,14 +36,14 @@ impl Talon {
         Ok(format!("{{\"applied\":{applied},\"freed\":{freed},\"answered\":{answered}}}"))
     }
 
-    /// The oldest flow that is here whole and was not applied.
+    /// The oldest flow that is here whole and was not applied; those of a database that its site no longer has are older.
     fn next_ready(&self, place: usize) -> Result<Option<i64>> {
         let mut databases = self.databases()?;
         let asked = databases[place].own_statement(
             "SELECT id FROM {s}.talon_flow
              WHERE ready IS NOT NULL AND ended IS NULL AND refused IS NULL AND superseded IS NULL
                AND receiver = (SELECT value FROM {s}.talon_meta WHERE name = 'site')
-             ORDER BY sender, number LIMIT 1",
+             ORDER BY sender, incarnation = (SELECT s.incarnation FROM {s}.talon_site AS s WHERE s.id = sender), number LIMIT 1",
         )?;
         Ok(asked.first(&[], |row| Ok(row.column(0).as_integer()))?.flatten())
     }
