@@ -1,5 +1,6 @@
 //! Documents that refer to each other pass together, and lines that refer to lines of their own piece at once.
 
+use talon_tests::Shop;
 use talon_tests::tills::{NONE, SET_ASIDE, Tills};
 
 /// Customers who are recommended by customers and have a last sale; sales of customers, whose lines are made from others.
@@ -110,4 +111,68 @@ fn records_with_text_keys_that_refer_to_each_other_pass_together() {
     let a = sites.at('A');
     assert_eq!(a.rows(SET_ASIDE), NONE);
     assert_eq!(a.rows("SELECT * FROM tariff ORDER BY code"), ["self|self", "x|y", "y|x"]);
+}
+
+#[test]
+fn those_that_cannot_pass_together_do_not_keep_others_back() {
+    let sites = busy();
+    // Of one sale Cy and Di cannot both be the last customers here.
+    sites.at('A').run("CREATE UNIQUE INDEX last_sale ON customer(last_sale_id)");
+    sites.at('B').run(
+        "BEGIN; PRAGMA defer_foreign_keys = 1;
+         INSERT INTO customer VALUES (1, 'Ada', 2, NULL, NULL), (2, 'Bea', 1, NULL, NULL), (3, 'Cy', 4, 1, NULL),
+           (4, 'Di', 3, 1, NULL); INSERT INTO sale VALUES (1, 'B1', 3); COMMIT",
+    );
+    sites.send('B', 'A');
+    let a = sites.at('A');
+    assert_eq!(a.rows("SELECT name FROM customer ORDER BY name"), ["Ada", "Bea", "x", "y", "z"]);
+    assert_eq!(a.rows("PRAGMA foreign_key_check"), NONE);
+}
+
+#[test]
+fn what_is_missing_for_some_that_refer_to_each_other_does_not_keep_others_back() {
+    let schema = format!(
+        "CREATE TABLE country(code TEXT PRIMARY KEY);
+         {}",
+        SCHEMA.replacen("name TEXT,", "name TEXT, country TEXT REFERENCES country(code),", 1)
+    );
+    let sites = Tills::with(&schema, DECLARE, 1);
+    let (a, b) = (sites.at('A'), sites.at('B'));
+    b.run(
+        "BEGIN; PRAGMA defer_foreign_keys = 1; INSERT INTO country VALUES ('FR');
+         INSERT INTO customer VALUES (1, 'Ada', NULL, 2, NULL, NULL), (2, 'Bea', NULL, 1, NULL, NULL),
+           (3, 'Cy', 'FR', 4, NULL, NULL), (4, 'Di', NULL, 3, NULL, NULL); COMMIT",
+    );
+    sites.send('B', 'A');
+    assert_eq!(a.rows("SELECT name FROM customer ORDER BY name"), ["Ada", "Bea"]);
+    assert_eq!(a.rows("PRAGMA foreign_key_check"), NONE);
+    a.run("INSERT INTO country VALUES ('FR'); SELECT talon_process()");
+    assert_eq!(a.rows("SELECT name FROM customer ORDER BY name"), ["Ada", "Bea", "Cy", "Di"]);
+    assert_eq!(a.rows(SET_ASIDE), NONE);
+}
+
+#[test]
+fn codes_of_sites_that_are_written_otherwise_elsewhere_are_the_same() {
+    let shops = [Shop::with(SCHEMA), Shop::with(SCHEMA)];
+    let site = |shop: &Shop, own: &str, codes: [&str; 2]| {
+        let [central, till] = codes;
+        let db = shop.open();
+        db.run("SELECT talon_clock('2026-11-20T08:00:00+01:00')");
+        db.run(&format!(
+            "SELECT talon_site('{central}', 'central'), talon_site('{till}', 'remote')"
+        ));
+        db.run(&format!("SELECT talon_origin('{own}')"));
+        db.run(DECLARE);
+        db
+    };
+    let a = site(&shops[0], "ASOC", ["ASOC", "BSOC"]);
+    let b = site(&shops[1], "bsoc", ["asoc", "bsoc"]);
+    b.run(
+        "BEGIN; PRAGMA defer_foreign_keys = 1;
+         INSERT INTO customer VALUES (1, 'Ada', 2, NULL, NULL), (2, 'Bea', 1, NULL, NULL); COMMIT",
+    );
+    a.receive(&b.flow("asoc", "changes", "none")).expect("a sound flow");
+    a.run("SELECT talon_process()");
+    assert_eq!(a.rows(SET_ASIDE), NONE);
+    assert_eq!(a.rows(ALL), ["Ada|Bea|NULL|NULL", "Bea|Ada|NULL|NULL"]);
 }

@@ -47,9 +47,50 @@ impl Together {
 struct Waits {
     id: i64,
     flow: Option<i64>,
-    /// What it is called in other documents' reasons, and what it waits for: `customer 7 of BSOC`.
+    /// What it is called in other documents' reasons, and what it waits for: `customer 7 of bsoc`, as codes of sites are the
+    /// same in any case.
     name: String,
     wants: String,
+}
+
+impl Waits {
+    /// A key that all sites share is named without its origin.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let shared = self.name.rsplit_once(" of ").map(|(name, _)| name);
+        std::iter::once(self.name.as_str()).chain(shared)
+    }
+
+    /// What it waits for, or what that is a line of.
+    fn wants(&self) -> impl Iterator<Item = &str> {
+        let wants = Some(self.wants.as_str());
+        std::iter::successors(wants, |wants| Some(wants.split_once(" of ")?.1))
+    }
+
+    fn is_beside(&self, other: &Waits) -> bool {
+        let waits_for = |waits: &Waits, other: &Waits| {
+            waits.wants().any(|wants| other.names().any(|name| name == wants))
+        };
+        waits_for(self, other) || waits_for(other, self)
+    }
+}
+
+/// Documents in groups of which none waits for one of another group; nothing where all are in one.
+fn apart(waiting: Vec<Waits>) -> Result<Vec<Vec<Waits>>> {
+    let mut groups: Vec<Vec<Waits>> = Vec::new();
+    for waits in waiting {
+        let mut own = Vec::new();
+        let is_of = |group: &mut Vec<Waits>| group.iter().any(|other| other.is_beside(&waits));
+        for group in groups.extract_if(.., is_of) {
+            own.make_room(group.len())?;
+            own.extend(group);
+        }
+        own.try_push(waits)?;
+        groups.try_push(own)?;
+    }
+    if groups.len() < 2 {
+        groups.clear();
+    }
+    Ok(groups)
 }
 
 impl Talon {
@@ -58,8 +99,11 @@ impl Talon {
     /// # Errors
     /// What concerns the machine, not the documents.
     pub(super) fn try_together(&self, database: &mut Database) -> Result<Vec<Option<i64>>> {
-        let mut waiting = database.waiting_for_each_other()?;
-        while waiting.len() > 1 {
+        let mut groups = vec![database.waiting_for_each_other()?];
+        while let Some(mut waiting) = groups.pop() {
+            if waiting.len() < 2 {
+                continue;
+            }
             database.own_statement("SAVEPOINT talon_together")?.run(&[])?;
             let attempt = self.attempt_together(database, &waiting)?;
             if attempt.is_err() {
@@ -69,8 +113,12 @@ impl Talon {
             database.own_statement("RELEASE talon_together")?.run(&[])?;
             match attempt {
                 Ok(()) => return Ok(waiting.into_iter().map(|waits| waits.flow).collect()),
-                Err(out) if out.is_empty() => return Ok(Vec::new()),
-                Err(out) => waiting.retain(|waits| !out.contains(&waits.id)),
+                // What concerns some of them is not to keep the others back.
+                Err(out) if out.is_empty() => groups.extend(apart(waiting)?),
+                Err(out) => {
+                    waiting.retain(|waits| !out.contains(&waits.id));
+                    groups.try_push(waiting)?;
+                }
             }
         }
         Ok(Vec::new())
@@ -123,7 +171,7 @@ impl Talon {
         let known = Rc::new(RefCell::new(known));
         for waits in waiting {
             if !self.try_with(database, waits.id, Some(&known))? {
-                return Ok(Err(HashSet::new()));
+                return Ok(Err(gather_set(std::iter::once(waits.id))?));
             }
         }
         let mut identities = Identities::begin(database)?;
@@ -152,27 +200,13 @@ impl Database {
             waiting.try_push(Waits {
                 id: rows.column(0).as_integer().unwrap_or(0),
                 flow: rows.column(1).as_integer(),
-                name: rows.column(2).as_str().unwrap_or_default().to_owned(),
-                wants: wants.to_owned(),
+                name: rows.column(2).as_str().unwrap_or_default().to_ascii_lowercase(),
+                wants: wants.to_ascii_lowercase(),
             })?;
         }
         loop {
-            // A key that all sites share is named without its origin.
-            let shared =
-                |waits: &'_ Waits| waits.name.rsplit_once(" of ").map(|(name, _)| name.to_owned());
-            let names = waiting.iter().flat_map(|waits| [Some(waits.name.clone()), shared(waits)]);
-            let names = gather_set(names.flatten())?;
-            let is_there = |waits: &Waits| {
-                // A line of it, perhaps.
-                let mut wants = Some(waits.wants.as_str());
-                while let Some(name) = wants {
-                    if names.contains(name) {
-                        return true;
-                    }
-                    wants = name.split_once(" of ").map(|(_, name)| name);
-                }
-                false
-            };
+            let names = gather_set(waiting.iter().flat_map(Waits::names))?;
+            let is_there = |waits: &Waits| waits.wants().any(|wants| names.contains(wants));
             let kept = waiting.iter().filter(|waits| is_there(waits)).map(|waits| waits.id);
             let kept = gather_set(kept)?;
             if kept.len() == waiting.len() {
