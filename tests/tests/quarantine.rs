@@ -317,3 +317,29 @@ fn a_piece_that_central_does_not_take_can_be_changed_where_it_was_made() {
             .contains("was sent to central on 2026-11-20")
     );
 }
+
+#[test]
+fn what_is_damaged_in_quarantine_stays_there_and_flows_are_applied_all_the_same() {
+    let sites = Tills::new();
+    let (a, b) = (sites.at('A'), sites.at('B'));
+    b.run("PRAGMA foreign_keys = 0; INSERT INTO sale VALUES (1, 'B1', 7, 5), (2, 'B2', 7, 5), (3, 'B3', 7, 5)");
+    sites.send('B', 'A');
+    a.run(
+        "UPDATE talon_quarantined SET document = '{' WHERE key = 1;
+         UPDATE talon_quarantined SET columns = '{' WHERE key = 2;
+         UPDATE talon_quarantined SET document = NULL WHERE key = 3",
+    );
+    sites.at('C').run("INSERT INTO sale VALUES (4, 'C4', NULL, 5)");
+    sites.send('C', 'A');
+    assert_eq!(a.rows("SELECT number FROM sale"), ["C4"]);
+    assert_eq!(a.rows("SELECT refused FROM talon_flows WHERE from_site = 'CSOC'"), ["NULL"]);
+    let cut_off = "a line cannot be read: '\"' is wanted at byte 1, not its end, in {…";
+    assert_eq!(
+        a.rows("SELECT origin_key, reason FROM talon_quarantine"),
+        [
+            format!("1|{cut_off}"),
+            format!("2|{cut_off}"),
+            "3|a line cannot be read: '{' is wanted at byte 0, not its end, in …".to_owned(),
+        ]
+    );
+}

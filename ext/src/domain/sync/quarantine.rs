@@ -106,8 +106,10 @@ impl Database {
             Value::Blob(bytes) | Value::Text(bytes) => Some(bytes.to_vec()),
             _ => None,
         };
-        Ok(found.and_then(|(line, shape, flow)| {
-            Some(SetAside { line: bytes(line)?, shape: bytes(shape), flow })
+        Ok(found.map(|(line, shape, flow)| SetAside {
+            line: bytes(line).unwrap_or_default(),
+            shape: bytes(shape),
+            flow,
         }))
     }
 }
@@ -132,10 +134,24 @@ impl Talon {
         together: Option<&Rc<RefCell<Together>>>,
     ) -> Result<bool> {
         let Some(aside) = database.read_set_aside(id)? else { return Ok(true) };
-        let arrived = self.arrivals_of(database, aside.flow)?;
-        let mut arrivals = match arrived {
+        match self.try_aside(database, &aside, together) {
+            Ok(Ok(is_applied)) => Ok(is_applied),
+            Ok(Err(reason)) => database.note_try(id, &reason),
+            // Damage to what lies here is no fault of the flow that is being applied.
+            Err(error @ Error::Flow { .. }) => database.note_try(id, &error.to_string()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn try_aside(
+        &self,
+        database: &mut Database,
+        aside: &SetAside,
+        together: Option<&Rc<RefCell<Together>>>,
+    ) -> Attempt<bool> {
+        let mut arrivals = match self.arrivals_of(database, aside.flow)? {
             Ok(arrivals) => arrivals,
-            Err(reason) => return database.note_try(id, &reason),
+            Err(reason) => return Ok(Err(reason)),
         };
         arrivals.identities.together = together.cloned();
         if let Some(shape) = &aside.shape
@@ -143,9 +159,11 @@ impl Talon {
         {
             arrivals.shape(database, &shape_read, shape)?;
         }
-        let Line::Document(document) = read(&aside.line)? else { return Ok(false) };
+        let Line::Document(document) = read(&aside.line)? else {
+            return Ok(Err("what is kept of it is no document".to_owned()));
+        };
         arrivals.has_quarantine = true;
-        arrivals.document(self, database, &document, &aside.line)
+        Ok(Ok(arrivals.document(self, database, &document, &aside.line)?))
     }
 
     /// What documents of a flow that came before have in common.
