@@ -415,7 +415,7 @@ impl RareCheckpoints {
     fn set(&self, times: i64) {
         if let Some(pages) = self.pages {
             let pages = pages.saturating_mul(times).min(i64::from(i32::MAX));
-            // It can fail for want of memory only: then the log grows as it did before.
+            // It can fail for want of memory only: then the log goes on growing as it did.
             let _ = self.connection.compile_only(&format!("PRAGMA wal_autocheckpoint = {pages}"));
         }
     }
