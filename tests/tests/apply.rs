@@ -140,6 +140,37 @@ fn the_log_is_copied_more_rarely_while_a_flow_is_applied_and_at_its_end_as_the_h
 }
 
 #[test]
+fn what_another_connection_does_to_the_tables_between_two_batches_is_seen() {
+    let sites = stocked();
+    let chunks = many(&sites, 1200);
+    let a = sites.at('A');
+    // One of the sales gets another number here, and is read back therefore.
+    a.run("PRAGMA journal_mode = WAL; INSERT INTO sale(id) VALUES (700), (5000)");
+    let flow = sites.receive('A', &chunks);
+    let (other, mut applying) = (sites.shop('A').open(), sites.shop('A').open());
+    let mut commits = 0;
+    let alter = move |_: &mut rusqlite::hooks::Wal, _| {
+        commits += 1;
+        if commits == 2 {
+            other.run("ALTER TABLE sale ADD COLUMN note TEXT DEFAULT 'none'");
+        }
+        Ok(())
+    };
+    applying.connection.wal_hook(Some(alter)).expect("a hook");
+    assert_eq!(
+        applying.one(&format!("SELECT talon_apply({flow})")),
+        r#"{"documents":1200,"applied":1200,"set_aside":0}"#
+    );
+    let of_columns =
+        "SELECT json_array_length(s.payload, '$.header') || ' of ' || json_array_length(c.columns, '$.header'), count(*)
+         FROM talon_snapshot AS s JOIN talon_shape AS c ON c.id = s.shape
+         WHERE s.kind = (SELECT id FROM talon_kind WHERE kind = 'sale') GROUP BY 1";
+    assert_eq!(a.rows(of_columns), ["4 of 4|502", "5 of 5|700"]);
+    assert_eq!(a.one("SELECT count(*) FROM sale"), "1202");
+    assert_eq!(a.findings(), [""; 0]);
+}
+
+#[test]
 fn three_connections_that_apply_the_same_flows_at_once_end_as_one_would() {
     let sites = stocked();
     let chunks = many(&sites, 2200);

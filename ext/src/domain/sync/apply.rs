@@ -36,6 +36,8 @@ struct Run {
     is_read: bool,
     /// What is to go after them, where the flow is a full load.
     surplus: Option<Surplus>,
+    /// The schema's version that all of this is made for.
+    schema_version: i64,
 }
 
 impl Run {
@@ -136,6 +138,7 @@ impl Talon {
         loop {
             let mut summary = None;
             let is_over = self.transaction(schema, || {
+                self.keep_up(place, &mut run)?;
                 if !self.is_to_do(place, &mut run)? {
                     summary = Some(run.summary());
                     return Ok(true);
@@ -225,7 +228,28 @@ impl Talon {
             set_aside: 0,
             is_read: false,
             surplus,
+            schema_version: databases[place].schema_version,
         })
+    }
+
+    /// Where another connection has changed tables or guards since the last batch, what was made for them is made anew.
+    fn keep_up(&self, place: usize, run: &mut Run) -> Result<()> {
+        let version = {
+            let mut databases = self.databases()?;
+            databases[place].refresh()?;
+            databases[place].schema_version
+        };
+        if version == run.schema_version {
+            return Ok(());
+        }
+        let mut anew = self.run_of(place, &run.flow)?;
+        (anew.done, anew.set_aside) = (run.done, run.set_aside);
+        anew.arrivals.highest_stamp = run.arrivals.highest_stamp;
+        if let (Some(anew), Some(surplus)) = (&mut anew.surplus, &run.surplus) {
+            anew.removed = surplus.removed;
+        }
+        *run = anew;
+        Ok(())
     }
 
     /// False where another connection has brought the flow to its end; what it has dealt with so far is not done again.
