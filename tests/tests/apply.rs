@@ -171,6 +171,37 @@ fn what_another_connection_does_to_the_tables_between_two_batches_is_seen() {
 }
 
 #[test]
+fn what_is_changed_without_talon_between_two_batches_is_not_lost() {
+    let sites = Tills::new();
+    let (a, b) = (sites.at('A'), sites.at('B'));
+    a.run(
+        "PRAGMA journal_mode = WAL;
+         WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 1200)
+           INSERT INTO customer SELECT n, 'c' || n, NULL, '1' FROM n",
+    );
+    sites.settle(1);
+    b.run("UPDATE customer SET phone = '2'");
+    let flow = sites.receive('A', &sites.emit('B', 'A', "changes", "none"));
+    let (other, mut applying) =
+        (Db::open(&sites.shop('A').file("shop.db")), sites.shop('A').open());
+    let mut commits = 0;
+    let change = move |_: &mut rusqlite::hooks::Wal, _| {
+        commits += 1;
+        if commits == 2 {
+            other.run("UPDATE customer SET phone = '3' WHERE id = 900");
+        }
+        Ok(())
+    };
+    applying.connection.wal_hook(Some(change)).expect("a hook");
+    applying.run(&format!("SELECT talon_clock('2026-11-20T09:00:00+01:00'), talon_apply({flow})"));
+    assert_eq!(a.rows("SELECT phone, count(*) FROM customer GROUP BY 1"), ["2|1199", "3|1"]);
+    let lost = "SELECT kind, piece, field, lost_value, won_value FROM talon_conflicts";
+    assert_eq!(a.rows(lost), ["customer|900|phone|2|3"]);
+    sites.settle(1);
+    sites.all_show("SELECT phone FROM customer WHERE id = 900", &["3"]);
+}
+
+#[test]
 fn three_connections_that_apply_the_same_flows_at_once_end_as_one_would() {
     let sites = stocked();
     let chunks = many(&sites, 2200);

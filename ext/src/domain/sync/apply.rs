@@ -232,8 +232,10 @@ impl Talon {
         })
     }
 
-    /// Where another connection has changed tables or guards since the last batch, what was made for them is made anew.
+    /// What connections without Talon have changed since the last batch is imaged and told before it is written over. Where
+    /// tables or guards were changed, what was made for them is made anew.
     fn keep_up(&self, place: usize, run: &mut Run) -> Result<()> {
+        self.absorb_first(place)?;
         let version = {
             let mut databases = self.databases()?;
             databases[place].refresh()?;
