@@ -202,6 +202,38 @@ fn what_is_changed_without_talon_between_two_batches_is_not_lost() {
 }
 
 #[test]
+fn a_number_that_is_given_again_between_two_batches_is_not_taken_for_what_it_was() {
+    let sites = stocked();
+    let (a, b) = (sites.at('A'), sites.at('B'));
+    a.run("PRAGMA journal_mode = WAL");
+    b.run("INSERT INTO customer VALUES (70, 'Ada', NULL, NULL)");
+    sites.settle(1);
+    b.run(
+        "WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 1200)
+         INSERT INTO sale SELECT n, 'B' || n, 70, n FROM n",
+    );
+    let flow = sites.receive('A', &sites.emit('B', 'A', "changes", "none"));
+    let (other, mut applying) = (sites.shop('A').open(), sites.shop('A').open());
+    let mut commits = 0;
+    let change = move |_: &mut rusqlite::hooks::Wal, _| {
+        commits += 1;
+        if commits == 2 {
+            other.run(
+                "UPDATE sale SET customer_id = NULL; DELETE FROM customer WHERE id = 70;
+                 INSERT INTO customer VALUES (70, 'Zoe', NULL, NULL)",
+            );
+        }
+        Ok(())
+    };
+    applying.connection.wal_hook(Some(change)).expect("a hook");
+    assert_eq!(
+        applying.one(&format!("SELECT talon_apply({flow})")),
+        r#"{"documents":1200,"applied":500,"set_aside":700}"#
+    );
+    assert_eq!(a.rows("SELECT customer_id, count(*) FROM sale GROUP BY 1"), ["NULL|500"]);
+}
+
+#[test]
 fn three_connections_that_apply_the_same_flows_at_once_end_as_one_would() {
     let sites = stocked();
     let chunks = many(&sites, 2200);

@@ -38,6 +38,8 @@ struct Run {
     surplus: Option<Surplus>,
     /// The schema's version that all of this is made for.
     schema_version: i64,
+    /// Changes with each commit of another connection.
+    data_version: Option<i64>,
 }
 
 impl Run {
@@ -202,6 +204,7 @@ impl Talon {
     fn run_of(&self, place: usize, flow: &Flow) -> Result<Run> {
         let mut databases = self.databases()?;
         let database = &mut databases[place];
+        let data_version = database.data_version()?;
         let Some((mut arrivals, head)) = Arrivals::of_flow(database, flow.id, self.clock.now_ms())?
         else {
             return Err(Error::Argument(format!("there is no flow {}", flow.id)));
@@ -229,19 +232,23 @@ impl Talon {
             is_read: false,
             surplus,
             schema_version: databases[place].schema_version,
+            data_version,
         })
     }
 
     /// What connections without Talon have changed since the last batch is imaged and told before it is written over. Where
-    /// tables or guards were changed, what was made for them is made anew.
+    /// tables or guards were changed, what was made for them is made anew; where anything was, rows are looked up again.
     fn keep_up(&self, place: usize, run: &mut Run) -> Result<()> {
         self.absorb_first(place)?;
-        let version = {
+        let (version, data_version) = {
             let mut databases = self.databases()?;
             databases[place].refresh()?;
-            databases[place].schema_version
+            (databases[place].schema_version, databases[place].data_version()?)
         };
         if version == run.schema_version {
+            if std::mem::replace(&mut run.data_version, data_version) != data_version {
+                run.arrivals.identities.forget();
+            }
             return Ok(());
         }
         let mut anew = self.run_of(place, &run.flow)?;
@@ -396,6 +403,14 @@ impl Talon {
         let text = error.to_string();
         let values = [ValueRef::Integer(flow.id), ValueRef::Text(text.as_bytes())];
         let _ = self.connection.run(&sql, &values);
+    }
+}
+
+impl Database {
+    /// A number that changes with each commit of another connection.
+    fn data_version(&mut self) -> Result<Option<i64>> {
+        let asked = self.own_statement("PRAGMA {s}.data_version")?;
+        Ok(asked.first(&[], |row| Ok(row.column(0).as_integer()))?.flatten())
     }
 }
 
