@@ -108,3 +108,22 @@ fn what_is_imaged_for_a_document_that_is_set_aside_leaves_nothing_behind() {
     b.run("INSERT INTO talon_restore(kind, piece, snapshot) SELECT kind, piece, min(id) FROM talon_snapshots WHERE piece = 2");
     assert_eq!(b.findings(), [""; 0]);
 }
+
+#[test]
+fn what_central_has_deleted_is_not_left_where_it_was_from_the_beginning() {
+    let schema = "CREATE TABLE article(id INTEGER PRIMARY KEY, code TEXT);
+        CREATE TABLE unit(code TEXT PRIMARY KEY);
+        INSERT INTO article VALUES (1, 'x'), (2, 'y'); INSERT INTO unit VALUES ('kg'), ('lb')";
+    let declare = r#"SELECT talon_track('article', '{"record": {"table": "article"}, "sync": "article"}');
+        SELECT talon_track('unit', '{"record": {"table": "unit"}, "sync": "article"}')"#;
+    let sites = Tills::with(schema, declare, 2);
+    sites.at('A').run("DELETE FROM article WHERE id = 2; DELETE FROM unit WHERE code = 'lb'");
+    sites.settle(1);
+    sites.all_show("SELECT code FROM article", &["x"]);
+    sites.all_show("SELECT code FROM unit", &["kg"]);
+    // It leaves an image, as any other does.
+    let b = sites.at('B');
+    assert_eq!(b.findings(), [""; 0]);
+    let images = "SELECT kind, piece FROM talon_snapshots WHERE piece IN (2, 'lb')";
+    assert_eq!(b.rows(images), ["article|2", "unit|lb"]);
+}

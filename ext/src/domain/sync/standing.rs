@@ -9,7 +9,7 @@ use crate::domain::talon::Talon;
 use crate::error::Result;
 use crate::sqlite::{Value, ValueRef};
 use crate::storage::change_store::Change;
-use crate::storage::document::Whole;
+use crate::storage::document::{Body, Whole};
 use crate::storage::guard::HEADER;
 use crate::storage::policy::Owner;
 use crate::storage::store::{Hash, PieceState};
@@ -59,13 +59,19 @@ impl Arrivals {
         if self.identities.central != Some(subject.origin) || self.identities.is_central() {
             return Ok(None);
         }
-        let crate::storage::document::Body::Whole(_, whole) = &subject.document.body else {
-            return Ok(None);
+        let whole = match &subject.document.body {
+            Body::Whole(_, whole) => Some(whole),
+            Body::Gone(_) => None,
+            Body::Left | Body::Waits => return Ok(None),
         };
         let id = database.kinds[subject.kind].id;
         let layout = self.identities.layout(database, subject.kind)?;
         let policy = layout.as_ref().map(|layout| &layout.policy);
         let is_of_central = policy.is_some_and(|policy| policy.owner == Owner::Central);
+        // Of what anybody makes, a deletion does not tell whether it is the same.
+        if whole.is_none() && !is_of_central {
+            return Ok(None);
+        }
         // What this site may not make is not told, nor imaged for that, when the kind is declared.
         let is_untold = is_of_central || policy.is_some_and(|policy| policy.when.is_some());
         let state = match database.store()?.piece(id, key)? {
@@ -76,9 +82,12 @@ impl Arrivals {
         let is_own =
             state.origin().is_none() && state.origin_key().is_none() && state.gone_at.is_none();
         let is_unsent = state.change().is_none() || database.is_found(subject.origin, id, key)?;
-        if is_own
-            && (is_of_central || is_unsent && self.is_copy(database, subject, &state, whole)?)
-        {
+        let is_it = match whole {
+            _ if !is_own || is_of_central => is_own,
+            Some(whole) => is_unsent && self.is_copy(database, subject, &state, whole)?,
+            None => false,
+        };
+        if is_it {
             return Ok(Some(self.stand(database, key.clone(), state, true)?));
         }
         Ok(None)
