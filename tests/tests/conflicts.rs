@@ -278,3 +278,22 @@ fn what_loses_of_records_made_apart_under_one_key_is_listed_field_by_field() {
     sites.settle(2);
     assert_eq!(sites.at('B').rows("SELECT * FROM customer"), ["K|Carl|21"]);
 }
+
+#[test]
+fn what_lost_and_whose_number_was_given_again_is_brought_back_under_none_that_no_host_gives() {
+    let sites = Tills::new();
+    sites.at('B').run("INSERT INTO customer VALUES (1, 'Ada', 'Mill Lane', '11')");
+    sites.settle(1);
+    sites.clock("2026-11-20T09:00:00+01:00");
+    sites.at('B').run("UPDATE customer SET phone = '99'");
+    sites.clock("2026-11-20T10:00:00+01:00");
+    let a = sites.at('A');
+    a.run("DELETE FROM customer; INSERT INTO customer VALUES (1, 'Zoe', NULL, '22')");
+    sites.send('B', 'A');
+    assert_eq!(a.rows("SELECT lost_value ->> '$.header[3]' FROM talon_conflicts"), ["99"]);
+    assert_eq!(
+        a.error("SELECT talon_reinstate(id) FROM talon_conflicts"),
+        "talon_reinstate: customer -4611686018427387905: its number was given to another one: enter anew what it lost"
+    );
+    assert_eq!(a.rows("SELECT id, name FROM customer"), ["1|Zoe"]);
+}

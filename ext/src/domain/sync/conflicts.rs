@@ -1,6 +1,7 @@
 //! What lost against another site's change: kept with both values, and brought back as a new change when somebody asks.
 
 use super::arrival::Arrivals;
+use super::displaced::is_of_nobody;
 use super::localize::LocalRows;
 use super::write_rows::Present;
 use crate::domain::database::Database;
@@ -135,6 +136,10 @@ impl Talon {
         let was = was.map(|was| PieceState { gone_at: None, ..was });
         self.check_owner(database, kind, &key, was.as_ref())?;
         let is_there = database.own_key(kind, &key)?.is_some();
+        if !is_there && is_of_nobody(&listed.key) {
+            let problem = "its number was given to another one: enter anew what it lost";
+            return Err(refused(problem.to_owned()));
+        }
         let pending = self.connection.has_pending_foreign_keys();
         self.connection.compile_only("PRAGMA defer_foreign_keys = 1")?;
         match (&listed.field, &listed.value) {
