@@ -307,3 +307,25 @@ fn a_line_that_is_not_here_is_not_the_one_that_has_its_number_here() {
     assert_eq!(a.rows(upstream), ["9|C1"]);
     assert_eq!(a.rows("SELECT reason FROM talon_quarantine"), NONE);
 }
+
+#[test]
+fn what_refers_to_a_record_that_came_back_under_another_number_finds_it_there() {
+    let sites = Tills::with(
+        "CREATE TABLE shelf(id INTEGER PRIMARY KEY, name TEXT, parent_id INTEGER)",
+        r#"SELECT talon_track('shelf', '{"record": {"table": "shelf"},
+             "sync": {"preset": "customer", "references": {"parent_id": "shelf"}}}')"#,
+        1,
+    );
+    let (a, b) = (sites.at('A'), sites.at('B'));
+    b.run("INSERT INTO shelf VALUES (7, 'seven', NULL)");
+    sites.settle(1);
+    a.run("DELETE FROM shelf; INSERT INTO shelf VALUES (7, 'another', NULL)");
+    sites.clock("2026-11-20T09:00:00+01:00");
+    // What comes first looks up whose number it refers to.
+    b.run("INSERT INTO shelf VALUES (10, 'ten', 7)");
+    b.run("UPDATE shelf SET name = 'SEVEN' WHERE id = 7");
+    b.run("INSERT INTO shelf VALUES (11, 'eleven', 7)");
+    sites.send('B', 'A');
+    let of = "SELECT p.name FROM shelf AS s JOIN shelf AS p ON p.id = s.parent_id WHERE s.name = 'eleven'";
+    assert_eq!(a.rows(of), ["SEVEN"]);
+}

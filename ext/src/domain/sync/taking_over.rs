@@ -239,6 +239,7 @@ impl Arrivals {
         let is_new = was.as_ref().is_none_or(|was| was.state.gone_at.is_some());
         if let Some(tombstone) = was.as_ref().filter(|was| was.key != *key) {
             database.store()?.remove_piece(id, &tombstone.key)?;
+            self.identities.forget();
         }
         let before = was.as_ref().map(|was| &was.state);
         let about =
