@@ -131,7 +131,8 @@ CREATE TABLE {schema}.talon_listed(
   PRIMARY KEY (flow, kind, key)
 ) WITHOUT ROWID;
 
--- Documents that could not be applied here, or may not be sent from here, as they travel.
+-- Documents that could not be applied here, or may not be sent from here, as they travel. What two sites have made of one waits
+-- side by side: neither knows of the other.
 CREATE TABLE {schema}.talon_quarantined(
   id INTEGER PRIMARY KEY,
   direction TEXT NOT NULL,
@@ -146,7 +147,7 @@ CREATE TABLE {schema}.talon_quarantined(
   reason TEXT NOT NULL,
   document BLOB,
   columns TEXT,
-  UNIQUE (direction, kind, origin, key)
+  UNIQUE (direction, kind, origin, key, site)
 );
 
 -- What lost a conflict, with what won. `field` is NULL where whole pieces or records were at odds.

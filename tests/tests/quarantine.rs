@@ -1,6 +1,6 @@
 //! What cannot be applied is set aside alone, with its reason, and applied when its cause is gone.
 
-use talon_tests::tills::{NONE, SET_ASIDE, Tills};
+use talon_tests::tills::{DECLARE, NONE, SCHEMA, SET_ASIDE, Tills};
 
 #[test]
 fn a_broken_reference_is_named_and_waits_for_what_it_refers_to() {
@@ -48,6 +48,42 @@ fn a_missing_column_and_a_missing_kind_are_named() {
     assert_eq!(a.rows("SELECT name, email FROM customer"), ["Ben|b@b"]);
     assert_eq!(a.rows("SELECT till FROM till_closing"), ["B"]);
     assert_eq!(a.rows(SET_ASIDE), NONE);
+}
+
+#[test]
+fn what_two_sites_have_made_of_one_record_waits_side_by_side_and_what_loses_is_listed() {
+    for late in ['B', 'C'] {
+        let declare = DECLARE.replace(
+            r#""customer"}, "sync": "customer""#,
+            r#""customer"}, "sync": {"direction": "both", "owner": "anyone", "merge": "row"}"#,
+        );
+        let sites = Tills::with(SCHEMA, &declare, 2);
+        let a = sites.at('A');
+        a.run("INSERT INTO customer VALUES (1, 'Ada', 'Mill Lane', '11')");
+        sites.settle(1);
+        a.be("till 2", "marie", "2026-11-20T08:30:00+01:00");
+        a.run("SELECT talon_edit_begin('customer', 1)");
+        for (letter, hour) in [('B', 10), ('C', if late == 'C' { 11 } else { 9 })] {
+            let site = sites.at(letter);
+            site.run(&format!("SELECT talon_clock('2026-11-20T{hour:02}:00:00+01:00')"));
+            site.run(&format!("UPDATE customer SET phone = 'of {letter}' WHERE id = 1"));
+        }
+        for till in ['B', 'C'] {
+            sites.exchange(till, 'A', "changes", "none");
+            sites.send('A', till);
+        }
+        assert_eq!(a.rows(SET_ASIDE).len(), 2);
+        a.run("SELECT talon_edit_end('customer', 1); SELECT talon_process()");
+        assert_eq!(a.rows(SET_ASIDE), NONE);
+        assert_eq!(a.one("SELECT phone FROM customer"), format!("of {late}"));
+        let early = if late == 'B' { 'C' } else { 'B' };
+        assert_eq!(
+            a.rows("SELECT lost_site, won_site FROM talon_conflicts"),
+            [format!("{early}SOC|{late}SOC")]
+        );
+        sites.settle(2);
+        sites.all_show("SELECT phone FROM customer", &[&format!("of {late}")]);
+    }
 }
 
 #[test]

@@ -192,13 +192,13 @@ impl Arrivals {
             self.identities.forget();
         }
         database.own_statement("RELEASE talon_document")?.run(&[])?;
+        if self.has_quarantine {
+            // Central knows what other sites have made of what it sends.
+            let others = self.identities.central == Some(self.sender);
+            database.leave_quarantine(document, attempt.is_ok(), others)?;
+        }
         match attempt {
-            Ok(()) => {
-                if self.has_quarantine {
-                    database.leave_quarantine(document)?;
-                }
-                Ok(true)
-            }
+            Ok(()) => Ok(true),
             Err(reason) => {
                 let shape = document.shape().and_then(|number| self.shapes.get(&number));
                 let columns = shape.map(|known| Rc::clone(&known.line));

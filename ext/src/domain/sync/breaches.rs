@@ -32,8 +32,8 @@ pub struct Breach {
 
 const HOLD_BACK: &str = "INSERT INTO {s}.talon_quarantined(direction, kind, origin, key, stamp, site, at, tries, reason)
     VALUES ('out', ?1, ?2, ?3, ?4, ?5, ?6, 1, ?7)
-    ON CONFLICT (direction, kind, origin, key) DO UPDATE SET stamp = excluded.stamp, site = excluded.site,
-      at = excluded.at, tries = tries + 1, reason = excluded.reason";
+    ON CONFLICT (direction, kind, origin, key, site) DO UPDATE SET stamp = excluded.stamp, at = excluded.at,
+      tries = tries + 1, reason = excluded.reason";
 const RELEASE: &str = "DELETE FROM {s}.talon_quarantined WHERE direction = 'out' AND kind = ?1 AND origin = ?2 AND key = ?3";
 const CENTRAL: &str = "SELECT id, acknowledged FROM {s}.talon_site WHERE role = 'central'";
 /// The first flow from ?1 to ?2 that carried the change ?3.

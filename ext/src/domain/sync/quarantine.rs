@@ -20,7 +20,7 @@ struct SetAside {
 }
 
 impl Database {
-    /// Sets a document aside, in the place of an older state of the same.
+    /// Sets a document aside, in the place of an older state of the same that its site has made.
     ///
     /// # Errors
     /// What SQLite reports.
@@ -39,11 +39,11 @@ impl Database {
         let put = self.own_statement(
             "INSERT INTO {s}.talon_quarantined(direction, kind, origin, key, stamp, site, flow, at, tries, reason, document, columns)
              VALUES ('in', ?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8, ?9, ?10)
-             ON CONFLICT (direction, kind, origin, key) DO UPDATE SET
-               (stamp, site, flow, tries, reason, document, columns) =
-               (excluded.stamp, excluded.site, coalesce(excluded.flow, flow), tries + 1, excluded.reason, excluded.document,
+             ON CONFLICT (direction, kind, origin, key, site) DO UPDATE SET
+               (stamp, flow, tries, reason, document, columns) =
+               (excluded.stamp, coalesce(excluded.flow, flow), tries + 1, excluded.reason, excluded.document,
                 coalesce(excluded.columns, columns))
-             WHERE (excluded.stamp, upper(excluded.site)) >= (stamp, upper(site)) OR excluded.stamp = 0",
+             WHERE excluded.stamp >= stamp",
         )?;
         Ok(put.run(&[
             ValueRef::Text(document.kind.as_bytes()),
@@ -59,16 +59,23 @@ impl Database {
         ])?)
     }
 
-    /// A document got through: older states of it need no trying any more.
+    /// Older states of a document need no trying any more: those of its own site once it got `through`, those of `others` where
+    /// it was made by who knew them.
     ///
     /// # Errors
     /// What SQLite reports.
-    pub(super) fn leave_quarantine(&mut self, document: &Document<'_>) -> Result<()> {
+    pub(super) fn leave_quarantine(
+        &mut self,
+        document: &Document<'_>,
+        through: bool,
+        others: bool,
+    ) -> Result<()> {
         let (stamp, site) =
             document.change().map_or((i64::MAX, ""), |change| (change.stamp, &change.site));
         let remove = self.own_statement(
             "DELETE FROM {s}.talon_quarantined
-             WHERE direction = 'in' AND kind = ?1 AND origin = ?2 AND key = ?3 AND (stamp, upper(site)) <= (?4, upper(?5))",
+             WHERE direction = 'in' AND kind = ?1 AND origin = ?2 AND key = ?3
+               AND (stamp, upper(site)) <= (?4, upper(?5)) AND CASE upper(site) WHEN upper(?5) THEN ?6 ELSE ?7 END",
         )?;
         Ok(remove.run(&[
             ValueRef::Text(document.kind.as_bytes()),
@@ -76,6 +83,8 @@ impl Database {
             document.key.as_ref(),
             ValueRef::Integer(stamp),
             ValueRef::Text(site.as_bytes()),
+            ValueRef::Integer(i64::from(through)),
+            ValueRef::Integer(i64::from(others)),
         ])?)
     }
 
