@@ -58,6 +58,7 @@ impl Talon {
             self.enlist()?;
             let mut databases = self.databases()?;
             let database = &mut databases[place];
+            database.refresh()?;
             self.retry(database, None)?;
             Ok(before.saturating_sub(database.quarantined()?.len()))
         });
