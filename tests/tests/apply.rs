@@ -119,6 +119,29 @@ fn a_flow_that_was_cut_off_runs_again_and_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_document_that_cannot_be_applied_keeps_none_of_its_batch_back_nor_of_those_around_it() {
+    let sites = stocked();
+    let chunks = many(&sites, 1700);
+    let flow = sites.receive('A', &chunks);
+    let a = sites.at('A');
+    a.run("CREATE UNIQUE INDEX number_once ON sale(number); INSERT INTO sale VALUES (9000, 'B777', NULL, 0)");
+    assert_eq!(
+        a.one(&format!("SELECT talon_apply({flow})")),
+        r#"{"documents":1700,"applied":1699,"set_aside":1}"#
+    );
+    assert_eq!(a.one("SELECT count(*), sum(id = 777) FROM sale"), "1700|0");
+    assert_eq!(a.one("SELECT count(*) FROM sale_line"), "1699");
+    assert_eq!(
+        a.rows("SELECT origin_key, tries, reason FROM talon_quarantine"),
+        ["777|2|sale: UNIQUE constraint failed: sale.number"]
+    );
+    assert_eq!(a.one("SELECT runs FROM talon_flows WHERE from_site = 'BSOC'"), "1");
+    assert_eq!(a.findings(), [""; 0]);
+    a.run("UPDATE sale SET number = 'A9000' WHERE id = 9000; SELECT talon_process()");
+    assert_eq!(a.one("SELECT count(*), sum(id = 777) FROM sale"), "1701|1");
+}
+
+#[test]
 fn the_log_is_copied_more_rarely_while_a_flow_is_applied_and_at_its_end_as_the_host_has_it() {
     for (pages, in_file) in [(30, "1200"), (0, "0")] {
         let sites = stocked();

@@ -1,7 +1,7 @@
 //! Applying a flow: in batches that are committed one by one, so that others are let in between and whatever stops the work
 //! leaves done what was done; inside a transaction of the host's all of it is in that one. Again and again it ends the same.
 
-use super::arrival::Arrivals;
+use super::arrival::{Arrivals, Mode};
 use super::lines::FlowLines;
 use super::surplus::Surplus;
 use crate::domain::database::Database;
@@ -136,9 +136,11 @@ impl Talon {
     fn apply_in_batches(&self, schema: &str, place: usize, flow: &Flow) -> Result<String> {
         self.transaction(schema, || self.begin_run(place, flow))?;
         let mut run = self.run_of(place, flow)?;
+        run.arrivals.mode = Mode::AllOrNone;
         let mut rarely = Some(RareCheckpoints::begin(self.connection));
         loop {
             let mut summary = None;
+            let counted = (run.done, run.set_aside);
             let is_over = self.transaction(schema, || {
                 self.keep_up(place, &mut run)?;
                 if !self.is_to_do(place, &mut run)? {
@@ -152,8 +154,13 @@ impl Talon {
                     rarely = None;
                 }
                 Ok(is_over)
-            })?;
-            if is_over {
+            });
+            if is_over.is_err() && run.arrivals.mode == Mode::Failed {
+                (run.done, run.set_aside) = counted;
+                self.go_on(place, &mut run, Mode::OneByOne)?;
+                continue;
+            }
+            if is_over? {
                 return Ok(summary.unwrap_or_default());
             }
         }
@@ -251,9 +258,16 @@ impl Talon {
             }
             return Ok(());
         }
+        let mode = run.arrivals.mode;
+        self.go_on(place, run, mode)
+    }
+
+    /// Goes on where the last batch ended, with nothing remembered of what is here.
+    fn go_on(&self, place: usize, run: &mut Run, mode: Mode) -> Result<()> {
         let mut anew = self.run_of(place, &run.flow)?;
         (anew.done, anew.set_aside) = (run.done, run.set_aside);
         anew.arrivals.highest_stamp = run.arrivals.highest_stamp;
+        anew.arrivals.mode = mode;
         if let (Some(anew), Some(surplus)) = (&mut anew.surplus, &run.surplus) {
             anew.removed = surplus.removed;
         }

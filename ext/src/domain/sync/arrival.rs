@@ -8,13 +8,24 @@ use super::localize::{Attempt, Target};
 use super::standing::Standing;
 use crate::domain::database::Database;
 use crate::domain::talon::Talon;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sqlite::{Value, ValueRef};
 use crate::storage::change_store::Change as Stored;
 use crate::storage::document::{Body, Change, Document, Head, Shape, Whole};
 use crate::storage::policy::{Direction, Merge, Owner, Policy};
 use std::collections::HashMap;
 use std::rc::Rc;
+
+/// What becomes of documents of which one cannot be applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// It is undone and set aside alone, for which each has a savepoint.
+    OneByOne,
+    /// The whole batch is undone, to be done again one by one: most flows have no such document, and savepoints cost.
+    AllOrNone,
+    /// That is to happen.
+    Failed,
+}
 
 /// What all documents of a flow have in common.
 pub(super) struct Arrivals {
@@ -36,6 +47,8 @@ pub(super) struct Arrivals {
     pub(super) highest_stamp: i64,
     /// Something is in quarantine: what gets through may have to leave it.
     pub(super) has_quarantine: bool,
+    /// What becomes of documents of which one cannot be applied.
+    pub(super) mode: Mode,
     shapes: HashMap<i64, Known>,
 }
 
@@ -109,6 +122,7 @@ impl Arrivals {
             at,
             highest_stamp: 0,
             has_quarantine,
+            mode: Mode::OneByOne,
             shapes: HashMap::new(),
         })
     }
@@ -180,18 +194,30 @@ impl Arrivals {
         line: &[u8],
         work: impl FnOnce(&mut Arrivals, &mut Database) -> Attempt<()>,
     ) -> Result<bool> {
-        database.own_statement("SAVEPOINT talon_document")?.run(&[])?;
+        let is_alone = self.mode == Mode::OneByOne;
+        if is_alone {
+            database.own_statement("SAVEPOINT talon_document")?.run(&[])?;
+        }
         let attempt = match work(self, database) {
             Ok(attempt) => attempt,
             // What a person can read and mend is about the document.
             Err(error) if !error.is_fatal() => Err(error.to_string()),
             Err(error) => return Err(error),
         };
-        if attempt.is_err() {
-            database.undo_document()?;
-            self.identities.forget();
+        match &attempt {
+            Err(reason) if !is_alone => {
+                self.mode = Mode::Failed;
+                return Err(Error::Argument(reason.clone()));
+            }
+            Err(_) => {
+                database.undo_document()?;
+                self.identities.forget();
+            }
+            Ok(()) => {}
         }
-        database.own_statement("RELEASE talon_document")?.run(&[])?;
+        if is_alone {
+            database.own_statement("RELEASE talon_document")?.run(&[])?;
+        }
         if self.has_quarantine {
             // Central knows what other sites have made of what it sends.
             let others = self.identities.central == Some(self.sender);

@@ -1,6 +1,6 @@
 //! What is decided about a document, done: its rows written, its image stored, its change noted.
 
-use super::arrival::{Arrivals, Subject};
+use super::arrival::{Arrivals, Mode, Subject};
 use super::displaced::is_of_nobody;
 use super::field_marks::FieldMarks;
 use super::incoming::Fitting;
@@ -99,7 +99,8 @@ impl Arrivals {
             };
             match database.insert_rows(fitting, &rows)? {
                 Inserted::Whole => return Ok(Ok((wanted, was, rows))),
-                Inserted::Stopped => database.undo_document()?,
+                Inserted::Stopped if self.mode == Mode::OneByOne => database.undo_document()?,
+                Inserted::Stopped => return Ok(Err("its numbers are taken".to_owned())),
             }
         }
         target.is_optimistic = false;
