@@ -421,7 +421,7 @@ impl Talon {
 }
 
 impl Database {
-    /// A number that changes with each commit of another connection.
+    /// A number that changes with each commit of another connection, unlike [`Connection::data_version`] not with our own.
     fn data_version(&mut self) -> Result<Option<i64>> {
         let asked = self.own_statement("PRAGMA {s}.data_version")?;
         Ok(asked.first(&[], |row| Ok(row.column(0).as_integer()))?.flatten())

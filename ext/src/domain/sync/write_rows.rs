@@ -1,5 +1,5 @@
 //! Documents into tables: new pieces are inserted, others are brought from what they are to what they should be, row by row.
-//! All of it happens in a savepoint of the caller's, with triggers off and foreign keys waiting.
+//! All of it happens in what the caller undoes where it fails, with triggers off and foreign keys waiting.
 
 use super::incoming::{Fitting, FittingPart};
 use super::localize::{Attempt, LocalRows};
