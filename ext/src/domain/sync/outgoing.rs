@@ -117,53 +117,75 @@ impl Outgoing<'_> {
         let mut ranks: Vec<usize> = kinds.iter().map(|kind| kind.rank).collect();
         ranks.sort_unstable();
         ranks.dedup();
+        let range = [since, until];
+        let mut with_deletions = Vec::new();
+        for rank in ranks {
+            if self.send_rank(database, writing, &mut kinds, range, rank, false)? {
+                with_deletions.push(rank);
+            }
+        }
+        for rank in with_deletions.into_iter().rev() {
+            self.send_rank(database, writing, &mut kinds, range, rank, true)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the documents of the kinds of one rank, deletions or others; true where it came by deletions.
+    fn send_rank(
+        &mut self,
+        database: &mut Database,
+        writing: &mut Writing,
+        kinds: &mut [Sent],
+        [since, until]: [i64; 2],
+        rank: usize,
+        is_gone: bool,
+    ) -> Result<bool> {
+        // The plus keeps these bounds from being a plan of their own: the range of all is read once.
+        let these = || kinds.iter().filter(|kind| kind.rank == rank);
+        let bounded = |by: &str| -> Vec<String> {
+            let bound =
+                |kind: &Sent| format!("c.kind = {} AND +c.seq {by} {}", kind.id, kind.since);
+            these().map(bound).collect()
+        };
         let receiver = self.receiver.id;
+        let mut condition = String::new();
+        if is_gone {
+            condition.push_str(" AND p.gone_at IS NOT NULL");
+        }
         // Where nothing is noted of what came from the receiver, it is not even read.
         let skips_echoes = !self.is_full
             && !self.loading.heals()
             && !self.waiting.has_any()
             && kinds.iter().all(|kind| kind.filter.is_none());
-        for (rank, is_gone) in ranks
-            .iter()
-            .map(|rank| (*rank, false))
-            .chain(ranks.iter().rev().map(|rank| (*rank, true)))
-        {
-            // The plus keeps these bounds from being a plan of their own: the range of all is read once.
-            let these = || kinds.iter().filter(|kind| kind.rank == rank);
-            let bounded = |by: &str| -> Vec<String> {
-                let bound =
-                    |kind: &Sent| format!("c.kind = {} AND +c.seq {by} {}", kind.id, kind.since);
-                these().map(bound).collect()
-            };
-            let mut condition = format!("(p.gone_at IS NOT NULL) = {is_gone}");
-            if skips_echoes {
-                condition.push_str(&format!(" AND c.via IS NOT {receiver}"));
-            }
-            let highest = these().map(|kind| kind.since).max().unwrap_or(since);
-            let held = Self::query(HELD, &bounded("<="), &condition);
-            let changed = Self::query(CHANGED, &bounded(">"), &condition);
-            for (sql, bounds) in [(held, [highest, receiver]), (changed, [since, until])] {
-                let mut scan = self.flows.prepare(&sql)?;
-                let mut rows = scan.query(&bounds.map(ValueRef::Integer))?;
-                while rows.next()? {
-                    let site = self.identities.code(rows.column(4).as_integer().unwrap_or(0));
-                    let candidate = candidate(&rows, &site)?;
-                    let Some(kind) = kinds.iter_mut().find(|kind| kind.id == candidate.kind) else {
-                        continue;
-                    };
-                    self.consider(database, writing, kind, candidate)?;
+        if skips_echoes {
+            condition.push_str(&format!(" AND c.via IS NOT {receiver}"));
+        }
+        let highest = these().map(|kind| kind.since).max().unwrap_or(since);
+        let held = Self::query(HELD, &bounded("<="), &condition);
+        let changed = Self::query(CHANGED, &bounded(">"), &condition);
+        let mut has_deletions = false;
+        for (sql, bounds) in [(held, [highest, receiver]), (changed, [since, until])] {
+            let mut scan = self.flows.prepare(&sql)?;
+            let mut rows = scan.query(&bounds.map(ValueRef::Integer))?;
+            while rows.next()? {
+                let site = self.identities.code(rows.column(4).as_integer().unwrap_or(0));
+                let candidate = candidate(&rows, &site)?;
+                has_deletions |= candidate.is_gone;
+                if candidate.is_gone != is_gone {
+                    continue;
                 }
+                let Some(kind) = kinds.iter_mut().find(|kind| kind.id == candidate.kind) else {
+                    continue;
+                };
+                self.consider(database, writing, kind, candidate)?;
             }
         }
-        Ok(())
+        Ok(has_deletions)
     }
 
-    /// What asks for the changes of some kinds, deletions or others.
+    /// What asks for the changes of some kinds.
     fn query(from: &str, kinds: &[String], condition: &str) -> String {
-        format!(
-            "SELECT {ASKED} FROM {from} AND ({}) AND {condition} ORDER BY c.seq",
-            kinds.join(" OR ")
-        )
+        format!("SELECT {ASKED} FROM {from} AND ({}){condition} ORDER BY c.seq", kinds.join(" OR "))
     }
 
     /// The kinds whose changes go to the receiver. What cannot be looked at waits.
