@@ -129,6 +129,26 @@ fn stamps_go_on_whatever_the_clock_says() {
 }
 
 #[test]
+fn a_stamp_is_behind_those_of_other_connections() {
+    let sites = Tills::new();
+    let db = sites.at('B');
+    let other = sites.shop('B').open();
+    for (connection, clock) in [
+        (db, "2026-11-20T08:00:00+01:00"),
+        (&other, "2038-01-19T03:14:08Z"),
+        (db, "2026-11-20T08:00:01+01:00"),
+        (&other, "2026-11-20T08:00:02+01:00"),
+        (db, "2026-11-20T08:00:03+01:00"),
+    ] {
+        connection.run(&format!("SELECT talon_clock('{clock}')"));
+        connection.run("INSERT INTO customer(name) VALUES ('Ada')");
+    }
+    let shown = db.rows("SELECT stamp FROM talon_stamps ORDER BY piece");
+    assert!(shown.is_sorted_by(|a, b| a < b), "{shown:?}");
+    assert_eq!(shown[4], "2038-01-19T03:14:08.000Z/00003");
+}
+
+#[test]
 fn a_stamp_is_behind_what_was_received() {
     let sites = Tills::new();
     let db = sites.at('B');

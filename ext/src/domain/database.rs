@@ -176,6 +176,8 @@ impl Database {
         let version = self.connection.data_version(&self.schema_text);
         self.trusted = version.is_some() && version == self.committed_version;
         if !self.trusted {
+            // Of one that nobody told the end of, all is doubted that others may have changed since.
+            self.begun = false;
             self.refresh()?;
         }
         self.store()?;

@@ -44,9 +44,13 @@ pub const SHOW_CHANGE: &str =
 /// Says that another flow brought a change as well.
 pub const BRING_CHANGE: &str = "UPDATE {s}.talon_change SET flow = ?2 WHERE seq = ?1";
 
-/// The stamp and the number of the newest change, and the highest stamp ever received.
-pub const SELECT_LATEST: &str = "SELECT (SELECT stamp FROM {s}.talon_change ORDER BY seq DESC LIMIT 1),
-    (SELECT value FROM {s}.talon_meta WHERE name = 'clock'), (SELECT max(seq) FROM {s}.talon_change)";
+/// The stamp of the newest change, and the highest that was received before.
+pub const SELECT_LATEST: &str =
+    "SELECT (SELECT stamp FROM {s}.talon_change ORDER BY seq DESC LIMIT 1),
+    (SELECT value FROM {s}.talon_meta WHERE name = 'clock')";
+
+/// The number of the newest change.
+pub const SELECT_NEWEST: &str = "SELECT max(seq) FROM {s}.talon_change";
 
 /// A change by its number, to be read by [`change`].
 pub const SELECT_CHANGE: &str =

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::sqlite::{Value, ValueRef};
 use crate::storage::change_store::{
     BRING_CHANGE, Change, DELETE_CHANGE, INSERT_CHANGE, NewChange, SELECT_CHANGE, SELECT_LATEST,
-    SHOW_CHANGE, change,
+    SELECT_NEWEST, SHOW_CHANGE, change,
 };
 use crate::storage::payload_reader::read;
 use crate::storage::policy::Merge;
@@ -19,10 +19,13 @@ use crate::storage::stamp::tick;
 use crate::storage::store::PieceState;
 use std::rc::Rc;
 
-/// What the open transaction stamps its changes with, as far as it is known.
+/// What changes are stamped with, as far as it is known.
 #[derive(Default)]
 pub struct Stamping {
     site: Option<Option<Rc<OwnSite>>>,
+    /// The highest stamp that this file has seen.
+    latest: Option<i64>,
+    /// The open transaction's.
     stamp: Option<i64>,
     /// Whether there are changes that are not sent because they broke a rule.
     pub(super) holds_back: Option<bool>,
@@ -36,7 +39,7 @@ impl Stamping {
 
     /// Others may have written.
     pub fn doubt(&mut self) {
-        (self.site, self.holds_back) = (None, None);
+        (self.site, self.latest, self.holds_back) = (None, None, None);
     }
 }
 
@@ -119,16 +122,14 @@ impl Database {
     /// # Errors
     /// What SQLite reports.
     pub fn latest_stamp(&mut self) -> Result<i64> {
-        Ok(self.latest()?.0)
-    }
-
-    /// The highest stamp, and the number of the newest change.
-    fn latest(&mut self) -> Result<(i64, i64)> {
+        if let Some(known) = self.stamping.latest {
+            return Ok(known);
+        }
         let found = self.own_statement(SELECT_LATEST)?.first(&[], |row| {
             let integer = |place: usize| row.column(place).as_integer().unwrap_or(0);
-            Ok((integer(0).max(integer(1)), integer(2)))
+            Ok(integer(0).max(integer(1)))
         })?;
-        Ok(found.unwrap_or((0, 0)))
+        Ok(*self.stamping.latest.insert(found.unwrap_or(0)))
     }
 
     /// The number that the next change gets.
@@ -136,7 +137,9 @@ impl Database {
     /// # Errors
     /// What SQLite reports.
     pub(super) fn next_change(&mut self) -> Result<i64> {
-        Ok(self.latest()?.1.saturating_add(1))
+        let newest =
+            self.own_statement(SELECT_NEWEST)?.first(&[], |row| Ok(row.column(0).as_integer()))?;
+        Ok(newest.flatten().unwrap_or(0).saturating_add(1))
     }
 
     /// The stamp of the open transaction: behind all that was seen, and by the clock where that goes right.
@@ -148,7 +151,7 @@ impl Database {
             return Ok(stamp);
         }
         let stamp = tick(self.latest_stamp()?, clock.now_ms());
-        self.stamping.stamp = Some(stamp);
+        (self.stamping.latest, self.stamping.stamp) = (Some(stamp), Some(stamp));
         Ok(stamp)
     }
 
@@ -160,6 +163,7 @@ impl Database {
     pub fn advance_clock(&mut self, seen: i64) -> Result<()> {
         let latest = self.latest_stamp()?;
         SiteStore::new(self.connection, &self.schema).set_clock(latest.max(seen))?;
+        self.stamping.latest = Some(latest.max(seen));
         if self.stamping.stamp.is_some_and(|stamp| stamp <= seen) {
             self.stamping.stamp = None;
         }
@@ -190,6 +194,7 @@ impl Database {
     /// What SQLite reports.
     pub fn insert_change(&mut self, new: &NewChange<'_>) -> Result<i64> {
         self.own_statement(INSERT_CHANGE)?.run(&new.values())?;
+        self.stamping.latest = self.stamping.latest.map(|latest| latest.max(new.stamp));
         match self.connection.changes() {
             1 => Ok(self.connection.last_insert_rowid()),
             _ => Err(Error::Argument("a trigger on talon_change keeps rows out of it".to_owned())),
