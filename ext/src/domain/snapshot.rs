@@ -4,8 +4,9 @@ use super::database::Database;
 use crate::error::Result;
 use crate::sqlite::{Room, RoomForKeys, Value, ValueRef, gather};
 use crate::storage::guard::{Guard, HEADER};
+use crate::storage::json_reader::Unread;
 use crate::storage::key::Key;
-use crate::storage::payload_reader::{Unread, read};
+use crate::storage::payload_reader::read;
 use std::collections::{HashMap, HashSet};
 
 /// A snapshot's rows by part, with the names that their columns had.

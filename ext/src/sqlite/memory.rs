@@ -112,6 +112,9 @@ pub fn try_gather<T, E: From<Failure>>(
 pub struct Bytes(Rc<Vec<u8>>);
 
 impl Bytes {
+    /// So many may be idle.
+    const FEW: usize = 64;
+
     /// A copy of what somebody else holds.
     ///
     /// # Errors
@@ -122,6 +125,22 @@ impl Bytes {
         copied.try_reserve_exact(bytes.len()).map_err(|_| Failure::no_memory())?;
         copied.extend_from_slice(bytes);
         Ok(Bytes::from(copied))
+    }
+
+    /// Becomes a copy of something else in the same memory; false where others share that, or most of it would be idle.
+    ///
+    /// # Errors
+    /// [`Failure::no_memory`].
+    #[inline]
+    pub fn copy_over(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
+        let most = bytes.len().saturating_mul(2).max(Bytes::FEW);
+        let Some(own) = Rc::get_mut(&mut self.0).filter(|own| own.capacity() <= most) else {
+            return Ok(false);
+        };
+        own.clear();
+        own.make_room(bytes.len())?;
+        own.extend_from_slice(bytes);
+        Ok(true)
     }
 }
 
@@ -166,5 +185,18 @@ mod tests {
     fn a_copy_of_a_value_shares_its_bytes() {
         let bytes = Bytes::copy(b"abc").unwrap();
         assert_eq!(bytes.as_ptr(), bytes.clone().as_ptr());
+    }
+
+    #[test]
+    fn what_others_share_is_not_written_over() {
+        let mut bytes = Bytes::copy(b"abc").unwrap();
+        let copy = bytes.clone();
+        assert!(!bytes.copy_over(b"de").unwrap());
+        assert_eq!((&*bytes, &*copy), (&b"abc"[..], &b"abc"[..]));
+        drop(copy);
+        let at = bytes.as_ptr();
+        assert!(bytes.copy_over(b"de").unwrap());
+        assert_eq!((&*bytes, bytes.as_ptr()), (&b"de"[..], at));
+        assert!(!Bytes::copy(&[b'a'; 1000]).unwrap().copy_over(b"de").unwrap());
     }
 }

@@ -1,8 +1,8 @@
 //! Picks certain cells out of a payload's text, and puts other numbers in their places, without reading all the rest.
 
 use super::image::compare_keys;
+use super::json_reader::{Reader, Result, Unread};
 use super::payload::{put, write_value};
-use super::payload_reader::{Reader, Result, Unread};
 use crate::error::Error;
 use crate::sqlite::{Room, RoomForKeys, Value};
 use std::collections::HashMap;

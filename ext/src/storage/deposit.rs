@@ -1,7 +1,7 @@
 //! Reads the JSON of a deposit: `{"header":{"column":value,…},"lines":[{…},…],"taxes":[{…}]}`, parts and values named and
 //! written as `talon_image` gives them.
 
-use super::payload_reader::{Reader, Result, Unread, owned};
+use super::json_reader::{Reader, Result, Unread, owned};
 use crate::sqlite::{Room, RoomForKeys, Value};
 use std::collections::HashSet;
 

@@ -6,7 +6,7 @@ use super::document::{
 };
 use super::frame::from_hexadecimal;
 use super::head_reader::head;
-use super::payload_reader::{Reader, Result as Reading, Unread, owned};
+use super::json_reader::{Reader, Result as Reading, Unread, owned};
 use super::stamp::MOST;
 use super::store::Hash;
 use crate::error::{Error, Result};

@@ -3,7 +3,7 @@
 use super::document::{Acknowledged, Before, Head, Load, RefusedFlow, SiteLine, TableLine};
 use super::document_reader::{boolean, integer, items, missing, optional_string, stamp};
 use super::frame::FlowName;
-use super::payload_reader::{Reader, Result as Reading, Unread, owned};
+use super::json_reader::{Reader, Result as Reading, Unread, owned};
 
 pub(super) fn head(reader: &mut Reader<'_>) -> Reading<Head> {
     let (mut from, mut to, mut mode, mut answer) = (None, None, None, None);

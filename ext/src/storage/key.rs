@@ -1,7 +1,8 @@
 //! The identity of a piece.
 
+use super::json_reader::Unread;
 use super::payload;
-use super::payload_reader::{Unread, read_row};
+use super::payload_reader::read_row;
 use crate::error::{Error, Result};
 use crate::sqlite::{Bytes, Value, ValueRef};
 use std::rc::Rc;

@@ -15,6 +15,7 @@ pub mod frame;
 pub mod guard;
 mod head_reader;
 pub mod image;
+pub mod json_reader;
 pub mod key;
 pub mod load_store;
 pub mod payload;

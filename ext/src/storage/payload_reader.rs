@@ -1,41 +1,13 @@
-//! Reads back the JSON that `payload` writes. Its texts may be as long as the host's, so each is reserved before it is
-//! copied: no reader at hand does that.
+//! Reads back the JSON that `payload` writes.
 
-use crate::error::Error;
-use crate::sqlite::{Bytes, Failure, Room, Value};
-use std::borrow::Cow;
-use std::ops::Range;
+use super::json_reader::{Reader, Result, owned};
+use crate::sqlite::{Room, Value};
 
-/// Why a payload could not be read.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Unread {
-    /// Memory is short.
-    Memory,
-    /// It is not as `payload` writes it: in words.
-    Damaged(String),
-}
-
-impl Unread {
-    /// As an error about a snapshot.
-    pub fn of_snapshot(self, snapshot: i64) -> Error {
-        match self {
-            Unread::Memory => Error::Memory,
-            Unread::Damaged(problem) => Error::Unreadable { snapshot, problem },
-        }
-    }
-}
-
-impl From<Failure> for Unread {
-    fn from(_: Failure) -> Unread {
-        // Nothing but memory can fail here.
-        Unread::Memory
-    }
-}
-
-pub(super) type Result<T> = std::result::Result<T, Unread>;
+/// The rows of a part.
+pub type PartRows = Vec<Vec<Value>>;
 
 /// A payload read back: the parts by name, in their order, each with its rows. The header has one row.
-pub type Parts = Vec<(String, Vec<Vec<Value>>)>;
+pub type Parts = Vec<(String, PartRows)>;
 
 /// Columns that room is made for where no row has told how many there are.
 const COLUMNS_EXPECTED: usize = 16;
@@ -43,19 +15,14 @@ const COLUMNS_EXPECTED: usize = 16;
 /// Reads a payload.
 ///
 /// # Errors
-/// [`Unread`].
+/// [`super::json_reader::Unread`].
 pub fn read(payload: &[u8]) -> Result<Parts> {
     let mut reader = Reader::new(payload);
     let mut parts = Vec::new();
     reader.list(b'{', b'}', |reader| {
         let name = owned(reader.name()?)?;
-        let rows = if name == "header" {
-            let mut rows = Vec::new();
-            rows.try_push(reader.row(COLUMNS_EXPECTED)?)?;
-            rows
-        } else {
-            reader.rows()?
-        };
+        let mut rows = Vec::new();
+        reader.part_over(&name, &mut rows)?;
         parts.try_push((name, rows))?;
         Ok(())
     })?;
@@ -63,360 +30,86 @@ pub fn read(payload: &[u8]) -> Result<Parts> {
     Ok(parts)
 }
 
+/// Reads a payload over the rows of another one, whose memory is used again. `place` says where among `parts` the rows of
+/// a part go by its name; those of others are passed over. A place that nothing goes to is empty then.
+///
+/// # Errors
+/// [`super::json_reader::Unread`].
+pub fn read_over(
+    payload: &[u8],
+    parts: &mut [PartRows],
+    place: impl Fn(&str) -> Option<usize>,
+) -> Result<()> {
+    let mut reader = Reader::new(payload);
+    let mut is_filled = Vec::new();
+    is_filled.make_room(parts.len())?;
+    is_filled.resize(parts.len(), false);
+    reader.list(b'{', b'}', |reader| {
+        let name = reader.name()?;
+        let place = place(&name).filter(|place| is_filled.get(*place) == Some(&false));
+        let Some(place) = place else { return reader.raw().map(drop) };
+        is_filled[place] = true;
+        reader.part_over(&name, &mut parts[place])
+    })?;
+    let empty = parts.iter_mut().zip(is_filled).filter(|(_, is_filled)| !is_filled);
+    empty.for_each(|(rows, _)| rows.clear());
+    reader.end()
+}
+
 /// Reads one row.
 ///
 /// # Errors
-/// [`Unread`].
+/// [`super::json_reader::Unread`].
 pub fn read_row(json: &[u8]) -> Result<Vec<Value>> {
     let mut reader = Reader::new(json);
-    let row = reader.row(0)?;
+    let mut row = Vec::new();
+    reader.row_over(&mut row, 0)?;
     reader.end()?;
     Ok(row)
 }
 
-/// A string of one's own.
-pub(super) fn owned(text: Cow<'_, str>) -> Result<String> {
-    match text {
-        Cow::Owned(text) => Ok(text),
-        Cow::Borrowed(text) => {
-            let mut copied = String::new();
-            copied.try_reserve_exact(text.len()).map_err(|_| Unread::Memory)?;
-            copied.push_str(text);
-            Ok(copied)
-        }
-    }
-}
-
-/// A place in a JSON text.
-#[derive(Clone, Copy)]
-pub(super) struct Reader<'a> {
-    json: &'a [u8],
-    /// The same, where all of it is UTF-8: found out once, not string by string.
-    utf8: Option<&'a str>,
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    /// At the beginning of a text.
-    pub(super) fn new(json: &'a [u8]) -> Reader<'a> {
-        Reader { json, utf8: std::str::from_utf8(json).ok(), at: 0 }
-    }
-
-    /// A piece of it, where that is UTF-8.
-    fn slice(&self, range: Range<usize>) -> Option<&'a str> {
-        match self.utf8 {
-            Some(utf8) => utf8.get(range),
-            None => std::str::from_utf8(self.json.get(range)?).ok(),
-        }
-    }
-
-    /// How far it has read.
-    pub(super) fn place(&self) -> usize {
-        self.at
-    }
-
-    pub(super) fn damaged<T>(&self, wanted: &str) -> Result<T> {
-        let found = self.json.get(self.at..).unwrap_or_default();
-        let found = String::from_utf8_lossy(&found[..found.len().min(20)]).into_owned();
-        let found = if found.is_empty() { "its end".to_owned() } else { format!("{found:?}") };
-        Err(Unread::Damaged(format!("{wanted} is wanted at byte {}, not {found}", self.at)))
-    }
-
-    /// The next byte that is no space, which is left there.
-    pub(super) fn peek(&mut self) -> Option<u8> {
-        while matches!(self.json.get(self.at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
-        }
-        self.json.get(self.at).copied()
-    }
-
-    /// This byte must come next.
-    pub(super) fn want(&mut self, byte: u8) -> Result<()> {
-        if self.peek() == Some(byte) {
-            self.at += 1;
+impl Reader<'_> {
+    /// A part of this name, over the rows of another one.
+    fn part_over(&mut self, name: &str, rows: &mut PartRows) -> Result<()> {
+        let (mut count, mut columns) = (0, COLUMNS_EXPECTED);
+        let mut row = |reader: &mut Self| {
+            if count == rows.len() {
+                rows.try_push(Vec::new())?;
+            }
+            let row = &mut rows[count];
+            reader.row_over(row, columns)?;
+            (count, columns) = (count + 1, row.len());
             Ok(())
-        } else {
-            self.damaged(&format!("{:?}", char::from(byte)))
+        };
+        match name {
+            "header" => row(self)?,
+            _ => self.list(b'[', b']', row)?,
         }
+        rows.truncate(count);
+        Ok(())
     }
 
-    /// Nothing may follow.
-    pub(super) fn end(&mut self) -> Result<()> {
-        if self.peek().is_none() { Ok(()) } else { self.damaged("the end") }
-    }
-
-    /// What stands between `open` and `close`, separated by commas.
-    pub(super) fn list(
-        &mut self,
-        open: u8,
-        close: u8,
-        mut item: impl FnMut(&mut Self) -> Result<()>,
-    ) -> Result<()> {
-        self.want(open)?;
-        if self.peek() == Some(close) {
-            self.at += 1;
-            return Ok(());
-        }
-        loop {
-            item(self)?;
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                _ => return self.want(close),
-            }
-        }
-    }
-
-    /// The name of a member, and its colon.
-    pub(super) fn name(&mut self) -> Result<Cow<'a, str>> {
-        let name = self.string()?;
-        self.want(b':')?;
-        Ok(name)
-    }
-
-    /// A string; a copy only where it has escapes.
-    pub(super) fn string(&mut self) -> Result<Cow<'a, str>> {
-        if self.peek() == Some(b'"') {
-            let begin = self.at + 1;
-            let plain = self.json.get(begin..).unwrap_or_default();
-            let end = begin + length_of_plain(plain);
-            if self.json.get(end) == Some(&b'"')
-                && let Some(text) = self.slice(begin..end)
-            {
-                self.at = end + 1;
-                return Ok(Cow::Borrowed(text));
-            }
-        }
-        Ok(Cow::Owned(String::from_utf8(self.text()?).unwrap_or_default()))
-    }
-
-    /// The text of the next value, whatever it is, looked at only as far as to find its end.
-    pub(super) fn raw(&mut self) -> Result<&'a [u8]> {
-        self.peek();
-        let json = self.json;
-        let rest = json.get(self.at..).unwrap_or_default();
-        let (mut depth, mut length) = (0_usize, 0_usize);
-        while let Some(byte) = rest.get(length) {
-            match byte {
-                b'"' => length += length_of_string(&rest[length..]),
-                b'[' | b'{' => depth += 1,
-                b']' | b'}' | b',' if depth == 0 => break,
-                b']' | b'}' => depth -= 1,
-                _ => {}
-            }
-            length += 1;
-            if depth == 0 && matches!(byte, b'"' | b']' | b'}') {
-                break;
-            }
-        }
-        match rest.get(..length) {
-            Some(value) if depth == 0 && !value.is_empty() => {
-                self.at += length;
-                Ok(value.trim_ascii_end())
-            }
-            _ => self.damaged("a value"),
-        }
-    }
-
-    fn rows(&mut self) -> Result<Vec<Vec<Value>>> {
-        let mut rows = Vec::new();
-        let mut columns = COLUMNS_EXPECTED;
+    /// A row that probably has so many columns, over another one.
+    fn row_over(&mut self, row: &mut Vec<Value>, columns: usize) -> Result<()> {
+        let mut count = 0;
+        row.make_room(columns.saturating_sub(row.len()))?;
         self.list(b'[', b']', |reader| {
-            let row = reader.row(columns)?;
-            columns = row.len();
-            Ok(rows.try_push(row)?)
+            match row.get_mut(count) {
+                Some(value) => reader.value_over(value)?,
+                None => row.try_push(reader.value()?)?,
+            }
+            count += 1;
+            Ok(())
         })?;
-        Ok(rows)
+        row.truncate(count);
+        Ok(())
     }
-
-    /// A row that probably has so many columns.
-    fn row(&mut self, columns: usize) -> Result<Vec<Value>> {
-        let mut row = Vec::new();
-        row.make_room(columns)?;
-        self.list(b'[', b']', |reader| Ok(row.try_push(reader.value()?)?))?;
-        Ok(row)
-    }
-
-    /// A value of SQLite.
-    pub(super) fn value(&mut self) -> Result<Value> {
-        match self.peek() {
-            Some(b'n') if self.json[self.at..].starts_with(b"null") => {
-                self.at += 4;
-                Ok(Value::Null)
-            }
-            Some(b'"') => Ok(Value::Text(Bytes::from(self.text()?))),
-            Some(b'{') => self.tagged(),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            _ => self.damaged("a value"),
-        }
-    }
-
-    fn number(&mut self) -> Result<Value> {
-        let rest = &self.json[self.at..];
-        let (mut length, mut is_real) = (0, false);
-        while let Some(byte) = rest.get(length) {
-            match byte {
-                b'0'..=b'9' | b'-' | b'+' => {}
-                b'.' | b'e' | b'E' => is_real = true,
-                _ => break,
-            }
-            length += 1;
-        }
-        let text = self.slice(self.at..self.at + length).unwrap_or_default();
-        let value = if is_real {
-            text.parse().ok().filter(|real: &f64| real.is_finite()).map(Value::Real)
-        } else {
-            text.parse().ok().map(Value::Integer)
-        };
-        match value {
-            Some(value) => {
-                self.at += length;
-                Ok(value)
-            }
-            None => self.damaged("a number of SQLite"),
-        }
-    }
-
-    /// `{"blob":"hex"}` and its like.
-    fn tagged(&mut self) -> Result<Value> {
-        let begin = self.at;
-        self.want(b'{')?;
-        let tag = self.name()?;
-        if self.peek() != Some(b'"') {
-            return self.damaged("a text");
-        }
-        let text = self.text()?;
-        self.want(b'}')?;
-        let value = match (&*tag, text.as_slice()) {
-            ("real", b"inf") => Some(Value::Real(f64::INFINITY)),
-            ("real", b"-inf") => Some(Value::Real(f64::NEG_INFINITY)),
-            ("blob", hex) => from_hex(hex)?.map(Value::Blob),
-            ("text", hex) => from_hex(hex)?.map(Value::Text),
-            _ => None,
-        };
-        match value {
-            Some(value) => Ok(value),
-            None => {
-                self.at = begin;
-                self.damaged("a tagged value")
-            }
-        }
-    }
-
-    /// A string, its escapes resolved.
-    fn text(&mut self) -> Result<Vec<u8>> {
-        self.want(b'"')?;
-        let begin = self.at;
-        let mut has_escapes = false;
-        let raw = loop {
-            self.at += length_of_plain(&self.json[self.at..]);
-            match self.json.get(self.at) {
-                Some(b'"') => break &self.json[begin..self.at],
-                Some(b'\\') if self.at + 2 < self.json.len() => {
-                    has_escapes = true;
-                    self.at += 2;
-                }
-                _ => return self.damaged("the end of a text"),
-            }
-        };
-        self.at += 1;
-        if self.slice(begin..begin + raw.len()).is_none() {
-            self.at = begin;
-            return self.damaged("text in UTF-8");
-        }
-        let mut text = Vec::new();
-        // No escape is shorter than what it stands for.
-        text.try_reserve_exact(raw.len()).map_err(|_| Unread::Memory)?;
-        if !has_escapes {
-            text.extend_from_slice(raw);
-        } else if unescape(raw, &mut text).is_none() {
-            self.at = begin;
-            return self.damaged("a text without unknown escapes");
-        }
-        Ok(text)
-    }
-}
-
-/// Bytes before the first quote, backslash or control character.
-fn length_of_plain(json: &[u8]) -> usize {
-    json.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20)).unwrap_or(json.len())
-}
-
-/// Bytes of the string that stands first, without its closing quote; more than there are where it has none.
-fn length_of_string(json: &[u8]) -> usize {
-    let mut length = 1;
-    loop {
-        match json.get(length) {
-            Some(b'\\') => length += 2,
-            Some(b'"') => return length,
-            Some(_) => length += 1,
-            None => return json.len(),
-        }
-    }
-}
-
-/// Resolves escapes into a list that has room for them; None at one that JSON does not know.
-fn unescape(mut raw: &[u8], text: &mut Vec<u8>) -> Option<()> {
-    while let Some(plain) = raw.iter().position(|byte| *byte == b'\\') {
-        text.extend_from_slice(&raw[..plain]);
-        let escape = *raw.get(plain + 1)?;
-        raw = &raw[plain + 2..];
-        text.push(match escape {
-            b'"' | b'\\' | b'/' => escape,
-            b'b' => 0x08,
-            b'f' => 0x0c,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'u' => {
-                let mut code = hex_digits(raw)?;
-                raw = &raw[4..];
-                if (0xd800..0xdc00).contains(&code) {
-                    let low = hex_digits(raw.strip_prefix(b"\\u")?)?;
-                    raw = &raw[6..];
-                    if !(0xdc00..0xe000).contains(&low) {
-                        return None;
-                    }
-                    code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
-                }
-                let mut utf8 = [0; 4];
-                text.extend_from_slice(char::from_u32(code)?.encode_utf8(&mut utf8).as_bytes());
-                continue;
-            }
-            _ => return None,
-        });
-    }
-    text.extend_from_slice(raw);
-    Some(())
-}
-
-fn hex_digits(raw: &[u8]) -> Option<u32> {
-    raw.get(..4)?.iter().try_fold(0, |code, byte| Some(code * 16 + char::from(*byte).to_digit(16)?))
-}
-
-/// The bytes that hexadecimal digits stand for; None when they are none.
-fn from_hex(hex: &[u8]) -> Result<Option<Bytes>> {
-    if !hex.len().is_multiple_of(2) {
-        return Ok(None);
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(hex.len() / 2).map_err(|_| Unread::Memory)?;
-    for pair in hex.chunks_exact(2) {
-        let (Some(high), Some(low)) = (digit(pair[0]), digit(pair[1])) else {
-            return Ok(None);
-        };
-        bytes.push((high * 16 + low) as u8);
-    }
-    Ok(Some(Bytes::from(bytes)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn value(json: &str) -> Value {
-        read_row(format!("[{json}]").as_bytes()).unwrap().remove(0)
-    }
+    use crate::storage::json_reader::Unread;
 
     fn problem(json: &str) -> String {
         match read(json.as_bytes()) {
@@ -435,49 +128,22 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_resolved_as_json_says() {
-        let escaped = r#""\"\\\/\b\f\n\r\t\u0000\u00e9\ud83d\udcb6é""#;
-        assert_eq!(value(escaped), Value::text("\"\\/\u{8}\u{c}\n\r\t\0é💶é"));
-        for bad in
-            [r#""\x""#, r#""\ud83d""#, r#""\ud83dA""#, r#""\udcb6""#, r#""\u12""#, "\"\u{1}\""]
-        {
-            assert!(read_row(format!("[{bad}]").as_bytes()).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn numbers_are_integers_unless_they_have_a_point_or_an_exponent() {
-        assert_eq!(value("-9223372036854775808"), Value::Integer(i64::MIN));
-        assert_eq!(value("1.0"), Value::Real(1.0));
-        assert_eq!(value("5e-324"), Value::Real(5e-324));
-        for bad in ["9223372036854775808", "1e999", "--1", "+1", "1-1", "0x1", "-"] {
-            assert!(read_row(format!("[{bad}]").as_bytes()).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_value_is_passed_over_as_it_stands() {
-        for (json, value) in [
-            (r#" {"a": [1, "]}\"", {}]} , 7"#, r#"{"a": [1, "]}\"", {}]}"#),
-            (r#" -1.5e3 ]"#, "-1.5e3"),
-            (r#""x,y" "#, r#""x,y""#),
-            ("null}", "null"),
-        ] {
-            assert_eq!(Reader::new(json.as_bytes()).raw().unwrap(), value.as_bytes(), "{json}");
-        }
-        for bad in ["", " ", ",", "]", "[1", r#"{"a":"b"#, r#""\"#, r#"["\"]"#] {
-            assert!(Reader::new(bad.as_bytes()).raw().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_string_is_copied_only_where_it_has_escapes() {
-        let read = |json: &'static str| Reader::new(json.as_bytes()).string();
-        assert!(matches!(read(r#" "é" "#), Ok(Cow::Borrowed("é"))));
-        assert_eq!(read(r#""a\nb""#).unwrap(), "a\nb");
-        for bad in ["", "7", r#"""#.trim_end(), r#""a"#, "\"a\u{1}\""] {
-            assert!(read(bad).is_err(), "{bad}");
-        }
+    fn nothing_is_left_of_what_is_read_over() {
+        let mut parts = [Vec::new(), Vec::new()];
+        let place = |name: &str| ["header", "lines"].iter().position(|known| *known == name);
+        let first = br#"{"header":[1,"A","x"],"lines":[[1,"long"],[2,"b"],[3,null]]}"#;
+        read_over(first, &mut parts, place).unwrap();
+        assert_eq!(parts[1].len(), 3);
+        let kept = parts[1][0][1].clone();
+        let second = br#"{"aside":[[1]],"lines":[["c\n","d"]],"header":["B",2],"lines":[[9]]}"#;
+        read_over(second, &mut parts, place).unwrap();
+        assert_eq!(parts[0], [[Value::text("B"), Value::Integer(2)]]);
+        assert_eq!(parts[1], [[Value::text("c\n"), Value::text("d")]]);
+        assert_eq!(kept, Value::text("long"));
+        read_over(br#"{"header":["e\u0000","f","g"]}"#, &mut parts, place).unwrap();
+        assert_eq!(parts[0], [[Value::text("e\0"), Value::text("f"), Value::text("g")]]);
+        assert!(parts[1].is_empty());
+        assert!(read_over(br#"{"header":["\x"]}"#, &mut parts, place).is_err());
     }
 
     #[test]

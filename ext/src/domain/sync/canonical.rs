@@ -10,7 +10,7 @@ use crate::storage::cells::{Cell, Cells, Wanted, find};
 use crate::storage::document::{Reference, ShapeReference};
 use crate::storage::document_reader::names_by_part;
 use crate::storage::guard::HEADER;
-use crate::storage::payload_reader::Unread;
+use crate::storage::json_reader::Unread;
 use crate::storage::store::PieceState;
 use std::borrow::Cow;
 use std::collections::HashMap;

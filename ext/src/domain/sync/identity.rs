@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::sqlite::{RoomForKeys, Value, ValueRef};
 use crate::storage::guard::HEADER;
 use crate::storage::key::Key;
+use crate::storage::payload_reader::PartRows;
 use crate::storage::policy::Owner;
 use crate::storage::shape::{quote_identifier, quote_list};
 use crate::storage::store::PieceState;
@@ -45,6 +46,8 @@ pub struct Identities {
     lines: Known,
     /// Documents that are written together with this one, because they refer to each other.
     pub(super) together: Option<Rc<RefCell<Together>>>,
+    /// Rows of a document that was dealt with: the next one is read over them.
+    pub(super) spare: Vec<PartRows>,
 }
 
 /// What was looked up: who rows here are, and which ones others are here.
@@ -89,6 +92,7 @@ impl Identities {
             headers: Known::default(),
             lines: Known::default(),
             together: None,
+            spare: Vec::new(),
         })
     }
 

@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::sqlite::{Room, RoomForKeys, Value, gather_set};
 use crate::storage::document::Reference;
 use crate::storage::guard::{HEADER, LINES};
-use crate::storage::payload_reader::{Unread, read};
+use crate::storage::json_reader::Unread;
+use crate::storage::payload_reader::{PartRows, read_over};
 use std::collections::HashMap;
 
 /// What succeeds, or why the document is set aside.
@@ -18,7 +19,7 @@ pub type Attempt<T> = Result<std::result::Result<T, String>>;
 #[derive(Debug)]
 pub struct LocalRows {
     /// Each part's rows, values in the order of the shape's columns.
-    pub parts: Vec<Vec<Vec<Value>>>,
+    pub parts: Vec<PartRows>,
     /// Nothing was translated.
     pub is_verbatim: bool,
     /// Lines that have another number here than elsewhere: the part's place in the guard, the number there and here.
@@ -56,21 +57,22 @@ impl Identities {
         image: &[u8],
         references: &[Reference<'_>],
     ) -> Attempt<LocalRows> {
-        let mut read = match read(image) {
-            Ok(parts) => parts,
+        let mut local = LocalRows {
+            parts: std::mem::take(&mut self.spare),
+            is_verbatim: fitting.is_verbatim && target.key == target.origin_key,
+            aliases: Vec::new(),
+        };
+        local.parts.make_room(fitting.parts.len())?;
+        local.parts.resize_with(fitting.parts.len(), Vec::new);
+        let place = |name: &str| fitting.parts.iter().position(|part| part.name == name);
+        match read_over(image, &mut local.parts, place) {
+            Ok(()) => {}
             Err(Unread::Memory) => return Err(Error::Memory),
             Err(Unread::Damaged(problem)) => {
                 return Ok(Err(format!("its image cannot be read: {problem}")));
             }
-        };
-        let mut local = LocalRows {
-            parts: Vec::new(),
-            is_verbatim: fitting.is_verbatim && target.key == target.origin_key,
-            aliases: Vec::new(),
-        };
-        for part in &fitting.parts {
-            let rows = read.iter_mut().find(|(name, _)| *name == part.name);
-            let rows = rows.map(|(_, rows)| std::mem::take(rows)).unwrap_or_default();
+        }
+        for (part, rows) in fitting.parts.iter().zip(&local.parts) {
             if let Some(row) = rows.iter().find(|row| row.len() != part.columns.len()) {
                 return Ok(Err(format!(
                     "a row of {} has {} values for {} columns",
@@ -79,7 +81,6 @@ impl Identities {
                     part.columns.len()
                 )));
             }
-            local.parts.try_push(rows)?;
         }
         if local.parts.first().is_none_or(|rows| rows.len() != 1) {
             return Ok(Err("its image has no header".to_owned()));

@@ -18,6 +18,9 @@ use crate::storage::guard::{HEADER, LINES};
 use crate::storage::key::Key;
 use crate::storage::store::PieceState;
 
+/// Bytes of an image at most whose rows are kept for the next document to be read over.
+const MOST_SPARED: usize = 1 << 16;
+
 /// What is noted of a change that came from elsewhere.
 pub(super) struct Taken<'a> {
     pub(super) version: i64,
@@ -59,7 +62,11 @@ impl Arrivals {
         if is_new && let Err(reason) = self.may_be_created(database, subject, &key)? {
             return Ok(Err(reason));
         }
-        self.keep(talon, database, fitting, &key, was, &rows, whole, taken)
+        let kept = self.keep(talon, database, fitting, &key, was, &rows, whole, taken)?;
+        if whole.image.len() <= MOST_SPARED {
+            self.identities.spare = rows.parts;
+        }
+        Ok(kept)
     }
 
     /// The rows of a piece that is not here: as they come where their numbers are free, else with other numbers.
