@@ -149,6 +149,28 @@ fn a_stamp_is_behind_those_of_other_connections() {
 }
 
 #[test]
+fn a_stamp_is_behind_those_of_others_after_a_statement_that_took_no_piece() {
+    for nothing in [
+        "INSERT INTO sale_line(id, sale_id) VALUES (9, NULL)",
+        "CREATE TEMP TABLE talon_capture(touched); UPDATE sale SET total = 1",
+    ] {
+        let sites = Tills::new();
+        let (db, other) = (sites.at('B'), sites.shop('B').open());
+        db.run("INSERT INTO sale(id) VALUES (1)");
+        db.run("INSERT INTO customer(name) VALUES ('Ada')");
+        let _ = db.try_run(nothing);
+        other.run("SELECT talon_clock('2038-01-19T03:14:08Z')");
+        other.run("INSERT INTO customer(name) VALUES ('Bob')");
+        sites.shop('B').bare().run("INSERT INTO customer(name) VALUES ('Carl')");
+        db.run("SELECT talon_absorb()");
+        let shown =
+            db.rows("SELECT stamp FROM talon_stamps WHERE kind = 'customer' ORDER BY piece");
+        assert_eq!(shown.len(), 3);
+        assert!(shown.is_sorted_by(|a, b| a < b), "{nothing}: {shown:?}");
+    }
+}
+
+#[test]
 fn a_stamp_is_behind_what_was_received() {
     let sites = Tills::new();
     let db = sites.at('B');

@@ -23,6 +23,17 @@ impl Talon {
         if self.quiet.get() {
             return Ok(true);
         }
+        let touched = self.touch_or_miss(arguments);
+        if !self.enlisted.get()
+            && let Some(mut databases) = self.known_databases()
+        {
+            // It took nothing, so that nobody tells when the transaction ends.
+            databases.iter_mut().for_each(Database::leave);
+        }
+        touched
+    }
+
+    fn touch_or_miss(&self, arguments: &[Argument]) -> std::result::Result<bool, Failure> {
         match self.try_touch(arguments) {
             Ok(true) => Ok(true),
             Ok(false) => {

@@ -186,6 +186,11 @@ impl Database {
         Ok(())
     }
 
+    /// Takes no part in the open transaction after all: others may write before it is begun again.
+    pub fn leave(&mut self) {
+        self.begun = false;
+    }
+
     /// Whether a transaction has begun here.
     pub fn has_begun(&self) -> bool {
         self.begun

@@ -131,8 +131,8 @@ impl Talon {
 
     /// Counts a piece as touched, as a trigger does.
     fn touch_piece(&self, place: usize, database: &mut Database, (kind, key): Owner) -> Result<()> {
-        database.begin(self.enlisted.get())?;
         self.enlist()?;
+        database.begin(true)?;
         match self.take(Database::slot(place, kind), database, key.clone(), Taking::Touch) {
             Err(error) if !error.is_fatal() => {
                 // As everywhere: what cannot be imaged now is marked, and listed when it is.
