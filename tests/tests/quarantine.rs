@@ -379,3 +379,25 @@ fn what_is_damaged_in_quarantine_stays_there_and_flows_are_applied_all_the_same(
         ]
     );
 }
+
+#[test]
+fn who_refers_to_a_line_that_has_gone_elsewhere_is_named() {
+    let sites = Tills::new();
+    let (a, b) = (sites.at('A'), sites.at('B'));
+    a.run(
+        "INSERT INTO sale(id) VALUES (1); INSERT INTO sale_line(id, sale_id) VALUES (1, 1), (2, 1)",
+    );
+    sites.send('A', 'B');
+    b.run("BEGIN; INSERT INTO sale(id) VALUES (7); INSERT INTO sale_line(id, sale_id, upstream_line_id) VALUES (9, 7, 2); COMMIT");
+    a.run("DELETE FROM sale_line WHERE id = 2");
+    sites.send('A', 'B');
+    assert_eq!(
+        b.rows(SET_ASIDE),
+        [
+            "sale|ASOC|1|sale 7 refers by sale_line.upstream_line_id to a row that sale 1 of ASOC has no more"
+        ]
+    );
+    b.run("UPDATE sale_line SET upstream_line_id = 1 WHERE id = 9; SELECT talon_process()");
+    assert_eq!(b.rows(SET_ASIDE), NONE);
+    assert_eq!(b.rows("SELECT id FROM sale_line"), ["1", "9"]);
+}

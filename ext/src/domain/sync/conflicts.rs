@@ -222,7 +222,12 @@ impl Database {
             Err(Unread::Memory) => return Err(Error::Memory),
             Err(Unread::Damaged(problem)) => return Ok(Err(problem)),
         };
-        let mut rows = LocalRows { parts: Vec::new(), is_verbatim: false, aliases: Vec::new() };
+        let mut rows = LocalRows {
+            parts: Vec::new(),
+            is_verbatim: false,
+            aliases: Vec::new(),
+            gone: Vec::new(),
+        };
         for part in &fitting.parts {
             let found = parts.iter_mut().find(|(name, _)| *name == part.name);
             rows.parts.push(found.map(|(_, rows)| std::mem::take(rows)).unwrap_or_default());
@@ -234,6 +239,6 @@ impl Database {
             true => self.present(&fitting, key)?,
             false => Present::none(&fitting),
         };
-        Ok(self.write_rows(&fitting, key, &rows, present)?.map(drop))
+        self.write_rows(&fitting, key, &mut rows, present)
     }
 }

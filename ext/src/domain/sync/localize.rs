@@ -2,6 +2,7 @@
 
 use super::identity::{Identities, Identity};
 use super::incoming::{Fitting, FittingPart, Role};
+use super::referrers::Gone;
 use super::write_rows::Present;
 use crate::domain::database::Database;
 use crate::error::{Error, Result};
@@ -24,6 +25,8 @@ pub struct LocalRows {
     pub is_verbatim: bool,
     /// Lines that have another number here than elsewhere: the part's place in the guard, the number there and here.
     pub aliases: Vec<(usize, i64, i64)>,
+    /// Rows that the piece had and does not have with these.
+    pub gone: Gone,
 }
 
 /// Where a document's rows go.
@@ -61,6 +64,7 @@ impl Identities {
             parts: std::mem::take(&mut self.spare),
             is_verbatim: fitting.is_verbatim && target.key == target.origin_key,
             aliases: Vec::new(),
+            gone: Gone::new(),
         };
         local.parts.make_room(fitting.parts.len())?;
         local.parts.resize_with(fitting.parts.len(), Vec::new);

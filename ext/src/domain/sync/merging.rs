@@ -134,7 +134,7 @@ impl Arrivals {
         }
         taken.fields = Some(marks);
         let stands_at = standing.key.clone();
-        if let Err(reason) = database.write_rows(fitting, &key, &rows, present)? {
+        if let Err(reason) = database.write_rows(fitting, &key, &mut rows, present)? {
             return Ok(Err(reason));
         }
         self.keep(talon, database, fitting, &stands_at, Some(standing), &rows, whole, taken)

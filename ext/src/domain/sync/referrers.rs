@@ -12,34 +12,39 @@ use crate::error::Result;
 use crate::sqlite::{Value, ValueRef, gather};
 use crate::storage::guard::{HEADER, Part};
 use crate::storage::key::Key;
+use crate::storage::payload_reader::PartRows;
 use crate::storage::shape::{Found, quote_equal, quote_identifier, quote_list, read_table};
 
-/// The rows of a piece, all columns of its parts: what others may refer to.
-pub(super) struct Rows(Vec<Vec<Vec<Value>>>);
+/// Rows of a piece that go, all columns, by the places of their parts in the guard: what others may refer to.
+pub type Gone = Vec<(usize, PartRows)>;
 
 impl Database {
     /// Reads the rows of a piece, before they go.
     ///
     /// # Errors
     /// What SQLite reports.
-    pub(super) fn rows_of(&mut self, kind: usize, key: &Key) -> Result<Rows> {
+    pub(super) fn rows_of(&mut self, kind: usize, key: &Key) -> Result<Gone> {
         let guard = self.guard(kind)?;
         let mut parts = Vec::new();
         for place in 0..guard.parts.len() {
-            parts.push(self.part_rows(kind, &guard, place, key)?);
+            parts.push((place, self.part_rows(kind, &guard, place, key)?));
         }
-        Ok(Rows(parts))
+        Ok(parts)
     }
 
-    /// Says which row refers to one of these, now that they have gone: `sale 1 refers to it by sale.customer_id`.
+    /// Who refers to one of these rows, now that they have gone, and by what: `sale 1`, `sale.customer_id`.
     ///
     /// # Errors
     /// What SQLite reports.
-    pub(super) fn who_refers(&mut self, kind: usize, rows: &Rows) -> Result<String> {
+    pub(super) fn who_refers(
+        &mut self,
+        kind: usize,
+        gone: &Gone,
+    ) -> Result<Option<(String, String)>> {
         let guard = self.guard(kind)?;
-        for (place, rows) in rows.0.iter().enumerate() {
-            let part = &guard.parts[place];
-            for reference in self.references_to(kind, place)? {
+        for (place, rows) in gone {
+            let part = &guard.parts[*place];
+            for reference in self.references_to(kind, *place)? {
                 let to: Option<Vec<usize>> =
                     reference.to.iter().map(|to| place_of(part, to)).collect();
                 let Some(to) = to.filter(|to| to.len() == reference.from.len()) else { continue };
@@ -47,12 +52,12 @@ impl Database {
                     let values: Vec<ValueRef<'_>> = to.iter().map(|at| row[*at].as_ref()).collect();
                     if let Some(name) = self.referrer(&reference, &values)? {
                         let columns = reference.from.join(", ");
-                        return Ok(format!("{name} refers to it by {}.{columns}", reference.table));
+                        return Ok(Some((name, format!("{}.{columns}", reference.table))));
                     }
                 }
             }
         }
-        Ok("a foreign key refers to it".to_owned())
+        Ok(None)
     }
 
     /// The name of a row that refers to these values: its piece's where it belongs to one.
@@ -98,7 +103,7 @@ impl Database {
 }
 
 impl Arrivals {
-    /// Says which reference of a document's rows nothing here answers to:
+    /// Says which reference of a document's rows nothing here answers to, or who refers to one that it has no more:
     /// `sale 42 of BSOC refers to customer 7 of CSOC by sale.customer_id, which is not here`.
     ///
     /// # Errors
@@ -114,7 +119,10 @@ impl Arrivals {
         let code = self.identities.code(taken.origin);
         let name = document_name(&fitting.layout.guard.kind, taken.origin_key, &code);
         let Some(broken) = database.broken_reference_in(fitting, key, rows)? else {
-            return Ok(format!("{name}: a foreign key would be violated"));
+            return Ok(match database.who_refers(fitting.kind, &rows.gone)? {
+                Some((who, by)) => format!("{who} refers by {by} to a row that {name} has no more"),
+                None => format!("{name}: a foreign key would be violated"),
+            });
         };
         let BrokenReference { table, columns, values, parent } = broken;
         let shown: Vec<String> = values.iter().map(Value::to_string).collect();

@@ -6,7 +6,7 @@ use super::field_marks::FieldMarks;
 use super::incoming::Fitting;
 use super::localize::{Attempt, LocalRows, Target};
 use super::standing::Standing;
-use super::write_rows::{Inserted, Present, Written};
+use super::write_rows::{Inserted, Present};
 use crate::domain::database::Database;
 use crate::domain::settle::{Circumstances, Reason, Seen, Verdict, judge};
 use crate::domain::talon::Talon;
@@ -128,7 +128,7 @@ impl Arrivals {
         target.key = &key;
         let rows =
             self.identities.localize(database, fitting, &target, whole.image, &whole.references)?;
-        let rows = match rows {
+        let mut rows = match rows {
             Ok(rows) => rows,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -136,7 +136,7 @@ impl Arrivals {
             return Ok(Err(format!("{key} is no key here")));
         };
         let nothing = Present::none(fitting);
-        if let Err(reason) = database.write_rows(fitting, &header, &rows, nothing)? {
+        if let Err(reason) = database.write_rows(fitting, &header, &mut rows, nothing)? {
             return Ok(Err(reason));
         }
         Ok(Ok((key, was, rows)))
@@ -158,14 +158,15 @@ impl Arrivals {
         let target = Target { present: Some(&present), ..subject.target(&standing.key) };
         let rows =
             self.identities.localize(database, fitting, &target, whole.image, &whole.references)?;
-        let rows = match rows {
+        let mut rows = match rows {
             Ok(rows) => rows,
             Err(reason) => return Ok(Err(reason)),
         };
-        match database.write_rows(fitting, &key, &rows, present)? {
-            Ok(Written { has_deleted: true }) => self.identities.forget_lines(),
-            Ok(Written { has_deleted: false }) => {}
-            Err(reason) => return Ok(Err(reason)),
+        if let Err(reason) = database.write_rows(fitting, &key, &mut rows, present)? {
+            return Ok(Err(reason));
+        }
+        if !rows.gone.is_empty() {
+            self.identities.forget_lines();
         }
         Ok(Ok((standing.key.clone(), Some(standing), rows)))
     }
@@ -414,7 +415,10 @@ impl Database {
             return Ok(Err(reason));
         }
         if self.connection.has_pending_foreign_keys() {
-            return Ok(Err(self.who_refers(kind, &rows)?));
+            return Ok(Err(match self.who_refers(kind, &rows)? {
+                Some((name, by)) => format!("{name} refers to it by {by}"),
+                None => "a foreign key refers to it".to_owned(),
+            }));
         }
         Ok(Ok(()))
     }

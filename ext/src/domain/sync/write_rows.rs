@@ -25,12 +25,6 @@ pub enum Inserted {
     Stopped,
 }
 
-/// What was done to bring a piece to what it should be.
-pub struct Written {
-    /// Rows of it are no more.
-    pub has_deleted: bool,
-}
-
 type Row = Vec<Value>;
 
 /// What is here of a piece: by the parts of a fitting, all of the guard's columns.
@@ -117,7 +111,7 @@ impl Database {
         Ok(Inserted::Whole)
     }
 
-    /// Brings a piece from what is there of it to these rows.
+    /// Brings a piece from what is there of it to these rows, which get to know those that have gone for them.
     ///
     /// # Errors
     /// What SQLite reports.
@@ -125,21 +119,21 @@ impl Database {
         &mut self,
         fitting: &Fitting,
         key: &Key,
-        rows: &LocalRows,
+        rows: &mut LocalRows,
         mut present: Present,
-    ) -> Attempt<Written> {
+    ) -> Attempt<()> {
         let guard = &fitting.layout.guard;
-        let mut written = Written { has_deleted: false };
         for (at, part) in fitting.parts.iter().enumerate().rev() {
             let places = part.own_key_places();
             let wanted = KeyedRows::new(&rows.parts[at], part.key.clone())?;
             let surplus =
                 present.parts[at].iter().filter(|row| wanted.find(row, &places).is_none());
-            let surplus = try_gather(surplus.map(|row| values_at(row, &places)))?;
-            if surplus.is_empty() {
+            let gone = gather(surplus.cloned())?;
+            if gone.is_empty() {
                 continue;
             }
-            written.has_deleted = true;
+            let surplus = try_gather(gone.iter().map(|row| values_at(row, &places)))?;
+            rows.gone.try_push((part.part, gone))?;
             if let Err(reason) = self.delete_rows(fitting.kind, part.part, key, &surplus)? {
                 return Ok(Err(reason));
             }
@@ -153,7 +147,7 @@ impl Database {
                 return Ok(Err(reason));
             }
         }
-        Ok(Ok(written))
+        Ok(Ok(()))
     }
 
     /// Writes the rows of one part. What a constraint stops is tried again while others get through: two lines may swap
