@@ -68,6 +68,29 @@ fn what_a_backup_sells_under_a_used_key_leaves_the_former_sale_in_the_conflicts(
 }
 
 #[test]
+fn what_central_wrote_for_the_former_database_is_not_taken_for_what_the_new_one_has() {
+    let sites = Tills::new();
+    sites.settle(1);
+    let back = backup(&sites);
+    sell(sites.at('B'), 1, "B1");
+    sites.exchange('B', 'A', "changes", "none");
+    let a = sites.at('A');
+    // It says nothing of B1, which came from there.
+    let on_its_way = a.flow("BSOC", "changes", "none");
+    sell(&back, 1, "X1");
+    back.run("SELECT talon_rejoin()");
+    back.receive(&on_its_way).unwrap();
+    back.run("SELECT talon_process()");
+    assert_eq!(back.rows("SELECT superseded IS NULL FROM talon_flows WHERE from_site = 'ASOC' ORDER BY id DESC LIMIT 1"), ["0"]);
+    for _ in 0..2 {
+        send(&back, (a, "ASOC"), "changes").unwrap();
+        send(a, (&back, "BSOC"), "changes").unwrap();
+    }
+    assert_eq!(a.rows(CONFLICTS), ["sale|1|BSOC|BSOC"]);
+    assert_eq!(a.rows("SELECT number FROM sale"), back.rows("SELECT number FROM sale"));
+}
+
+#[test]
 fn what_a_clock_that_is_behind_says_is_not_taken_for_what_was_here_once() {
     let (sites, back) = sold_twice("2026-11-21T12:00:00+01:00");
     let a = sites.at('A');

@@ -111,13 +111,15 @@ pub fn judge(sender: Sender, receiver: Receiver, known: Known, head: &Head) -> V
     if head.acknowledges.is_some_and(|said| !is_ours(receiver, said)) {
         return Verdict::Refused(Refusal::ReceiverWentBack);
     }
-    let has_all = head.since <= sender.applied || head.mode == "full";
-    // Written for what this database was before it was begun anew: nobody waits for it.
+    let is_full = head.mode == "full";
+    // Written for what this database was before it was begun anew: what came from that is not in it, and this may lack it.
     let is_for_earlier =
         head.acknowledges.is_some_and(|said| said.incarnation != receiver.incarnation);
-    match has_all {
+    if is_for_earlier && !is_full {
+        return Verdict::Late;
+    }
+    match head.since <= sender.applied || is_full {
         true => Verdict::Next,
-        false if is_for_earlier => Verdict::Late,
         false => Verdict::Refused(Refusal::Gap),
     }
 }
@@ -318,7 +320,9 @@ mod tests {
             stamp: 1,
             ..Acknowledged::default()
         };
-        assert_eq!(judged(earlier, None), Verdict::Next);
+        assert_eq!(judged(earlier, None), Verdict::Late);
+        let full = Head { mode: "full".into(), acknowledges: Some(earlier), ..head(6, 600, 0, 60) };
+        assert_eq!(judge(SENDER, RECEIVER, Known::No, &full), Verdict::Next);
     }
 
     #[test]
