@@ -243,6 +243,7 @@ fn a_database_that_went_back_to_a_backup_is_told_and_takes_part_again_anew() {
     central.receive(&till.flow("ASOC", "changes", "none")).unwrap();
     applied(&central);
     let backup = copy_of(&shop, "backup.db");
+    backup.run("SELECT talon_clock('2026-11-20T20:00:00+01:00')");
     for id in 3..6 {
         till.run(&format!("INSERT INTO sale VALUES ({id}, 'B{id}', 'B', NULL)"));
         central.receive(&till.flow("ASOC", "changes", "none")).unwrap();
@@ -260,7 +261,9 @@ fn a_database_that_went_back_to_a_backup_is_told_and_takes_part_again_anew() {
     );
     // The rows that it writes now have numbers that were used.
     backup.run("INSERT INTO sale VALUES (3, 'X3', 'B', NULL)");
-    assert!(central.receive(&backup.flow("ASOC", "changes", "none")).is_err());
+    let in_vain = backup.flow("ASOC", "changes", "none");
+    let error = central.receive(&in_vain).unwrap_err();
+    assert!(error.contains("was here before with other content"), "{error}");
     // Until it says that it begins anew.
     backup.run("SELECT talon_rejoin()");
     let anew = backup.flow("ASOC", "full", "now");
@@ -270,7 +273,11 @@ fn a_database_that_went_back_to_a_backup_is_told_and_takes_part_again_anew() {
         central.one("SELECT received, acknowledged FROM talon_sites WHERE code = 'BSOC'"),
         "3|NULL"
     );
+    // What was refused before is not the business of the one that began anew.
+    let error = central.receive(&in_vain).unwrap_err();
+    assert!(error.contains("was written before BSOC began anew"), "{error}");
     // The one that it replaces is refused from now on.
+    till.run("SELECT talon_clock('2026-11-21T08:00:00+01:00')");
     till.run("INSERT INTO sale VALUES (9, 'B9', 'B', NULL)");
     let error = central.receive(&till.flow("ASOC", "changes", "none")).unwrap_err();
     assert!(

@@ -168,6 +168,17 @@ impl<'a> FlowStore<'a> {
         )
     }
 
+    /// Whether flows of a former database of `sender` came here, and its present one wrote none before `stamp`.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn was_former(&self, sender: i64, former: i64, present: i64, stamp: i64) -> Result<bool> {
+        let asked = "SELECT EXISTS (SELECT 1 FROM {s}.talon_flow WHERE sender = ?1 AND incarnation = ?2)
+             AND NOT EXISTS (SELECT 1 FROM {s}.talon_flow WHERE sender = ?1 AND incarnation = ?3 AND head <> '' AND stamp < ?4)";
+        let values = integers([sender, former, present, stamp]);
+        Ok(self.integer(asked, &values)? == Some(1))
+    }
+
     /// The newest flow of `sender` that asked for an answer, was applied, and has none yet.
     ///
     /// # Errors

@@ -216,7 +216,14 @@ impl Incoming<'_> {
         };
         let Site { incarnation, number_in, stamp_in, applied, .. } = self.sender;
         let other = self.other_before(head)?;
-        let sender = Sender { incarnation, number: number_in, stamp: stamp_in, applied, other };
+        let was_former = match incarnation {
+            Some(now) if now != head.flow.incarnation => {
+                self.flows.was_former(self.sender.id, head.flow.incarnation, now, head.stamp)?
+            }
+            _ => false,
+        };
+        let (number, stamp) = (number_in, stamp_in);
+        let sender = Sender { incarnation, number, stamp, applied, other, was_former };
         let stamp = match head.acknowledges {
             Some(said) => self
                 .flows

@@ -23,6 +23,8 @@ pub struct Sender {
     pub applied: i64,
     /// A flow that it says it wrote before, where another one of that number came here.
     pub other: Option<i64>,
+    /// The flow is of a database that was its before the one that is known, and was written before that took its place.
+    pub was_former: bool,
 }
 
 /// What is known of this database, where the sender says what it has of it.
@@ -69,6 +71,8 @@ pub enum Verdict {
 pub enum Refusal {
     /// The sender's database is not the one it was.
     OtherDatabase,
+    /// The sender's database was begun anew after it had written the flow.
+    BeforeAnew,
     /// Two flows of one number: the sender is there twice, or went back.
     TwoOfOneNumber,
     /// The sender's numbers went back while its clock went on.
@@ -86,6 +90,7 @@ pub fn judge(sender: Sender, receiver: Receiver, known: Known, head: &Head) -> V
     if sender.incarnation.is_some_and(|incarnation| incarnation != head.flow.incarnation) {
         return match (known, head.rejoins) {
             (Known::Same, _) => Verdict::Duplicate,
+            _ if sender.was_former => Verdict::Refused(Refusal::BeforeAnew),
             (Known::Other, _) => Verdict::Refused(Refusal::TwoOfOneNumber),
             (Known::No, true) => Verdict::Anew,
             (Known::No, false) => Verdict::Refused(Refusal::OtherDatabase),
@@ -149,6 +154,10 @@ impl Refusal {
                  takes part again after this: {}; or two databases are called {from}, and one is to be another site",
                 anew(from)
             ),
+            Refusal::BeforeAnew => format!(
+                "{flow} was written before {from} began anew, and did not come here then: what it alone has is not taken. \
+                 What {from} lacks of it has to be entered there again; then it can be removed"
+            ),
             Refusal::TwoOfOneNumber => format!(
                 "{flow} was here before with other content: {from} went back to an older state, or its database was copied \
                  and both are in use. A copy that stays in use needs a code of its own; for the other: {}",
@@ -198,8 +207,14 @@ mod tests {
     use super::*;
     use crate::storage::frame::FlowName;
 
-    const SENDER: Sender =
-        Sender { incarnation: Some(7), number: 5, stamp: 500, applied: 50, other: None };
+    const SENDER: Sender = Sender {
+        incarnation: Some(7),
+        number: 5,
+        stamp: 500,
+        applied: 50,
+        other: None,
+        was_former: false,
+    };
     const RECEIVER: Receiver = Receiver { incarnation: 9, number: 3, newest: 30, stamp: None };
 
     fn head(number: i64, stamp: i64, since: i64, until: i64) -> Head {
@@ -234,7 +249,7 @@ mod tests {
                 Verdict::Next
             );
         }
-        let first = Sender { incarnation: None, number: 0, stamp: 0, applied: 0, other: None };
+        let first = Sender { incarnation: None, number: 0, stamp: 0, applied: 0, ..SENDER };
         assert_eq!(judge(first, RECEIVER, Known::No, &head(1, 600, 0, 60)), Verdict::Next);
         // Nothing new is a flow too, and so is what covers more than is missing.
         assert_eq!(judge(SENDER, RECEIVER, Known::No, &head(6, 600, 20, 50)), Verdict::Next);
@@ -270,6 +285,11 @@ mod tests {
         other.flow.incarnation = 8;
         assert_eq!(judge(SENDER, RECEIVER, Known::No, &other), refused(Refusal::OtherDatabase));
         assert_eq!(judge(SENDER, RECEIVER, Known::Same, &other), Verdict::Duplicate);
+        let former = Sender { was_former: true, ..SENDER };
+        let before_anew = refused(Refusal::BeforeAnew);
+        assert_eq!(judge(former, RECEIVER, Known::No, &other), before_anew);
+        assert_eq!(judge(former, RECEIVER, Known::Other, &other), before_anew);
+        assert_eq!(judge(former, RECEIVER, Known::Same, &other), Verdict::Duplicate);
         other.rejoins = true;
         assert_eq!(judge(SENDER, RECEIVER, Known::No, &other), Verdict::Anew);
     }
