@@ -66,6 +66,13 @@ pub enum Fault {
     Unreadable(#[from] io::Error),
 }
 
+/// The head of a chunk as it is written, with what stands before it.
+pub fn head_bytes(chunk: &[u8]) -> &[u8] {
+    let length = chunk.get(MAGIC.len()..).and_then(|rest| rest.first_chunk());
+    let length = length.map_or(0, |length| u32::from_le_bytes(*length) as usize);
+    chunk.get(..PREAMBLE_BYTES + length).unwrap_or(chunk)
+}
+
 /// The chunks of a file, one after the other: one is in memory at a time.
 pub struct Chunks<R> {
     source: R,

@@ -144,8 +144,13 @@ impl Mailbox {
         removed.map_err(|error| self.failed(&format!("{path} cannot be removed"), &error))
     }
 
+    /// What is wrong with it, as an error.
+    pub fn fault(&self, reason: String) -> Error {
+        Error::Mailbox { mailbox: self.shown.clone(), reason }
+    }
+
     fn failed(&self, what: &str, error: &opendal::Error) -> Error {
-        Error::Mailbox { mailbox: self.shown.clone(), reason: format!("{what}: {}", said(error)) }
+        self.fault(format!("{what}: {}", said(error)))
     }
 }
 

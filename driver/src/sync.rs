@@ -2,7 +2,7 @@
 //! received without effect, and one that lies in the mailbox is not written again.
 
 use crate::arguments::{Answer, Mode, Sync};
-use crate::chunk::Chunks;
+use crate::chunk::{Chunk, Chunks, head_bytes};
 use crate::database::{Database, Flow, Site};
 use crate::error::{Error, Result};
 use crate::layout;
@@ -151,7 +151,16 @@ impl Exchange {
             let Some(bytes) = self.database.chunk(flow.id, number)? else { break };
             let length = bytes.len() as u64;
             let path = self.path_of(&bytes, flow)?;
-            if self.mailbox.length(&path)? == Some(length) {
+            let lies = self.mailbox.length(&path)?;
+            if lies.is_some() && self.is_anothers(&path, &bytes)? {
+                let from = &flow.from;
+                return Err(self.mailbox.fault(format!(
+                    "{path} lies there with other content: {from} went back to an older state, or its database was copied and \
+                     both are in use. A copy that stays in use needs a code of its own; for the other: at {from}, SELECT \
+                     talon_rejoin(), then exchange full flows"
+                )));
+            }
+            if lies == Some(length) {
                 continue;
             }
             self.mailbox.write(&path, bytes)?;
@@ -170,6 +179,16 @@ impl Exchange {
             ));
         }
         Ok(())
+    }
+
+    /// Whether what lies where a chunk of ours belongs is a chunk that somebody else has written: one of the same flow that
+    /// says something else of itself. What is cut off or damaged is none.
+    fn is_anothers(&self, path: &str, bytes: &[u8]) -> Result<bool> {
+        let lying = match Chunks::new(self.mailbox.read(path)).take() {
+            Ok(Some(Chunk { head: Some(_), bytes })) => bytes,
+            _ => return Ok(false),
+        };
+        Ok(head_bytes(&lying) != head_bytes(bytes))
     }
 
     /// Where a chunk of ours belongs.

@@ -269,8 +269,8 @@ fn a_flow_that_is_damaged_on_its_way_is_made_good_by_the_next() {
     all_have(&shops, 150);
 }
 
-#[test]
-fn a_flow_of_a_restored_backup_is_refused_by_name_though_its_number_is_known() {
+/// BSOC has sold and sent, is brought back from a backup of before, and has sold something else.
+fn gone_back() -> Shops {
     let shops = Shops::new();
     shops.sell("BSOC", 1);
     for site in ["BSOC", "ASOC", "BSOC"] {
@@ -284,11 +284,35 @@ fn a_flow_of_a_restored_backup_is_refused_by_name_though_its_number_is_known() {
     shops.remove("BSOC");
     std::fs::copy(shops.path("backup.db"), shops.file("BSOC")).expect("brought back");
     shops.sell("BSOC", 9);
+    shops
+}
+
+#[test]
+fn a_flow_of_a_restored_backup_is_refused_by_name_though_its_number_is_known() {
+    let shops = gone_back();
+    shops.lying("ASOC").iter().for_each(|path| std::fs::remove_file(path).expect("removed"));
     // What lies there for it was written for what it was; it does not wait for that.
     shops.sync("BSOC", &[]);
     let text = "was here before with other content: BSOC went back to an older state";
     shops.sync("ASOC", &[]).ends(3, text);
     shops.sync("ASOC", &[]).ends(3, text);
+    assert_eq!(shops.sales("ASOC").len(), 3);
+}
+
+#[test]
+fn what_another_state_of_the_same_database_has_sent_is_not_written_over() {
+    let shops = gone_back();
+    let read = || -> Vec<_> {
+        let read = |path| std::fs::read(path).expect("it is there");
+        shops.lying("ASOC").into_iter().map(read).collect()
+    };
+    let lying = read();
+    let text = "lies there with other content: BSOC went back to an older state";
+    shops.sync("BSOC", &[]).ends(4, text);
+    assert_eq!(read(), lying);
+    // What it sends after that is told by what went before it.
+    shops.sync("BSOC", &[]);
+    shops.sync("ASOC", &[]).ends(3, "BSOC went back to an older state");
     assert_eq!(shops.sales("ASOC").len(), 3);
 }
 
