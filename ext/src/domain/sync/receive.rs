@@ -222,8 +222,8 @@ impl Incoming<'_> {
             }
             _ => false,
         };
-        let (number, stamp) = (number_in, stamp_in);
-        let sender = Sender { incarnation, number, stamp, applied, other, was_former };
+        let sender =
+            Sender { incarnation, number: number_in, stamp: stamp_in, applied, other, was_former };
         let stamp = match head.acknowledges {
             Some(said) => self
                 .flows
