@@ -116,7 +116,8 @@ fn unexpected(code: &str, row: &[Value]) -> Option<String> {
     let reason = row[0].text().unwrap_or_default();
     let is_expected = reason.contains("is not here")
         || reason.contains("foreign key")
-        || reason.contains("refers to it");
+        || reason.contains("refers to it")
+        || reason.contains("to a row that");
     (!is_expected).then(|| format!("{code} has in quarantine: {reason}: {}", row[1]))
 }
 
