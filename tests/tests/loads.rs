@@ -112,6 +112,7 @@ fn a_new_machine_gets_back_what_the_till_made_on_the_old_one() {
     let sites = stocked();
     let before = sites.at('B').rows(ALL_SALES);
     let (_shop, b) = new_till(&schema(), &declare());
+    b.run("SELECT talon_clock('2026-11-20T20:00:00+01:00')");
     let done = loaded(&sites, &b, "'anna'", "full");
     assert_eq!(done, r#"{"documents":7,"applied":7,"set_aside":0,"removed":0}"#);
     assert_eq!(b.rows(ALL_SALES), before);
@@ -131,6 +132,7 @@ fn a_new_machine_gets_back_what_the_till_made_on_the_old_one() {
     sites.at('A').run("SELECT talon_process()");
     assert_eq!(sites.at('A').rows("SELECT name FROM customer WHERE name = 'Eve'"), ["Eve"]);
     // The old machine is told from it.
+    sites.at('B').run("SELECT talon_clock('2026-11-21T08:00:00+01:00')");
     let old = sites.emit('B', 'A', "changes", "none");
     let error = receive(sites.at('A'), &old[0]).expect_err("another database");
     assert!(error.contains("comes from another database of BSOC"), "{error}");
